@@ -1,0 +1,275 @@
+"""The one configuration type that the rest of the package sees.
+
+Hydra composes YAML; these frozen records check it. Every field states its unit, range and effect, and
+the configuration reference in ``docs/`` is generated from here. No torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+
+from gipo_cli.core.params import PARAMS, ObjectiveParams
+
+Count = Annotated[int, Field(ge=1)]
+Interval = Annotated[int, Field(ge=1)] | None
+Unit = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Record(BaseModel):
+    """Base of every section: unknown keys and wrong types are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ActionConfig(Record):
+    """How the policy's action reaches the environment."""
+
+    kind: Literal["continuous", "binned"] = Field(
+        "continuous",
+        description="continuous: Gaussian, clipped at the bounds; binned: one categorical per dimension",
+    )
+    bins: Annotated[int, Field(ge=2, le=65_536)] = Field(
+        256, description="bins per action dimension when kind is binned, evenly spaced over the bounds"
+    )
+
+
+class EnvConfig(Record):
+    """Which task is trained on, and what the agent sees of it."""
+
+    name: str = Field(description="name of the environment; `gipo list envs` prints them all")
+    id: str | None = Field(None, description="Gymnasium id; needed by env=gymnasium, else implied")
+    task: str | None = Field(None, description="task within a family, such as a Meta-World task name")
+    reward: Literal["dense", "sparse", "released"] | None = Field(
+        None,
+        description="dense or sparse where the task has both; released: the upstream dense reward of "
+        "Adroit as published, sign fault included; null: the task's only reward",
+    )
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="further keyword arguments of the environment's constructor"
+    )
+    imports: list[str] = Field(
+        default_factory=list, description="modules imported first, which register your own environments"
+    )
+    n_envs: Count = Field(1, description="environments stepped as one vector")
+    vector: Literal["dummy", "subproc"] = Field(
+        "dummy", description="dummy: one process, best for fast simulators; subproc: one process each"
+    )
+    max_episode_steps: Count | None = Field(
+        None, description="time limit in steps, a truncation; null keeps the task's own"
+    )
+    success: Literal["any", "last"] = Field(
+        "any", description="episode succeeds if at any step (Meta-World's protocol) or at its last step"
+    )
+    success_key: str | None = Field(
+        None, description="info key that holds the step's success; null: is_success, then success"
+    )
+    action: ActionConfig = ActionConfig()
+    reward_scale: Positive = Field(1.0, description="factor on the reward that the agent learns from")
+    normalize_obs: bool = Field(
+        False, description="running mean and variance, applied when used; raw observations are stored"
+    )
+    clip_obs: Positive = Field(10.0, description="bound on a normalised observation, in deviations")
+
+
+class BufferConfig(Record):
+    """How stale the data may be."""
+
+    size: Count | None = Field(
+        None, description="newest transitions kept; at least one rollout; null: exactly one rollout"
+    )
+
+
+class PolicyConfig(Record):
+    """Actor and critic networks."""
+
+    kind: Literal["mlp", "layernorm"] = Field(
+        "mlp",
+        description="mlp: Stable-Baselines3's MlpPolicy; layernorm: shared LayerNorm encoder with a "
+        "critic on detached features (the authors')",
+    )
+    hidden: list[Count] = Field(
+        default_factory=lambda: [64, 64],
+        description="mlp: layer widths of actor and of critic; layernorm: [encoder, actor, critic]",
+        min_length=1,
+    )
+    activation: Literal["tanh", "relu", "elu", "silu"] = Field("tanh", description="of the mlp policy")
+    ortho_init: bool = Field(True, description="orthogonal initialisation of the mlp policy")
+    log_std_init: Annotated[float, Field(ge=-20, le=2)] = Field(
+        0.0, description="initial log standard deviation of a Gaussian action, in action units"
+    )
+
+
+class AdvantageConfig(Record):
+    """How returns and advantages are formed over replayed segments."""
+
+    kind: Literal["stored", "recompute", "vtrace"] = Field(
+        "recompute",
+        description="stored: GAE with the critic at collection; recompute: GAE with today's critic; "
+        "vtrace: off-policy corrected targets",
+    )
+    gamma: Unit = Field(0.99, description="discount factor per step")
+    gae_lambda: Unit = Field(0.95, description="0: one-step errors, 1: full returns")
+    rho_bar: Positive = Field(1.0, description="vtrace: bound on the ratio in the temporal difference")
+    c_bar: Positive = Field(1.0, description="vtrace: bound on the trace coefficient")
+    bootstrap_truncated: bool = Field(
+        True, description="value of the true final observation at a time limit; false: treat as terminal"
+    )
+    normalize: Literal["none", "batch", "buffer"] = Field(
+        "batch", description="zero mean and unit deviation over each sampled batch, or over the buffer"
+    )
+
+
+class UpdateConfig(Record):
+    """What happens between two rollouts."""
+
+    sampling: Literal["epochs", "rounds"] = Field(
+        "rounds",
+        description="epochs: shuffled passes over the whole buffer (PPO); rounds: independent batches "
+        "drawn without replacement (the authors')",
+    )
+    epochs: Count = Field(10, description="passes over the buffer when sampling is epochs")
+    rounds: Count = Field(10, description="batches per iteration when sampling is rounds")
+    batch_size: Count = Field(512, description="transitions per batch; never more than the buffer holds")
+    reuse: Count = Field(1, description="critic steps on each sampled batch")
+    actor_every: Count = Field(1, description="actor steps at reuse 0, k, 2k, ... of each batch")
+    actor_reuse_scaling: bool = Field(
+        False, description="scale the actor loss by 1/sqrt(reuse index + 1), as the authors do"
+    )
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="from torch.optim")
+    adam_eps: Positive = Field(1e-5, description="Adam's denominator offset")
+    weight_decay: NonNegative = Field(0.0, description="decoupled with adamw, L2 with adam")
+    actor_lr: Positive = Field(3e-4, description="peak learning rate of actor and encoder")
+    critic_lr: Positive = Field(3e-4, description="peak learning rate of the critic")
+    lr_schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="decay to 0 over total_steps, by iteration"
+    )
+    lr_warmup: Annotated[int, Field(ge=0)] = Field(0, description="iterations of linear warm-up from 0")
+    max_grad_norm: Positive | None = Field(0.5, description="bound on the global gradient norm; null: none")
+    value_coef: NonNegative = Field(0.5, description="weight of the mean squared value error")
+    entropy_coef: NonNegative = Field(0.0, description="weight of the entropy bonus")
+    kl_coef: NonNegative = Field(0.0, description="weight of the KL(mu || pi) penalty")
+    kl_stop: Positive | None = Field(
+        None, description="end the iteration's updates once the batch's KL(mu || pi) exceeds this; null: never"
+    )
+
+
+class AgentConfig(Record):
+    """The learner."""
+
+    rollout_steps: Count = Field(
+        512, description="steps of each environment per iteration; fewer new steps mean more policy lag"
+    )
+    ratio: Literal["joint", "per_dimension"] = Field(
+        "joint",
+        description="joint: one ratio per action (PPO); per_dimension: one per action dimension (the "
+        "authors). sigma, eps and tau do not carry over between the two",
+    )
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32", description="arithmetic of the matrix products; auto: bfloat16 where it is faster"
+    )
+    policy: PolicyConfig = PolicyConfig()
+    advantage: AdvantageConfig = AdvantageConfig()
+    update: UpdateConfig = UpdateConfig()
+
+
+class EvalConfig(Record):
+    """Evaluation during and after training, on its own environments and seeds."""
+
+    interval: Interval = Field(10_000, description="environment steps between evaluations; null: only at the end")
+    episodes: Count = Field(20, description="episodes per evaluation")
+    deterministic: bool = Field(True, description="take the mode of the policy rather than a sample")
+    seed: Annotated[int, Field(ge=0)] = Field(10_000, description="seed of the evaluation episodes, the same for all runs")
+
+
+class CheckpointConfig(Record):
+    """What is kept on disk to go on from. A checkpoint ends the running episodes (see docs)."""
+
+    interval: Interval = Field(25_000, description="environment steps between checkpoints; null: only at the end")
+    keep_last: Count = Field(2, description="newest checkpoints kept")
+    every: Interval = Field(None, description="keep one checkpoint each so many steps for good; null: none")
+    best: bool = Field(True, description="keep the checkpoint with the best evaluation")
+    buffer: bool = Field(True, description="store the replay buffer; without it resuming is inexact")
+
+
+class DiagnosticsConfig(Record):
+    """Live bias-variance measurement, for every objective at once."""
+
+    interval: Interval = Field(None, description="environment steps between measurements; null: never")
+    probe_size: Annotated[int, Field(ge=64)] = Field(2048, description="transitions of the probe batch")
+    chunks: Annotated[int, Field(ge=4)] = Field(32, description="disjoint chunks of the probe batch")
+    gipo_sigma: list[Positive] = Field(default_factory=lambda: [0.1, 0.2, 0.5, 1.0, 2.0])
+    ppo_eps: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.05, 0.1, 0.2, 0.4])
+    sapo_tau: list[Positive] = Field(default_factory=lambda: [0.5, 1.0, 2.0, 4.0, 8.0])
+    tis_c: list[Positive] = Field(default_factory=lambda: [0.5, 1.0, 2.0, 5.0])
+
+
+class LoggingConfig(Record):
+    """What is written beside the CSV files, which are always written."""
+
+    tensorboard: bool = Field(True, description="TensorBoard events with hyperparameters")
+    histograms: Interval = Field(
+        10_000, description="environment steps between histograms of log-ratio, weight and lag; null: none"
+    )
+    window: Count = Field(20, description="episodes over which training return and success are averaged")
+
+
+class RuntimeConfig(Record):
+    """Where it runs."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
+    torch_threads: Count = Field(1, description="threads of one matrix product; small networks lose by more than 1")
+
+
+class RunConfig(Record):
+    """Everything that defines a run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of networks, sampling and environments")
+    total_steps: Count = Field(description="environment steps to train for")
+    preset: str = Field("default", description="which preset the values came from")
+    imports: list[str] = Field(
+        default_factory=list, description="modules imported first, which register your own objectives"
+    )
+    env: EnvConfig
+    objective: SerializeAsAny[ObjectiveParams]
+    buffer: BufferConfig = BufferConfig()
+    agent: AgentConfig = AgentConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
+    logging: LoggingConfig = LoggingConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _pick_objective(cls, value: Any) -> Any:
+        if isinstance(value, ObjectiveParams):
+            return value
+        name = value.get("name") if isinstance(value, dict) else None
+        if name not in PARAMS:
+            raise ValueError(f"unknown objective {name!r}; known: {', '.join(PARAMS)}")
+        return PARAMS[name].model_validate(value)
+
+    @model_validator(mode="after")
+    def _buffer_holds_a_rollout(self) -> RunConfig:
+        if self.buffer.size is not None and self.buffer.size < self.rollout_size:
+            raise ValueError(
+                f"buffer.size={self.buffer.size} is smaller than one rollout of {self.rollout_size} transitions "
+                f"(agent.rollout_steps={self.agent.rollout_steps} x env.n_envs={self.env.n_envs})"
+            )
+        if self.agent.policy.kind == "layernorm" and len(self.agent.policy.hidden) != 3:
+            raise ValueError("agent.policy.hidden needs three widths [encoder, actor, critic] with kind=layernorm")
+        return self
+
+    @property
+    def rollout_size(self) -> int:
+        """Transitions collected per iteration, over all environments."""
+        return self.agent.rollout_steps * self.env.n_envs
+
+    @property
+    def buffer_size(self) -> int:
+        """Transitions the buffer holds."""
+        return self.rollout_size if self.buffer.size is None else self.buffer.size
