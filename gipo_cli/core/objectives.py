@@ -103,7 +103,7 @@ def evaluate(
         )
     if log_prob.ndim not in (1, 2) or advantage.shape != log_prob.shape[:1]:
         raise ValueError(
-            f"log_prob {tuple(log_prob.shape)} needs an advantage of shape ({log_prob.shape[0]},), "
+            f"log_prob {tuple(log_prob.shape)} needs an advantage of shape {tuple(log_prob.shape[:1])}, "
             f"got {tuple(advantage.shape)}; log_prob may be [B] or [B, D]"
         )
     fn: Any = FUNCTIONS[params.name]
@@ -119,7 +119,7 @@ def evaluate(
 def no_clip(
     log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: NoClip
 ) -> ValueAndCoefficient:
-    """r A, with g = r.
+    """The surrogate r A, with g = r.
 
     Shapes: as :func:`evaluate`. Source: arXiv 1502.05477, eq. 14.
     """
@@ -131,7 +131,7 @@ def no_clip(
 def ppo_kl(
     log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: PpoKl
 ) -> ValueAndCoefficient:
-    """r A, with g = r; its KL(mu || pi) term is added by the update (``params.kl_coef``).
+    """The surrogate r A, with g = r; its KL(mu || pi) term is added by the update (``params.kl_coef``).
 
     Shapes: as :func:`evaluate`. Source: arXiv 1707.06347, eq. 8.
     """
@@ -172,6 +172,11 @@ def ppo_dual_clip(
     return ValueAndCoefficient(value, ratio.masked_fill(dead, 0.0))
 
 
+def _by_sign(advantage: Tensor, positive: float, otherwise: float) -> Tensor:
+    # Filled in the dtype of the advantage: torch.where of two Python floats is float32 whatever the rest is.
+    return torch.full_like(advantage, otherwise).masked_fill(advantage > 0, positive)
+
+
 @register("sapo", Sapo)
 def sapo(
     log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: Sapo
@@ -182,16 +187,14 @@ def sapo(
     Shapes: as :func:`evaluate`. Source: arXiv 2511.20347.
     """
     log_ratio = log_prob - behaviour_log_prob
-    tau = torch.where(advantage > 0, params.tau_pos, params.tau_neg)
+    tau = _by_sign(advantage, params.tau_pos, params.tau_neg)
     x = tau * torch.expm1(log_ratio)
     log_gate = log_ratio + logsigmoid(x) + logsigmoid(-x)
     return ValueAndCoefficient(torch.sigmoid(x) * (4.0 / tau) * advantage, 4.0 * torch.exp(log_gate))
 
 
 @register("tis", Tis)
-def tis(
-    log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: Tis
-) -> ValueAndCoefficient:
+def tis(log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: Tis) -> ValueAndCoefficient:
     """sg[min(r, c)] A log pi, with g = min(r, c).
 
     Shapes: as :func:`evaluate`. Source: arXiv 1802.01561, eq. 4 (policy-gradient term).
@@ -215,10 +218,8 @@ def cispo(
 
 
 @register("spo", Spo)
-def spo(
-    log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: Spo
-) -> ValueAndCoefficient:
-    """r A - |A| (r - 1)^2 / (2 eps), with g = r (1 - sign(A) (r - 1) / eps).
+def spo(log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params: Spo) -> ValueAndCoefficient:
+    """The surrogate r A - |A| (r - 1)^2 / (2 eps), with g = r (1 - sign(A) (r - 1) / eps).
 
     Shapes: as :func:`evaluate`. Source: arXiv 2401.16025.
     """
@@ -260,7 +261,7 @@ def log_trust_weight(log_ratio: Tensor, advantage: Tensor, params: Gipo) -> Tens
     if params.neg_ratio == 1.0:
         z = clamped / params.sigma
     else:
-        z = clamped / torch.where(advantage > 0, params.sigma, params.sigma * params.neg_ratio)
+        z = clamped / _by_sign(advantage, params.sigma, params.sigma * params.neg_ratio)
     if params.kernel == "gaussian":
         return -0.5 * z.square()
     if params.kernel == "laplacian":
