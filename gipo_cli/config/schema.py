@@ -153,7 +153,8 @@ class UpdateConfig(Record):
     entropy_coef: NonNegative = Field(0.0, description="weight of the entropy bonus")
     kl_coef: NonNegative = Field(0.0, description="weight of the KL(mu || pi) penalty")
     kl_stop: Positive | None = Field(
-        None, description="end the iteration's updates once the batch's KL(mu || pi) exceeds this; null: never"
+        None,
+        description="end the iteration's updates once the batch's KL(mu || pi) exceeds this; null: never",
     )
 
 
@@ -179,16 +180,22 @@ class AgentConfig(Record):
 class EvalConfig(Record):
     """Evaluation during and after training, on its own environments and seeds."""
 
-    interval: Interval = Field(10_000, description="environment steps between evaluations; null: only at the end")
+    interval: Interval = Field(
+        10_000, description="environment steps between evaluations; null: only at the end"
+    )
     episodes: Count = Field(20, description="episodes per evaluation")
     deterministic: bool = Field(True, description="take the mode of the policy rather than a sample")
-    seed: Annotated[int, Field(ge=0)] = Field(10_000, description="seed of the evaluation episodes, the same for all runs")
+    seed: Annotated[int, Field(ge=0)] = Field(
+        10_000, description="seed of the evaluation episodes, the same for all runs"
+    )
 
 
 class CheckpointConfig(Record):
     """What is kept on disk to go on from. A checkpoint ends the running episodes (see docs)."""
 
-    interval: Interval = Field(25_000, description="environment steps between checkpoints; null: only at the end")
+    interval: Interval = Field(
+        25_000, description="environment steps between checkpoints; null: only at the end"
+    )
     keep_last: Count = Field(2, description="newest checkpoints kept")
     every: Interval = Field(None, description="keep one checkpoint each so many steps for good; null: none")
     best: bool = Field(True, description="keep the checkpoint with the best evaluation")
@@ -221,13 +228,17 @@ class RuntimeConfig(Record):
     """Where it runs."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
-    torch_threads: Count = Field(1, description="threads of one matrix product; small networks lose by more than 1")
+    torch_threads: Count = Field(
+        1, description="threads of one matrix product; small networks lose by more than 1"
+    )
 
 
 class RunConfig(Record):
     """Everything that defines a run."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="of networks, sampling and environments")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        1, description="of networks, sampling and environments"
+    )
     total_steps: Count = Field(description="environment steps to train for")
     preset: str = Field("default", description="which preset the values came from")
     imports: list[str] = Field(
@@ -261,7 +272,9 @@ class RunConfig(Record):
                 f"(agent.rollout_steps={self.agent.rollout_steps} x env.n_envs={self.env.n_envs})"
             )
         if self.agent.policy.kind == "layernorm" and len(self.agent.policy.hidden) != 3:
-            raise ValueError("agent.policy.hidden needs three widths [encoder, actor, critic] with kind=layernorm")
+            raise ValueError(
+                "agent.policy.hidden needs three widths [encoder, actor, critic] with kind=layernorm"
+            )
         return self
 
     @property

@@ -1,0 +1,49 @@
+"""Which configuration files there are: folders and names only, nothing is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gipo_cli
+from gipo_cli.errors import UserError
+
+
+def shipped_dir() -> Path:
+    """Folder of the configuration that comes with the package: inside a wheel, else the repository's."""
+    package = Path(gipo_cli.__file__).resolve().parent
+    packaged = package / "_conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def search_dirs(config_dirs: Sequence[Path] = ()) -> list[Path]:
+    """Configuration folders in the order they are searched: the user's, then the shipped one.
+
+    Raises: UserError if one of the user's folders does not exist.
+    """
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise UserError(
+                f"the configuration folder {folder} does not exist; create it or drop --config-dir"
+            )
+    return [folder.resolve() for folder in config_dirs] + [shipped_dir()]
+
+
+def group_choices(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
+    """Every group and its files' names, sorted; names that begin with ``_`` are building blocks and left out."""
+    found: dict[str, set[str]] = {}
+    for root in search_dirs(config_dirs):
+        for file in root.glob("*/**/*.yaml"):
+            if not file.name.startswith("_"):
+                group = file.parent.relative_to(root).as_posix()
+                found.setdefault(group, set()).add(file.stem)
+    return {group: sorted(names) for group, names in sorted(found.items())}
+
+
+def find_file(group: str, choice: str, config_dirs: Sequence[Path] = ()) -> Path | None:
+    """The file that ``group=choice`` reads, or None."""
+    for root in search_dirs(config_dirs):
+        file = root / group / f"{choice}.yaml"
+        if file.is_file():
+            return file
+    return None
