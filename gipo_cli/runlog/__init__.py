@@ -1,0 +1,1 @@
+"""The run folder: layout, lock, status, records, checkpoints, live display."""
