@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 SPECIALISED = frozenset({"env", "objective", "preset", "preset_objective", "tuned"})
-"""Groups whose values a preset may go on to change. In every other group a choice that is typed stays as it is."""
+"""Groups whose values a preset may go on to change. In every other group, a choice that is typed stands."""
 
 UNHASHED = ("seed", "total_steps", "runtime", "logging", "checkpoint", "diagnostics")
-"""Sections that do not change what is being learned, so that seeds share a hash and a budget can be raised."""
+"""Not part of what is being learned: runs that differ only in these share a hash."""
 
 _LOCK = threading.Lock()
 _LIST = "tag:yaml.org,2002:seq"
@@ -86,7 +86,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
                 raise UserError(f"{line!r} is not an override; write key=value, such as seed=3") from error
             reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(
-                f"{line!r} cannot be read ({reason}); quote odd values: key='\"a, b\"'"
+                f"{line!r} cannot be read ({reason}); quote odd values, as in env.task='a, b'"
             ) from error
     return parsed
 
@@ -200,7 +200,7 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
                 for folder in folders[:main]:
                     path.prepend("user", f"file://{folder}", anchor="main")
                 for folder in folders[main + 1 :]:
-                    path.append("user", f"file://{folder}", anchor="schema")
+                    path.prepend("user", f"file://{folder}", anchor="schema")
                 yield
         finally:
             instance.hydra = saved
@@ -211,7 +211,7 @@ def _check(override: Override, choices: dict[str, list[str]]) -> None:
     key, line = override.key_or_group, override.input_line
     if override.is_sweep_override():
         raise UserError(
-            f"{line!r} names several values and this is one run; use `gipo sweep`, or quote the value"
+            f"{line!r} names several values and this is one run; quote the value, or use `gipo sweep`"
         )
     if override.is_delete():
         return
@@ -233,6 +233,8 @@ def check_key(key: str, choices: dict[str, list[str]]) -> None:
 
     Raises: UserError with the nearest keys.
     """
+    if key in ("env.name", "objective.name"):
+        raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}=... instead")
     known = known_keys(RunConfig)
     open_ended = key.startswith(("env.kwargs.", "objective."))
     section = any(name.startswith(f"{key}.") for name in known)

@@ -52,7 +52,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def allowed(model: type[BaseModel], name: str) -> str:
-    """What a field may hold, in words: ``> 0 and < 1``, ``joint or per_dimension``, ...; empty if anything."""
+    """What a field may hold, in words, such as ``> 0 and < 1``; empty if anything of its type."""
     schema = model.model_json_schema()["properties"].get(name, {})
     variants = schema.get("anyOf", [schema.get("items", schema)])
     words: list[str] = []
@@ -92,8 +92,9 @@ def _unknown_key(key: str, leaf: str, owner: type[BaseModel]) -> str:
     section = key.rpartition(".")[0]
     names = [name for name in owner.model_fields if name != "name" or section != "objective"]
     if section == "objective":
-        who = f"the objective {owner.model_fields['name'].default} has no parameter {leaf!r}{suggest(leaf, names)}"
-        return f"{who}; its parameters: {', '.join(names) or 'none'}"
+        who = owner.model_fields["name"].default
+        has = f"its parameters: {', '.join(names) or 'none'}"
+        return f"the objective {who} has no parameter {leaf!r}{suggest(leaf, names)}; {has}"
     known = [f"{section}.{name}" if section else name for name in names]
     return f"there is no key {key!r}{suggest(key, known) or '; known here: ' + ', '.join(known)}"
 

@@ -23,14 +23,12 @@ def search_dirs(config_dirs: Sequence[Path] = ()) -> list[Path]:
     """
     for folder in config_dirs:
         if not folder.is_dir():
-            raise UserError(
-                f"the configuration folder {folder} does not exist; create it or drop --config-dir"
-            )
+            raise UserError(f"there is no configuration folder {folder}; create it or drop --config-dir")
     return [folder.resolve() for folder in config_dirs] + [shipped_dir()]
 
 
 def group_choices(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
-    """Every group and its files' names, sorted; names that begin with ``_`` are building blocks and left out."""
+    """Every group and its files' names, sorted; a name that begins with ``_`` is a building block."""
     found: dict[str, set[str]] = {}
     for root in search_dirs(config_dirs):
         for file in root.glob("*/**/*.yaml"):

@@ -268,8 +268,8 @@ class RunConfig(Record):
     def _buffer_holds_a_rollout(self) -> RunConfig:
         if self.buffer.size is not None and self.buffer.size < self.rollout_size:
             raise ValueError(
-                f"buffer.size={self.buffer.size} is smaller than one rollout of {self.rollout_size} transitions "
-                f"(agent.rollout_steps={self.agent.rollout_steps} x env.n_envs={self.env.n_envs})"
+                f"buffer.size={self.buffer.size} is smaller than one rollout of {self.rollout_size} "
+                f"transitions (agent.rollout_steps={self.agent.rollout_steps} x env.n_envs={self.env.n_envs})"
             )
         if self.agent.policy.kind == "layernorm" and len(self.agent.policy.hidden) != 3:
             raise ValueError(
