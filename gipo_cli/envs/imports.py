@@ -1,0 +1,36 @@
+"""Import hook for a user's own modules: environments and objectives register themselves on import."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+
+from gipo_cli.errors import UserError
+
+
+def import_user_modules(names: Iterable[str], key: str) -> None:
+    """Import each module by name, looking in the current directory too.
+
+    The current directory stays on ``sys.path`` (last, so that it shadows nothing), because processes
+    started later must find the same modules.
+
+    Args:
+        names: Dotted module names.
+        key: Configuration key the names came from, for the message.
+
+    Raises:
+        UserError: A module cannot be imported.
+    """
+    names = list(names)
+    if names and os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a user's module may raise anything
+            raise UserError(
+                f"{key}: cannot import module {name!r} ({type(error).__name__}: {error}); "
+                "give the dotted name of a module in the current directory or of an installed package"
+            ) from error

@@ -1,0 +1,120 @@
+"""From a task's own spaces to one flat float32 observation and one flat action."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from gipo_cli.config.schema import ActionConfig
+from gipo_cli.errors import RunFailed, UserError
+
+Observation = npt.NDArray[np.float32]
+
+
+class ObservationFlattener:
+    """Concatenates what the agent may see of an observation into one float32 vector.
+
+    Goal dictionaries (with ``observation`` and ``desired_goal``) become observation + desired goal, since
+    the achieved goal is a function of the observation. Other dictionaries, nested ones too, are taken
+    whole in the order of their space.
+    """
+
+    def __init__(self, space: gym.Space[Any], label: str) -> None:
+        """Plan the concatenation.
+
+        Args:
+            space: The task's own observation space: a ``Box``, or a ``Dict`` of them.
+            label: How messages name the environment.
+
+        Raises:
+            UserError: The space holds something other than ``Box``.
+        """
+        self._leaves: list[tuple[tuple[str, ...], tuple[int, ...], slice]] = []
+        self._size = 0
+        if isinstance(space, gym.spaces.Dict) and {"observation", "desired_goal"} <= space.keys():
+            for key in ("observation", "desired_goal"):
+                self._add(space[key], (key,), label)
+        else:
+            self._add(space, (), label)
+        self.space = gym.spaces.Box(-np.inf, np.inf, (self._size,), np.float32)
+
+    def _add(self, space: gym.Space[Any], path: tuple[str, ...], label: str) -> None:
+        if isinstance(space, gym.spaces.Dict):
+            for key, child in space.items():
+                self._add(child, (*path, key), label)
+        elif isinstance(space, gym.spaces.Box):
+            end = self._size + math.prod(space.shape)
+            self._leaves.append((path, space.shape, slice(self._size, end)))
+            self._size = end
+        else:
+            name = f"observation {'/'.join(path)}" if path else "observation"
+            raise UserError(
+                f"env={label}: the {name} is a {type(space).__name__} space; only Box and dictionaries "
+                "of Box are supported, so wrap the environment in gymnasium.wrappers.FlattenObservation"
+            )
+
+    def __call__(self, observation: Any) -> Observation:
+        """Flatten one observation into a new ``(size,)`` float32 array.
+
+        Raises:
+            RunFailed: A part is missing, has another shape than its space, or is NaN or infinite.
+        """
+        flat = np.empty(self._size, np.float32)
+        for path, shape, place in self._leaves:
+            value = observation
+            for key in path:
+                value = value[key]
+            if np.shape(value) != shape:
+                name = "/".join(("observation", *path))
+                raise RunFailed(f"{name} has shape {np.shape(value)} where its space says {shape}")
+            flat[place] = value if len(shape) == 1 else np.ravel(value)
+        # One dot product sees any NaN or infinity; the exact test runs only if it overflowed or met one.
+        if not flat.dot(flat) < math.inf and not np.isfinite(flat).all():
+            where = int(np.flatnonzero(~np.isfinite(flat))[0])
+            raise RunFailed(f"observation component {where} is {flat[where]}")
+        return flat
+
+
+class ActionMap:
+    """From the agent's action to the task's: as it is (continuous) or by a table of bin centres."""
+
+    def __init__(self, space: gym.Space[Any], action: ActionConfig, label: str) -> None:
+        """Check the task's action space and choose the agent's.
+
+        Args:
+            space: The task's own action space.
+            action: Continuous or binned, and the number of bins.
+            label: How messages name the environment.
+
+        Raises:
+            UserError: Not a floating-point ``Box``, or binned over infinite bounds.
+        """
+        if not isinstance(space, gym.spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+            raise UserError(
+                f"env={label} has the action space {space}; only continuous (floating-point Box) actions "
+                "are supported, so choose another environment"
+            )
+        self._shape = space.shape
+        low, high = space.low.ravel(), space.high.ravel()
+        self._table: npt.NDArray[np.float32] | None = None
+        self.space: gym.spaces.Box | gym.spaces.MultiDiscrete
+        if action.kind == "continuous":
+            self.space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+            return
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise UserError(
+                f"env={label} has unbounded actions, which cannot be binned; type env.action.kind=continuous"
+            )
+        self._table = np.linspace(low, high, action.bins, axis=1, dtype=np.float64).astype(np.float32)
+        self._rows = np.arange(low.size)
+        self.space = gym.spaces.MultiDiscrete(np.full(low.size, action.bins))
+
+    def __call__(self, action: Any) -> Any:
+        """The task's action: ``low + bin * (high - low) / (bins - 1)`` where binned, else unchanged."""
+        if self._table is not None:
+            action = self._table[self._rows, action]
+        return action if len(self._shape) == 1 else np.reshape(action, self._shape)

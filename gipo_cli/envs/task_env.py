@@ -1,0 +1,155 @@
+"""The one wrapper around every environment: seeding, time limit, success, statistics and checks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import gymnasium as gym
+import numpy as np
+
+from gipo_cli.config.schema import EnvConfig
+from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
+from gipo_cli.errors import RunFailed
+
+
+def episode_seed(seed: int, index: int, episode: int) -> int:
+    """Seed in [0, 2**32) of one episode, from these three numbers alone.
+
+    Args:
+        seed: Base seed of the vector of environments.
+        index: Which environment of the vector.
+        episode: Which of its episodes, from 0.
+    """
+    return int(np.random.SeedSequence((seed, index, episode)).generate_state(1)[0])
+
+
+class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
+    """Makes a simulator behave as ``docs/architecture.md`` says, in one layer since steps are cheap."""
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        cfg: EnvConfig,
+        *,
+        label: str,
+        seed: int,
+        index: int,
+        time_limit: int | None,
+    ) -> None:
+        """Wrap a bare simulator (no time limit, checker or statistics of its own needed).
+
+        Args:
+            env: The simulator.
+            cfg: Action kind and definition of success.
+            label: How messages name the environment.
+            seed: Base seed.
+            index: Which environment of a vector this is.
+            time_limit: Steps after which an episode is truncated; None for no limit.
+
+        Raises:
+            UserError: The simulator's spaces cannot be mapped.
+        """
+        super().__init__(env)
+        self._flatten = ObservationFlattener(env.observation_space, label)
+        self._act = ActionMap(env.action_space, cfg.action, label)
+        self.observation_space = self._flatten.space
+        self.action_space = self._act.space
+        self.episode_index = 0
+        self._label, self._seed, self._index, self._time_limit = label, int(seed), index, time_limit
+        self._success_is_any = cfg.success == "any"
+        self._success_key = cfg.success_key
+        self._started = time.perf_counter()
+        self._steps, self._return, self._success_any = 0, 0.0, False
+
+    def set_episode_index(self, episode: int) -> None:
+        """Make ``episode`` the number of the episode that the next reset starts."""
+        self.episode_index = episode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start the next episode; with ``seed``, make that the base seed and start its episode 0.
+
+        Returns:
+            The flat observation and the simulator's info.
+
+        Raises:
+            RunFailed: The simulator raised, or returned something unusable.
+        """
+        if seed is not None:
+            self._seed, self.episode_index = int(seed), 0
+        episode = self.episode_index
+        self.episode_index += 1
+        self._steps, self._return, self._success_any = 0, 0.0, False
+        try:
+            raw, info = self._begin(episode_seed(self._seed, self._index, episode), episode, options)
+            return self._flatten(raw), dict(info)
+        except Exception as error:
+            self._fail("reset", error)
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """One step of the simulator.
+
+        Args:
+            action: A point of the action space; continuous actions are clipped by the caller.
+
+        Returns:
+            Flat float32 observation, raw reward, terminated, truncated, info as the contract says.
+
+        Raises:
+            RunFailed: The simulator raised, or returned something unusable.
+        """
+        native = self._act(action)
+        self._steps += 1
+        try:
+            raw, raw_reward, terminated, truncated, raw_info = self.env.step(native)
+            observation = self._flatten(raw)
+            reward = float(raw_reward)
+            info = dict(raw_info)
+            success = self._step_success(info)
+        except Exception as error:
+            self._fail("step", error)
+        if not math.isfinite(reward):
+            self._fail("step", RunFailed(f"reward is {reward}"))
+        self._return += reward
+        self._success_any |= success
+        truncated = bool(truncated) or self._steps == self._time_limit
+        info["is_success_step"] = success
+        if terminated or truncated:
+            self._close_episode(info, success)
+        return observation, reward, bool(terminated), truncated, info
+
+    def _begin(
+        self, seed: int, episode: int, options: dict[str, Any] | None
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """Reset the simulator; families that need more than a seed override this."""
+        return self.env.reset(seed=seed, options=options)
+
+    def _step_success(self, info: dict[str, Any]) -> bool:
+        # Upstream's per-step is_success is taken out: ours is set at the episode's end, and only there.
+        upstream = info.pop("is_success", None)
+        key = self._success_key
+        if key is None:
+            return bool(info.get("success", False) if upstream is None else upstream)
+        value = upstream if key == "is_success" else info.get(key)
+        if value is None:
+            raise RunFailed(f"info has no key {key!r} (env.success_key); it has: {', '.join(info) or 'none'}")
+        return bool(value)
+
+    def _close_episode(self, info: dict[str, Any], success: bool) -> None:
+        info["success_any"], info["success_last"] = self._success_any, success
+        info["is_success"] = self._success_any if self._success_is_any else success
+        elapsed = time.perf_counter() - self._started
+        info["episode"] = {"r": self._return, "l": self._steps, "t": elapsed}
+
+    def _fail(self, where: str, error: Exception) -> NoReturn:
+        what = (
+            str(error) if isinstance(error, RunFailed) else f"{where} raised {type(error).__name__}: {error}"
+        )
+        raise RunFailed(
+            f"environment {self._label} (number {self._index}, episode {self.episode_index - 1}, "
+            f"step {self._steps}): {what}"
+        ) from error
