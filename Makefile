@@ -1,0 +1,62 @@
+# `make` alone prints what there is. Overrides go in ARGS: make train ARGS="env=fetch_push seed=3"
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON  ?= python3
+PIP_ARGS ?=
+WORKERS ?= 2
+ARGS    ?=
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+# Small networks and simulators lose by more threads, and the workers share the cores.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
+
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-cluster clean
+
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create .venv and install the package with its tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "error: this Python cannot create environments; type: sudo apt-get install -y python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+train: setup ## train the default run, or make train ARGS="env=fetch_push seed=3"
+	$(BIN)/gipo train $(ARGS)
+
+test: setup lint types tests ## set up, then lint, types and tests: the gate
+
+lint: setup ## style and formatting, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy in strict mode
+	$(BIN)/mypy
+
+fmt: setup ## format and sort imports in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tests: setup ## the tests of the gate (WORKERS=2 at a time)
+	$(PYTEST)
+
+test-learning: setup ## tests that train until something is learned (minutes)
+	$(PYTEST) -m learning
+
+test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
+	$(PYTEST) -m long
+
+test-cluster: setup ## tests that start real Ray or SLURM daemons on loopback
+	$(ONE_THREAD) $(BIN)/pytest -m cluster
+
+clean: ## remove caches and build products; runs/ and .venv/ stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find gipo_cli tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
