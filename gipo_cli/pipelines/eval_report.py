@@ -1,0 +1,164 @@
+"""What an evaluation found, by episode and in summary."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gipo_cli.config.schema import RunConfig
+
+Protocol = Literal["standard", "metaworld"]
+PROTOCOLS: dict[Protocol, str] = {
+    "standard": "whole episodes, success as env.success defines it",
+    "metaworld": "Meta-World's: an episode for each of the 50 training goals, ended by its first success",
+}
+METAWORLD_GOALS = 50
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One evaluation, by episode.
+
+    Attributes:
+        returns: Sum of raw rewards, ``[episodes]``.
+        lengths: Steps, ``[episodes]``.
+        success: By the environment's definition, bool ``[episodes]``.
+        success_any: At any step, bool ``[episodes]``.
+        success_last: At the last step, bool ``[episodes]``.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    success: np.ndarray
+    success_any: np.ndarray
+    success_last: np.ndarray
+
+    def row(self) -> dict[str, float | int]:
+        """Columns of ``eval.csv`` that describe the episodes."""
+        return {
+            "episodes": len(self.returns),
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "return_min": float(self.returns.min()),
+            "return_max": float(self.returns.max()),
+            "success": float(self.success.mean()),
+            "success_any": float(self.success_any.mean()),
+            "success_last": float(self.success_last.mean()),
+            "length_mean": float(self.lengths.mean()),
+        }
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """What ``gipo eval`` prints and writes."""
+
+    run: str
+    checkpoint: str
+    env: str
+    protocol: Protocol
+    protocol_text: str
+    success_definition: str
+    deterministic: bool
+    seed: int
+    task_seed: int
+    episodes: int
+    successes: int
+    success: float
+    success_low: float
+    success_high: float
+    success_any: float
+    success_last: float
+    return_mean: float
+    return_std: float
+    return_median: float
+    return_min: float
+    return_max: float
+    length_mean: float
+    versions: dict[str, str | None]
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    success_by_episode: list[bool] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole report as a JSON object."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The report for a reader, one fact a line."""
+        until = " until the first success" if self.protocol == "metaworld" else ""
+        return [
+            f"run        {self.run}, checkpoint {self.checkpoint}",
+            f"protocol   {self.protocol}: {self.protocol_text}",
+            f"episodes   {self.episodes} of {self.env}, "
+            f"{'deterministic' if self.deterministic else 'sampled'} actions, seed {self.seed}, task seed {self.task_seed}",
+            f"success    {self.success:.1%} ({self.successes} of {self.episodes}), 95% Wilson interval "
+            f"{self.success_low:.1%} to {self.success_high:.1%}",
+            f"           at any step {self.success_any:.1%}, at the last step {self.success_last:.1%}",
+            f"return     mean {self.return_mean:.4g}, std {self.return_std:.4g}, "
+            f"median {self.return_median:.4g}, from {self.return_min:.4g} to {self.return_max:.4g}{until}",
+            f"length     mean {self.length_mean:.1f} steps",
+        ]
+
+
+def build_report(
+    result: EvalResult,
+    config: RunConfig,
+    *,
+    run: Path,
+    checkpoint: str,
+    protocol: Protocol,
+    deterministic: bool,
+    seed: int,
+) -> EvalReport:
+    """Summarise an evaluation, with Wilson's 95% interval for the success rate.
+
+    Args:
+        result: The episodes.
+        config: The run's configuration.
+        run: The run folder.
+        checkpoint: Which policy it was.
+        protocol: How it was evaluated.
+        deterministic: Whether actions were the mode.
+        seed: Seed of the episodes' starts.
+
+    Returns:
+        The report.
+    """
+    from scipy.stats import binomtest
+
+    from gipo_cli.runlog.manifest import versions
+
+    # Meta-World's score is success at any step, whatever the run trained with.
+    success = result.success_any if protocol == "metaworld" else result.success
+    definition = "any" if protocol == "metaworld" else config.env.success
+    successes, episodes = int(success.sum()), len(success)
+    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
+    numbers = {key: value for key, value in result.row().items() if key not in ("success", "episodes")}
+    env = config.env
+    return EvalReport(
+        run=os.fspath(run),
+        checkpoint=checkpoint,
+        env="/".join(part for part in (env.name, env.task or env.id) if part),
+        protocol=protocol,
+        protocol_text=PROTOCOLS[protocol],
+        success_definition=f"at {'any' if definition == 'any' else 'the last'} step",
+        deterministic=deterministic,
+        seed=seed,
+        task_seed=config.seed,
+        episodes=episodes,
+        successes=successes,
+        success=successes / episodes,
+        success_low=float(interval.low),
+        success_high=float(interval.high),
+        return_median=float(np.median(result.returns)),
+        versions=versions(),
+        returns=[float(value) for value in result.returns],
+        lengths=[int(value) for value in result.lengths],
+        success_by_episode=[bool(value) for value in success],
+        **{key: float(value) for key, value in numbers.items()},
+    )

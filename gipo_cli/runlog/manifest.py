@@ -1,0 +1,229 @@
+"""What a run was: its inputs as typed and resolved, and what it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gipo_cli import __version__
+from gipo_cli.errors import UserError
+from gipo_cli.runlog.durable import read_sealed, write_sealed, write_text
+from gipo_cli.runlog.layout import RunDir
+
+if TYPE_CHECKING:
+    from gipo_cli.config.schema import RunConfig
+
+FORMAT = 1
+PACKAGES = (
+    "torch",
+    "stable-baselines3",
+    "gymnasium",
+    "gymnasium-robotics",
+    "metaworld",
+    "mujoco",
+    "numpy",
+    "scipy",
+    "hydra-core",
+    "tensorboard",
+)
+_GIT_SECONDS = 10
+_DIFF_CHARACTERS = 4_000_000
+_SUCCESS = {
+    "any": "the episode succeeds if its success signal is on at any step",
+    "last": "the episode succeeds if its success signal is on at its last step",
+}
+
+
+def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], command: Sequence[str]) -> None:
+    """Write everything a new run can be repeated from.
+
+    Args:
+        run: The new run folder.
+        config: Resolved configuration.
+        overrides: As typed.
+        command: The command line, word by word.
+
+    Raises:
+        RunFailed: The disk refused.
+    """
+    import yaml
+
+    write_text(run.overrides, "".join(f"{override}\n" for override in overrides))
+    write_text(run.command, shlex.join(command) + "\n")
+    repositories, diff = _git_state()
+    if diff:
+        write_text(run.git_diff, diff)
+    facts = {
+        "format": FORMAT,
+        "run": run.name,
+        "created": time.time(),
+        "command": shlex.join(command),
+        "directory": str(Path.cwd()),
+        "git": repositories,
+        "versions": versions(),
+        "hardware": hardware(),
+        "seeds": {"run": config.seed, "evaluation": config.eval.seed},
+        "success": _SUCCESS[config.env.success],
+        "evaluation": config.eval.model_dump(mode="json"),
+        "updates": [],
+    }
+    write_sealed(run.meta, facts)
+    # Last: a folder is a run once its configuration is there.
+    write_text(
+        run.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )
+
+
+def note_update(
+    run: RunDir, *, attempt: int, step: int, command: Sequence[str], changes: Sequence[str]
+) -> None:
+    """Add to ``meta.json`` that the run was continued, and on what.
+
+    Args:
+        run: The run folder.
+        attempt: Number of this attempt, from 2.
+        step: Environment step it goes on from.
+        command: The command line, word by word.
+        changes: What differs from the configuration so far, one ``key: old -> new`` each.
+
+    Raises:
+        RunFailed: The disk refused.
+        UserError: ``meta.json`` is damaged.
+    """
+    facts = read_sealed(run.meta)
+    facts["updates"].append(
+        {
+            "attempt": attempt,
+            "step": step,
+            "time": time.time(),
+            "command": shlex.join(command),
+            "changes": list(changes),
+            "git": _git_state()[0],
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+    )
+    write_sealed(run.meta, facts)
+
+
+def read_config(run: RunDir) -> RunConfig:
+    """Read a run's resolved configuration.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The checked configuration. Objectives of the user's own must have been registered before.
+
+    Raises:
+        UserError: The file is missing, damaged or of another version.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    from gipo_cli.config.schema import RunConfig
+
+    try:
+        return RunConfig.model_validate(yaml.safe_load(run.config.read_bytes()))
+    except OSError as error:
+        raise UserError(f"{run.config} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            f"{run.config} is not a configuration of this gipo: {where}: {first['msg']}"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{run.config} is damaged: it is not YAML") from error
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, gipo and the packages that results depend on; None for one that is missing."""
+    found: dict[str, str | None] = {"python": platform.python_version(), "gipo": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """The machine: host, system, processor, cores this process may use, memory in GiB, GPUs."""
+    import psutil
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpus,
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _git_state() -> tuple[list[dict[str, Any]], str]:
+    """Repositories that this run's code comes from, and their uncommitted changes."""
+    roots: dict[str, None] = {}
+    for folder in (Path.cwd(), Path(__file__).resolve().parent):
+        # A virtual environment inside somebody's repository is no part of it.
+        if "site-packages" not in folder.parts and (root := _git(folder, "rev-parse", "--show-toplevel")):
+            roots[root.strip()] = None
+    repositories, diffs = [], []
+    for root in roots:
+        diff = _git(Path(root), "diff", "--no-ext-diff", "--no-textconv", "HEAD")
+        untracked = _git(Path(root), "ls-files", "--others", "--exclude-standard")
+        repositories.append(
+            {
+                "root": root,
+                "sha": _git(Path(root), "rev-parse", "HEAD").strip() or None,
+                "dirty": bool(diff),
+                "untracked": untracked.splitlines()[:100],
+            }
+        )
+        if diff:
+            cut = "" if len(diff) <= _DIFF_CHARACTERS else "\n# cut here: the changes are longer\n"
+            diffs.append(f"# repository {root}\n{diff[:_DIFF_CHARACTERS]}{cut}")
+    return repositories, "\n".join(diffs)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Output of one git command, empty where there is no git or no repository."""
+    try:
+        result = subprocess.run(
+            ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", *arguments],
+            cwd=folder,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.decode(errors="backslashreplace") if result.returncode == 0 else ""
+
+
+def typed_command() -> list[str]:
+    """The command line of this process, as a user would type it."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
