@@ -140,6 +140,9 @@ class UpdateConfig(Record):
         False, description="scale the actor loss by 1/sqrt(reuse index + 1), as the authors do"
     )
     optimizer: Literal["adam", "adamw"] = Field("adam", description="from torch.optim")
+    fused: bool = Field(
+        True, description="torch's fused optimizer: faster; false rounds as Stable-Baselines3's does"
+    )
     adam_eps: Positive = Field(1e-5, description="Adam's denominator offset")
     weight_decay: NonNegative = Field(0.0, description="decoupled with adamw, L2 with adam")
     actor_lr: Positive = Field(3e-4, description="peak learning rate of actor and encoder")

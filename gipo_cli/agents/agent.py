@@ -1,0 +1,372 @@
+"""The learner: a Stable-Baselines3 on-policy algorithm that trains from a replay buffer."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from gipo_cli.agents.policies import LayerNormPolicy, MlpPolicy, ObsNormalizer, policy_class, policy_kwargs
+from gipo_cli.agents.schedules import lr_factor
+from gipo_cli.agents.updater import Updater, UpdateStats
+from gipo_cli.config.schema import AgentConfig, PolicyConfig, RunConfig
+from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.data.replay import ReplayBuffer
+from gipo_cli.data.rollout import Rollout
+
+
+class GIPO(OnPolicyAlgorithm):
+    """Policy optimisation from a replay buffer of older rollouts, with any registered objective.
+
+    ``learn``, ``predict``, ``save``, ``load``, callbacks and ``evaluate_policy`` work as Stable-Baselines3's do.
+
+    Args:
+        policy: a ``PolicyConfig``, ``"mlp"``, ``"layernorm"`` or a policy class.
+        env: environment or ``VecEnv`` with a one-dimensional ``Box`` observation and a ``Box`` or
+            (binned) ``MultiDiscrete`` action space.
+        objective: an objective's parameters, or its name for its defaults.
+        buffer_size: newest transitions kept; None keeps exactly one rollout (on-policy).
+        agent: everything else about the learner.
+        reward_scale: factor on rewards wherever advantages are formed; the buffer stores them raw.
+        normalize_obs: normalise observations by running statistics when they are used.
+        clip_obs: bound on a normalised observation, in deviations.
+        seed: of networks, action sampling, batch sampling and (through the VecEnv) environments.
+        device: torch device, or ``"auto"``.
+        verbose: 0 silent, 1 progress, as in Stable-Baselines3.
+        tensorboard_log: folder for Stable-Baselines3's own logger.
+
+    Raises:
+        ValueError: an observation space that is not a one-dimensional Box, or a buffer smaller than a rollout.
+    """
+
+    policy: MlpPolicy
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "mlp": MlpPolicy,
+        "layernorm": LayerNormPolicy,
+        "MlpPolicy": MlpPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: PolicyConfig | str | type[MlpPolicy] = "mlp",
+        env: GymEnv | str | None = None,
+        *,
+        objective: ObjectiveParams | str = "gipo",
+        buffer_size: int | None = None,
+        agent: AgentConfig | None = None,
+        reward_scale: float = 1.0,
+        normalize_obs: bool = False,
+        clip_obs: float = 10.0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+        _init_setup_model: bool = True,
+    ) -> None:
+        agent = AgentConfig() if agent is None else agent
+        if isinstance(policy, str) and policy in ("mlp", "layernorm"):
+            hidden = [512, 512, 256] if policy == "layernorm" else [64, 64]
+            policy = PolicyConfig(kind=policy, hidden=hidden)  # type: ignore[arg-type]
+        kwargs: dict[str, Any] = {}
+        if isinstance(policy, PolicyConfig):
+            agent = agent.model_copy(update={"policy": policy})
+            kwargs = policy_kwargs(policy, normalize_obs, clip_obs)
+            policy = policy_class(policy)
+        self.agent = agent
+        self.objective = PARAMS[objective]() if isinstance(objective, str) else objective  # type: ignore[call-arg]
+        self.buffer_size = buffer_size
+        self.reward_scale = reward_scale
+        self.version = 0
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate=agent.update.actor_lr,
+            n_steps=agent.rollout_steps,
+            gamma=agent.advantage.gamma,
+            gae_lambda=agent.advantage.gae_lambda,
+            ent_coef=agent.update.entropy_coef,
+            vf_coef=agent.update.value_coef,
+            max_grad_norm=agent.update.max_grad_norm or math.inf,
+            use_sde=False,
+            sde_sample_freq=-1,
+            policy_kwargs=kwargs,
+            verbose=verbose,
+            tensorboard_log=tensorboard_log,
+            seed=seed,
+            device=device,
+            supported_action_spaces=(spaces.Box, spaces.MultiDiscrete),
+            _init_setup_model=_init_setup_model,
+        )
+
+    @classmethod
+    def from_config(cls, config: RunConfig, env: VecEnv | None, device: str) -> GIPO:
+        """The agent that a run's configuration describes."""
+        return cls(
+            config.agent.policy,
+            env,
+            objective=config.objective,
+            buffer_size=config.buffer_size,
+            agent=config.agent,
+            reward_scale=config.env.reward_scale,
+            normalize_obs=config.env.normalize_obs,
+            clip_obs=config.env.clip_obs,
+            seed=config.seed,
+            device=device,
+        )
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        space = self.observation_space
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+            raise ValueError(
+                f"the observation space must be a one-dimensional Box, got {space}; flatten it first"
+            )
+        self.policy = self.policy_class(space, self.action_space, self.lr_schedule, **self.policy_kwargs)  # type: ignore[assignment]
+        self.policy = self.policy.to(self.device)
+        self.policy.optimizer = self._optimizer()
+        # Legacy stream: Stable-Baselines3 shuffles with it, and equality with its PPO is a promise.
+        self._shuffle = np.random.RandomState(self.seed)  # noqa: NPY002
+        self._draw = np.random.default_rng(self.seed)
+        self.updater = Updater(
+            self.policy, self.policy.optimizer, self.agent, self.objective, self._shuffle, self._draw
+        )
+        self.buffer = self._empty_buffer(space)
+        self.rollout_buffer = self.buffer  # type: ignore[assignment] # the name that learn() passes on
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        update = self.agent.update
+        kind = torch.optim.AdamW if update.optimizer == "adamw" else torch.optim.Adam
+        groups = [
+            {"params": self.policy.actor_parameters(), "lr": update.actor_lr},
+            {"params": self.policy.critic_parameters(), "lr": update.critic_lr},
+        ]
+        implementation = {"fused": True} if update.fused else {"foreach": True}
+        return kind(groups, eps=update.adam_eps, weight_decay=update.weight_decay, **implementation)
+
+    def _empty_buffer(self, space: spaces.Box) -> ReplayBuffer:
+        rollout = self.n_steps * self.n_envs
+        size = rollout if self.buffer_size is None else self.buffer_size
+        if size < rollout:
+            raise ValueError(f"buffer_size={size} is smaller than one rollout of {rollout} transitions")
+        head = self.policy.head
+        if isinstance(self.action_space, spaces.MultiDiscrete):
+            action_dtype: type = np.uint8 if self.action_space.nvec.max() <= 256 else np.uint16
+        else:
+            action_dtype = np.float32
+        keeps_distribution = self.updater.kl_coef > 0
+        return ReplayBuffer(
+            size,
+            space.shape[0],
+            head.action_dim,
+            action_dtype,
+            head.distribution_dim if keeps_distribution else 0,
+            self.reward_scale,
+        )
+
+    def begin(self, total_steps: int) -> None:
+        """Prepare to call :meth:`collect` and :meth:`update` in turn, up to ``total_steps``, from today's count."""
+        self._total_timesteps = total_steps
+        if self._last_obs is None:
+            self.restart_episodes()
+
+    def restart_episodes(self) -> None:
+        """End the running episodes here and begin new ones."""
+        if self.env is None:
+            raise ValueError("this agent has no environment; give one to its constructor or to load()")
+        self._last_obs = self.env.reset()  # type: ignore[assignment]
+
+    def collect(self, callback: BaseCallback | None = None) -> Rollout | None:
+        """Step the environments for one rollout and add it to the buffer.
+
+        Returns: the rollout, or None if ``callback`` asked to stop.
+        """
+        env, policy, head = self._env(), self.policy, self.policy.head
+        steps, envs = self.n_steps, env.num_envs
+        obs = np.empty((steps, envs, *self.observation_space.shape), np.float32)  # type: ignore[misc]
+        reward = np.empty((steps, envs), np.float32)
+        terminated = np.zeros((steps, envs), np.bool_)
+        truncated = np.zeros((steps, envs), np.bool_)
+        outputs, actions, values = [], [], []
+        tails = _Tails(envs)
+        last_obs: Any = self._last_obs
+        with torch.inference_mode():
+            for t in range(steps):
+                obs[t] = last_obs
+                shared = policy.shared(self._tensor(obs[t]))
+                output = policy.actor(shared).float()
+                action = head.sample(output)
+                outputs.append(output)
+                actions.append(action)
+                values.append(policy.critic(shared))
+                last_obs, reward[t], done, infos = env.step(self._to_env(action))
+                self.num_timesteps += envs
+                if done.any():
+                    for e in np.flatnonzero(done):
+                        truncated[t, e] = infos[e].get("TimeLimit.truncated", False)
+                        terminated[t, e] = not truncated[t, e]
+                        final = infos[e]["terminal_observation"].astype(np.float32, copy=False)
+                        tails.add(t, e, final, policy.critic(policy.shared(self._tensor(final[None]))))
+                    self._update_info_buffer(infos, done)
+                if callback is not None:
+                    callback.update_locals(locals())
+                    if not callback.on_step():
+                        return None
+            self._last_obs = last_obs
+            ended = (terminated | truncated)[-1]
+            following = policy.critic(policy.shared(self._tensor(last_obs)))
+            for e in np.flatnonzero(~ended):
+                tails.add(steps - 1, e, last_obs[e], following[e : e + 1])
+            output, action = torch.stack(outputs), torch.stack(actions)
+            rollout = Rollout(
+                obs,
+                action.cpu().numpy(),
+                reward,
+                terminated,
+                truncated,
+                head.log_prob(output, action).cpu().numpy(),
+                torch.stack(values).cpu().numpy(),
+                *tails.sorted(),
+                self.version,
+                head.distribution(output).cpu().numpy() if self.updater.kl_coef else None,
+            )
+        self.buffer.add(rollout, self.agent.advantage)
+        if isinstance(policy.features_extractor, ObsNormalizer):
+            policy.features_extractor.update(self._tensor(obs).flatten(0, 1))
+        return rollout
+
+    def _tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _to_env(self, action: torch.Tensor) -> NDArray[Any]:
+        numbers: NDArray[Any] = action.cpu().numpy()
+        if isinstance(self.action_space, spaces.Box):
+            return np.clip(numbers, self.action_space.low, self.action_space.high)
+        return numbers
+
+    def update(self) -> UpdateStats:
+        """Learn from the buffer; one more version of the policy.
+
+        Raises: NonFinite before a NaN or infinite step would be applied.
+        """
+        rollout = self.n_steps * self.n_envs
+        iteration = max(math.ceil(self.num_timesteps / rollout) - 1, 0)
+        iterations = math.ceil(self._total_timesteps / rollout)
+        self.updater.set_lr(lr_factor(self.agent.update, iteration, iterations))
+        stats = self.updater.update(self.buffer, self.version)
+        self.version += 1
+        self._n_updates += int(stats.numbers["update/critic_steps"])
+        return stats
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int
+    ) -> bool:
+        """What Stable-Baselines3's ``learn`` calls; see :meth:`collect`."""
+        callback.on_rollout_start()
+        if self.collect(callback) is None:
+            return False
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """What Stable-Baselines3's ``learn`` calls; see :meth:`update`."""
+        for name, value in self.update().numbers.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _env(self) -> VecEnv:
+        if self.env is None:
+            raise ValueError("this agent has no environment; give one to its constructor or to load()")
+        return self.env
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "updater", "buffer", "_shuffle", "_draw"]
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, NDArray[Any]]]:
+        """Everything exact resuming needs but the environments: (JSON-able numbers, tensors, buffer arrays)."""
+        key = self._shuffle.get_state(legacy=False)
+        legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - third-party environments may draw from it
+        version, internal, gauss = random.getstate()
+        numbers, arrays = self.buffer.state()
+        tensors = {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.policy.optimizer.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        state = {
+            "num_timesteps": self.num_timesteps,
+            "version": self.version,
+            "n_updates": self._n_updates,
+            "buffer": numbers,
+            "shuffle": _json_state(key),
+            "draw": self._draw.bit_generator.state,
+            "numpy_global": _json_state(legacy),
+            "python_global": [version, list(internal), gauss],
+        }
+        return state, tensors, arrays
+
+    def load_state(
+        self, state: dict[str, Any], tensors: dict[str, Any], arrays: dict[str, NDArray[Any]] | None
+    ) -> None:
+        """Put back what :meth:`state` gave; ``arrays`` None leaves the buffer empty (inexact).
+
+        Raises: ValueError, KeyError or RuntimeError if the state is of another network, optimizer or buffer.
+        """
+        self.policy.load_state_dict(tensors["policy"])
+        self.policy.optimizer.load_state_dict(tensors["optimizer"])
+        torch.set_rng_state(tensors["torch_rng"])
+        if torch.cuda.is_available() and tensors["cuda_rng"]:
+            torch.cuda.set_rng_state_all(tensors["cuda_rng"])
+        self.num_timesteps = int(state["num_timesteps"])
+        self.version = int(state["version"])
+        self._n_updates = int(state["n_updates"])
+        self._shuffle.set_state(_numpy_state(state["shuffle"]))
+        self._draw.bit_generator.state = state["draw"]
+        np.random.set_state(_numpy_state(state["numpy_global"]))  # noqa: NPY002
+        version, internal, gauss = state["python_global"]
+        random.setstate((version, tuple(internal), gauss))
+        if arrays is not None:
+            self.buffer.load(state["buffer"], arrays)
+
+
+class _Tails:
+    """Observations of a rollout that start no row, with their values, gathered while it runs."""
+
+    def __init__(self, envs: int) -> None:
+        self.envs = envs
+        self.rows: list[int] = []
+        self.obs: list[NDArray[np.float32]] = []
+        self.values: list[torch.Tensor] = []
+
+    def add(self, t: int, e: int, obs: NDArray[np.float32], value: torch.Tensor) -> None:
+        self.rows.append(t * self.envs + int(e))
+        self.obs.append(obs)
+        self.values.append(value)
+
+    def sorted(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Rows (ascending), observations and values."""
+        order = np.argsort(self.rows)
+        rows, obs = np.array(self.rows, np.int64), np.stack(self.obs)
+        return rows[order], obs[order], torch.cat(self.values).cpu().numpy()[order]
+
+
+def _json_state(state: Any) -> dict[str, Any]:
+    inner = {"key": state["state"]["key"].tolist(), "pos": int(state["state"]["pos"])}
+    return {**state, "state": inner, "has_gauss": int(state["has_gauss"]), "gauss": float(state["gauss"])}
+
+
+def _numpy_state(state: dict[str, Any]) -> dict[str, Any]:
+    key = np.asarray(state["state"]["key"], np.uint32)
+    return {**state, "state": {"key": key, "pos": state["state"]["pos"]}}

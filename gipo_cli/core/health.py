@@ -1,0 +1,108 @@
+"""Health of the data that an update used: is there still a gradient in it, and how old is it?
+
+Source of the definitions: effective sample size as in arXiv 1905.01756; the k3 estimator of KL(mu || pi),
+whose mean under mu is exact, is r - 1 - log r. Nothing here carries a gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DEAD = 0.01
+"""A sample with |g| at or below this is dead: it does not move the policy."""
+
+PPO_BAND = 0.2
+"""Half-width of the ratio band that PPO's usual clip keeps."""
+
+LAG_BUCKETS: dict[str, tuple[int, float]] = {
+    "0": (0, 0),
+    "1_3": (1, 3),
+    "4_15": (4, 15),
+    "16_63": (16, 63),
+    "64_up": (64, float("inf")),
+}
+"""Policy lag, in iterations: name and inclusive bounds."""
+
+
+def effective_sample_size(coefficient: Tensor) -> float:
+    """(sum g)^2 / (n sum g^2), in [0, 1]; NaN if every coefficient is 0 or there are none.
+
+    Shapes: any; flattened. Source: arXiv 1905.01756, section 4.
+    """
+    g = coefficient.double().flatten()
+    if g.numel() == 0:
+        return float("nan")
+    g = g / g.abs().max()
+    return float(g.sum().square() / (g.numel() * g.square().sum()))
+
+
+def utilisation(coefficient: Tensor) -> float:
+    """Share of samples with |g| above :data:`DEAD`; NaN if there are none.
+
+    Shapes: any; flattened. Source: arXiv 2603.03955 (dead samples).
+    """
+    return float((coefficient.abs() > DEAD).double().mean())
+
+
+def trust_weight(coefficient: Tensor, log_ratio: Tensor) -> Tensor:
+    """What an objective multiplies r by: g / r, formed in logarithms.
+
+    Shapes: both alike, any. Source: the definition of w in arXiv 2603.03955, for any objective.
+    """
+    log_weight = coefficient.abs().double().log() - log_ratio.double()
+    return torch.sign(coefficient) * torch.exp(log_weight)
+
+
+def health(log_ratio: Tensor, coefficient: Tensor, lag: Tensor) -> dict[str, float]:
+    """Every health number of one update, by the column names of ``metrics.csv``.
+
+    Shapes: ``log_ratio`` and ``coefficient`` ``[n]`` or ``[n, D]``; ``lag`` ``[n]`` in iterations.
+    Units: log-ratios in nats, shares in [0, 1], lag in iterations.
+    Source: each number's formula is in the metrics glossary.
+    """
+    if log_ratio.ndim == 2:
+        lag = lag.unsqueeze(-1).expand_as(log_ratio)
+    log_ratio, coefficient, lag = log_ratio.flatten(), coefficient.flatten(), lag.flatten()
+    x = log_ratio.double()
+    spread = torch.quantile(x.abs(), torch.tensor([0.5, 0.95, 0.99], dtype=x.dtype))
+    weight = trust_weight(coefficient, log_ratio)
+    numbers = {
+        "health/ess": effective_sample_size(coefficient),
+        "health/utilisation": utilisation(coefficient),
+        "health/log_ratio_mean": float(x.mean()),
+        "health/log_ratio_std": float(x.std(unbiased=False)),
+        "health/log_ratio_abs_p50": float(spread[0]),
+        "health/log_ratio_abs_p95": float(spread[1]),
+        "health/log_ratio_abs_p99": float(spread[2]),
+        "health/weight_mean": float(weight.mean()),
+        "health/weight_p05": float(torch.quantile(weight, 0.05)),
+        "health/outside_band": float((torch.expm1(x).abs() > PPO_BAND).double().mean()),
+        "health/lag_mean": float(lag.double().mean()),
+        "health/lag_max": float(lag.max()),
+    }
+    for name, (low, high) in LAG_BUCKETS.items():
+        inside = coefficient[(lag >= low) & (lag <= high)]
+        numbers[f"health/utilisation_lag_{name}"] = utilisation(inside)
+        numbers[f"health/ess_lag_{name}"] = effective_sample_size(inside)
+    return numbers
+
+
+def kl_k3(log_ratio: Tensor) -> Tensor:
+    """Mean of r - 1 - log r: KL(mu || pi) estimated on actions drawn from mu.
+
+    Shapes: any in, scalar out. Gradient: flows, where ``log_ratio`` carries one.
+    Source: the k3 estimator, r - 1 - log r >= 0.
+    """
+    return (torch.expm1(log_ratio) - log_ratio).mean()
+
+
+def explained_variance(value: Tensor, target: Tensor) -> float:
+    """1 - Var(target - value) / Var(target); NaN where the targets do not vary.
+
+    Shapes: both ``[n]``. Source: the usual coefficient of determination.
+    """
+    spread = target.double().var(unbiased=False)
+    if spread == 0:
+        return float("nan")
+    return float(1.0 - (target.double() - value.double()).var(unbiased=False) / spread)
