@@ -166,6 +166,8 @@ HAND = [
     (Gipo(sigma=1.0, side="upper"), 0.5, 1.0, 0.5),
     (Gipo(sigma=1.0, side="upper"), 2.0, 1.0, 1.572899),
     (Gipo(sigma=1.0, rho_max=1.0), 2.0, 1.0, 2.0),
+    (Gipo(sigma=1.0, rho_max=4.0), 2.0, 1.0, 1.572899),
+    (Gipo(sigma=1.0, rho_min=0.25), 0.5, 1.0, 0.393225),
     (Gipo(sigma=1.0, rho_min=1.0), 0.5, 1.0, 0.5),
 ]
 
