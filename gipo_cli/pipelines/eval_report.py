@@ -95,7 +95,8 @@ class EvalReport:
             f"run        {self.run}, checkpoint {self.checkpoint}",
             f"protocol   {self.protocol}: {self.protocol_text}",
             f"episodes   {self.episodes} of {self.env}, "
-            f"{'deterministic' if self.deterministic else 'sampled'} actions, seed {self.seed}, task seed {self.task_seed}",
+            f"{'deterministic' if self.deterministic else 'sampled'} actions, "
+            f"seed {self.seed}, task seed {self.task_seed}",
             f"success    {self.success:.1%} ({self.successes} of {self.episodes}), 95% Wilson interval "
             f"{self.success_low:.1%} to {self.success_high:.1%}",
             f"           at any step {self.success_any:.1%}, at the last step {self.success_last:.1%}",

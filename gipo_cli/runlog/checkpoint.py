@@ -89,6 +89,10 @@ class CheckpointStore:
         names = (_FOLDER.fullmatch(entry.name) for entry in os.scandir(self.folder) if entry.is_dir())
         return sorted(int(name[1]) for name in names if name)
 
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the best score; None if none was evaluated."""
+        return _best(self._scores())
+
     def path(self, step: int) -> Path:
         """Folder of the checkpoint of a step."""
         return self.folder / f"step_{step:012d}"
@@ -167,7 +171,11 @@ class CheckpointStore:
             UserError: There is none, or it is damaged, incomplete or from another version.
         """
         if which != "last":
-            step = self._best_step() if which == "best" else int(which)
+            step = self.best_step() if which == "best" else int(which)
+            if step is None:
+                raise UserError(
+                    f"no checkpoint in {self.folder} was evaluated, so none is the best; use `last`"
+                )
             return self._read(step, only, needs)
         notes: list[str] = []
         for step in reversed(self.steps()):
@@ -218,12 +226,6 @@ class CheckpointStore:
                     scores[step] = score
         return scores
 
-    def _best_step(self) -> int:
-        scores = self._scores()
-        if not scores:
-            raise UserError(f"no checkpoint in {self.folder} was evaluated, so none is the best; use `last`")
-        return max(scores, key=lambda step: (scores[step], -step))
-
     def _prune(self, newest: int) -> None:
         # Checkpoints beyond the newest belong to a future that a damaged one cut off: they are left alone
         # until the run passes them again.
@@ -233,18 +235,21 @@ class CheckpointStore:
             firsts = {step // self._every: step for step in reversed(steps)}
             keep |= {step for window, step in firsts.items() if window > 0}
         scores = self._scores(newest)
-        if scores:
-            best = max(scores, key=lambda step: (scores[step], -step))
-            if self._best:
-                keep.add(best)
-            if best in keep:
-                write_sealed(self.folder / BEST_FILE, {"format": FORMAT, "step": best, "score": scores[best]})
+        best = _best(scores)
+        if best is not None and self._best:
+            keep.add(best)
+        if best in keep:
+            write_sealed(self.folder / BEST_FILE, {"format": FORMAT, "step": best, "score": scores[best]})
         for step in set(steps) - keep:
             _remove(self.path(step))
 
 
 class _DamagedError(UserError):
     """A checkpoint is not what was written; an older one may serve."""
+
+
+def _best(scores: dict[int, list[float]]) -> int | None:
+    return max(scores, key=lambda step: (scores[step], -step), default=None)
 
 
 def _score(score: Score) -> list[float]:

@@ -1,0 +1,271 @@
+"""``gipo video``: film a trained policy, on a machine without a display too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.durable import TEMPORARY
+from gipo_cli.runlog.layout import RunDir
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    import numpy as np
+
+    from gipo_cli.config.schema import EnvConfig
+    from gipo_cli.pipelines.evaluate import Act
+
+PACKAGES = "libegl1 libgl1 libgl1-mesa-dri"
+FORMATS = (".mp4", ".gif")
+_REAL_TIME_FPS = 30.0
+_PROBE_SECONDS = 60
+_PROBE = "import mujoco; context = mujoco.GLContext(64, 64); context.make_current(); context.free()"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A film that was made.
+
+    Attributes:
+        path: The file.
+        checkpoint: Whose policy it shows.
+        frames: Pictures in it.
+        fps: Pictures per second.
+        returns: Of its episodes.
+        successes: Of its episodes.
+    """
+
+    path: Path
+    checkpoint: str
+    frames: int
+    fps: float
+    returns: list[float]
+    successes: list[bool]
+
+
+def record(
+    run: Path,
+    *,
+    out: Path | None = None,
+    episodes: int = 1,
+    checkpoint: str = "best-or-last",
+    deterministic: bool = True,
+    seed: int | None = None,
+    fps: float | None = None,
+    every: int | None = None,
+    device: str = "cpu",
+) -> Video:
+    """Film the first episodes of a run's evaluation.
+
+    Args:
+        run: The run folder.
+        out: Where to, ``.mp4`` or ``.gif``; None: a new file below ``videos/`` in the run folder.
+        episodes: How many, one after the other.
+        checkpoint: ``last``, ``best``, a step, or ``best-or-last``: the best if any was evaluated.
+        deterministic: Take the mode of the policy rather than a sample.
+        seed: Seed of the episodes' starts; None: ``eval.seed``.
+        fps: Pictures per second of film; None: the simulated speed.
+        every: Film every so many steps; None: as many as the simulated speed needs, at most 30 a second.
+        device: Where the policy runs.
+
+    Returns:
+        What was filmed.
+
+    Raises:
+        UserError: Nothing can be rendered here, or the request does not fit.
+        RunFailed: The environment failed.
+    """
+    for name, value in (("episodes", episodes), ("fps", fps), ("every", every)):
+        if value is not None and value <= 0:
+            raise UserError(f"{name}={value} cannot be filmed; give a number above 0")
+    if checkpoint == "best-or-last":
+        best = CheckpointStore(RunDir(run).checkpoints).best_step()
+        checkpoint = "last" if best is None else str(best)
+    path = _destination(run, out, checkpoint)
+    # Before anything imports OpenGL, which cannot change its mind later.
+    choose_renderer()
+    from gipo_cli.agents.loading import load_actor
+
+    actor, config = load_actor(run, checkpoint, device)
+    returns, successes, frames, used_fps = film(
+        lambda observations: actor(observations, deterministic),
+        config.env,
+        path,
+        episodes=episodes,
+        seed=config.eval.seed if seed is None else seed,
+        task_seed=config.seed,
+        fps=fps,
+        every=every,
+    )
+    return Video(path, checkpoint, frames, used_fps, returns, successes)
+
+
+def film(
+    act: Act,
+    cfg: EnvConfig,
+    path: Path,
+    *,
+    episodes: int,
+    seed: int,
+    task_seed: int,
+    fps: float | None = None,
+    every: int | None = None,
+) -> tuple[list[float], list[bool], int, float]:
+    """Play episodes and write their pictures to a file, which appears only when it is complete.
+
+    Args:
+        act: Actions ``[1, ...]`` for float32 observations ``[1, d]``.
+        cfg: The environment.
+        path: ``.mp4`` or ``.gif``.
+        episodes: How many.
+        seed: Seed of the episodes' starts.
+        task_seed: Seed of the task.
+        fps: Pictures per second of film; None: the simulated speed.
+        every: Film every so many steps; None: see ``record``.
+
+    Returns:
+        Returns, successes, number of pictures, pictures per second.
+
+    Raises:
+        UserError: Nothing can be rendered here, or the file cannot be written.
+        RunFailed: The environment failed.
+    """
+    from gipo_cli.envs.make import make_env
+
+    returns: list[float] = []
+    successes: list[bool] = []
+    frames = 0
+    with closing(make_env(cfg, seed, task_seed=task_seed, goals="cycle", render_mode="rgb_array")) as env:
+        native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS)
+        every = every or max(1, round(native / _REAL_TIME_FPS))
+        fps = fps or native / every
+        with _Writer(path, fps) as append:
+            for number in range(episodes):
+                env.set_episode_index(number)
+                for picture, outcome in _play(env, act, every):
+                    if picture is not None:
+                        append(picture)
+                        frames += 1
+                    if outcome is not None:
+                        returns.append(outcome["episode"]["r"])
+                        successes.append(outcome["is_success"])
+    return returns, successes, frames, fps
+
+
+def choose_renderer() -> str | None:
+    """Set ``MUJOCO_GL`` to a way of rendering that works here, unless the user has set it.
+
+    Each is tried in a process of its own, since a broken graphics driver may end the process.
+
+    Returns:
+        The user's or the first that works of ``egl`` and ``osmesa``; None if none does.
+    """
+    if os.environ.get("MUJOCO_GL"):
+        return os.environ["MUJOCO_GL"]
+    for backend in ("egl", "osmesa"):
+        environment = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+        with suppress(subprocess.TimeoutExpired):
+            probe = subprocess.run(
+                [sys.executable, "-c", _PROBE],
+                env=environment,
+                capture_output=True,
+                timeout=_PROBE_SECONDS,
+                check=False,
+            )
+            if probe.returncode == 0:
+                os.environ.update({"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend})
+                return backend
+    return None
+
+
+def _destination(run: Path, out: Path | None, checkpoint: str) -> Path:
+    if out is None:
+        stem = f"step_{int(checkpoint):012d}" if checkpoint.isdecimal() else checkpoint
+        folder = run / "videos"
+        names = (folder / f"{stem}{suffix}.mp4" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+        return next(path for path in names if not path.exists())
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"{out} is neither {' nor '.join(FORMATS)}; end the name with one of them")
+    if out.exists():
+        raise UserError(f"{out} already exists and is not overwritten; give another name")
+    return out
+
+
+def _play(
+    env: gym.Env[Any, Any], act: Act, every: int
+) -> Iterator[tuple[np.ndarray | None, dict[str, Any] | None]]:
+    import gymnasium as gym
+    import numpy as np
+
+    box = env.action_space if isinstance(env.action_space, gym.spaces.Box) else None
+    observation, _ = env.reset()
+    yield _picture(env), None
+    done, step = False, 0
+    while not done:
+        action = act(observation[None])[0]
+        if box is not None:
+            action = np.clip(action, box.low, box.high)
+        observation, _, terminated, truncated, info = env.step(action)
+        step += 1
+        done = terminated or truncated
+        yield (_picture(env) if done or step % every == 0 else None), (info if done else None)
+
+
+def _picture(env: gym.Env[Any, Any]) -> np.ndarray:
+    import numpy as np
+
+    try:
+        picture = env.render()
+    # A graphics driver may raise anything.
+    except Exception as error:
+        raise UserError(
+            f"nothing can be rendered here ({type(error).__name__}: {error}); for MuJoCo without a "
+            f"display: apt-get install {PACKAGES}"
+        ) from error
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+        raise RunFailed(f"the environment renders {type(picture).__name__} instead of pictures")
+    return picture
+
+
+class _Writer:
+    """Writes aside and renames, so that no half film is left under the final name."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._path, self._fps = path, fps
+        self._aside = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+        self._writer: Any = None
+
+    def __enter__(self) -> Callable[[np.ndarray], None]:
+        return self._append
+
+    def _append(self, picture: np.ndarray) -> None:
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            self._writer.append_data(picture)
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+    def _open(self) -> Any:
+        import imageio.v2 as imageio
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.suffix.lower() == ".gif":
+            return imageio.get_writer(self._aside, mode="I", duration=1000 / self._fps, loop=0)
+        return imageio.get_writer(self._aside, fps=self._fps, macro_block_size=2, ffmpeg_log_level="error")
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None:
+            self._aside.replace(self._path)
+        else:
+            self._aside.unlink(missing_ok=True)
