@@ -134,6 +134,22 @@ def default_name(config: RunConfig, now: datetime | None = None) -> str:
     return stem[: 150 - len(tail)] + tail
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be a run's name.
+
+    Args:
+        name: What the user typed.
+
+    Raises:
+        UserError: It is a path, reserved, too long or holds odd characters.
+    """
+    if _NAME.fullmatch(name) is None or name == LATEST:
+        raise UserError(
+            f"{name!r} cannot be a run's name: use at most 150 letters, digits and . _ = , + @ -, starting "
+            f"with a letter or digit (not {LATEST!r}); a folder to put runs in is chosen with --runs"
+        )
+
+
 def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
     """Make a run's folder.
 
@@ -148,11 +164,7 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
     Raises:
         UserError: The name is odd or taken, or nothing can be written there.
     """
-    if _NAME.fullmatch(name) is None or name == LATEST:
-        raise UserError(
-            f"{name!r} cannot be a run's name: use at most 150 letters, digits and . _ = , + @ -, starting "
-            f"with a letter or digit (not {LATEST!r}); a folder to put runs in is chosen with --runs"
-        )
+    check_name(name)
     path = root / name
     attempt = 1
     while True:

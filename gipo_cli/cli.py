@@ -1,0 +1,242 @@
+"""The ``gipo`` command: one function per sub-command, each of which imports its work when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gipo_cli.errors import RunFailed, UserError
+
+app = typer.Typer(
+    name="gipo",
+    help="How stale may replayed data be, and which policy objective survives it.",
+    epilog="Start with gipo train --dry-run, or with gipo list envs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+listing = typer.Typer(help="List environments, objectives, presets or runs.", no_args_is_help=True)
+app.add_typer(listing, name="list")
+
+
+def _complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
+    from os import environ, pathsep
+
+    from gipo_cli.config.complete import complete
+
+    given = ctx.params.get("config_dir") or environ.get("GIPO_CONFIG_DIR", "").split(pathsep)
+    folders = [Path(folder) for folder in given if folder and Path(folder).is_dir()]
+    return complete(incomplete, ctx.params.get("overrides") or [], folders)
+
+
+def _complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
+    from gipo_cli.runlog.layout import list_runs, runs_root
+
+    root = runs_root(ctx.params.get("runs"))
+    names = [run.path.relative_to(root).as_posix() for run in list_runs(root)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OVERRIDES]...",
+        help="key=value pairs, such as env=fetch_push objective=sapo buffer.size=50000 seed=3",
+        autocompletion=_complete_override,
+    ),
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="a run's folder, its name, the beginning of its name, or latest",
+        autocompletion=_complete_run,
+    ),
+]
+RunsRoot = Annotated[
+    Path | None, typer.Option("--runs", help="folder that holds the runs (runs/)", envvar="GIPO_RUNS")
+]
+ConfigDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="your own configuration folder, searched before the shipped one; may be repeated",
+        envvar="GIPO_CONFIG_DIR",
+    ),
+]
+Checkpoint = Annotated[str, typer.Option(help="last, best or an environment step")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the configuration and stop")] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; same as runtime.device=...")] = None,
+    runs: RunsRoot = None,
+    name: Annotated[str | None, typer.Option(help="the run's name; made up if left out")] = None,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="continue this run", autocompletion=_complete_run)
+    ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="with --resume: accept other code, versions or settings")
+    ] = False,
+) -> None:
+    """Train an agent, or go on with a run (--resume)."""
+    lines = [*(overrides or []), *([f"runtime.device={device}"] if device else [])]
+    if resume is not None:
+        for option, given in (("--name", name), ("--config-dir", config_dir), ("--dry-run", dry_run)):
+            if given:
+                raise UserError(f"{option} does not go with --resume: the run has its own; leave it out")
+        raise typer.Exit(_resume(resume, runs, lines, allow_changes, quiet))
+    if allow_changes:
+        raise UserError("--allow-changes goes with --resume RUN only; leave it out")
+    raise typer.Exit(_train(lines, dry_run, runs, name, config_dir or [], quiet))
+
+
+def _train(
+    lines: list[str], dry_run: bool, runs: Path | None, name: str | None, config_dirs: list[Path], quiet: bool
+) -> int:
+    from gipo_cli.config.compose import compose
+    from gipo_cli.envs.registry import resolve
+    from gipo_cli.runlog import layout
+
+    if name is not None:
+        layout.check_name(name)
+    config = compose(lines, config_dirs=config_dirs).config
+    resolve(config.env)
+    run_dir = layout.runs_root(runs) / (name or layout.default_name(config))
+    if dry_run:
+        from gipo_cli.pipelines.listing import print_config
+
+        print_config(config, run_dir)
+        return 0
+    from gipo_cli.pipelines.train import train as run_training
+
+    return run_training(
+        config, run_dir=run_dir, overrides=lines, command=["gipo", *sys.argv[1:]], quiet=quiet
+    )
+
+
+def _resume(run: str, runs: Path | None, lines: list[str], allow_changes: bool, quiet: bool) -> int:
+    from gipo_cli.runlog import layout
+
+    found = layout.find(layout.runs_root(runs), run)
+    from gipo_cli.pipelines.train import resume
+
+    return resume(found.path, overrides=lines, allow_changes=allow_changes, quiet=quiet)
+
+
+@app.command("eval")
+def evaluate(
+    run: Run,
+    episodes: Annotated[int | None, typer.Option(min=1, help="episodes (the run's own number)")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic/--stochastic", help="the policy's mode, or samples from it")
+    ] = True,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the episodes (the run's eval.seed)")] = None,
+    checkpoint: Checkpoint = "last",
+    protocol: Annotated[
+        str | None, typer.Option(help="standard or metaworld (metaworld for its tasks)")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
+    runs: RunsRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Evaluate a run's policy over fixed episodes, with an interval for its success rate."""
+    from gipo_cli.runlog import layout
+
+    found = layout.find(layout.runs_root(runs), run)
+    from gipo_cli.pipelines.evaluate import evaluate_run
+
+    report = evaluate_run(
+        found.path,
+        episodes=episodes,
+        deterministic=deterministic,
+        seed=seed,
+        checkpoint=checkpoint,
+        protocol=protocol,
+        device=device,
+    )
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        typer.echo("\n".join(report.lines()))
+
+
+@app.command()
+def show(run: Run, runs: RunsRoot = None) -> None:
+    """Show a run: its settings against the defaults, its state, its newest numbers, what to type next."""
+    from gipo_cli.pipelines.listing import show_run
+    from gipo_cli.runlog import layout
+
+    root = layout.runs_root(runs)
+    show_run(layout.find(root, run), root)
+
+
+@listing.command("envs")
+def list_envs() -> None:
+    """Environments: what env=... takes, their rewards and tasks."""
+    from gipo_cli.pipelines.listing import print_envs
+
+    print_envs()
+
+
+@listing.command("objectives")
+def list_objectives() -> None:
+    """Objectives: what objective=... takes, their formulas and parameters."""
+    from gipo_cli.pipelines.listing import print_objectives
+
+    print_objectives()
+
+
+@listing.command("presets")
+def list_presets(config_dir: ConfigDir = None) -> None:
+    """Presets: what preset=... takes."""
+    from gipo_cli.pipelines.listing import print_presets
+
+    print_presets(config_dir or [])
+
+
+@listing.command("runs")
+def list_runs(runs: RunsRoot = None) -> None:
+    """Runs: their state, progress and newest numbers."""
+    from gipo_cli.pipelines.listing import print_runs
+    from gipo_cli.runlog.layout import runs_root
+
+    print_runs(runs_root(runs))
+
+
+def _version(value: bool) -> None:
+    if value:
+        from gipo_cli import __version__
+
+        typer.echo(f"gipo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """How stale may replayed data be, and which policy objective survives it."""
+
+
+def main() -> Any:
+    """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
+    try:
+        return app()
+    except UserError as error:
+        code, message = 2, str(error)
+    except RunFailed as error:
+        code, message = 1, str(error)
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)

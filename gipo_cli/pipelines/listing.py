@@ -1,0 +1,236 @@
+"""``gipo list``, ``gipo show`` and the dry run: tables for a terminal of 80 columns, plain text in a pipe."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from gipo_cli.config.compose import compose, from_yaml, to_yaml
+from gipo_cli.config.explain import allowed
+from gipo_cli.config.groups import find_file, group_choices
+from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.errors import UserError
+from gipo_cli.runlog.layout import RunDir, list_runs
+from gipo_cli.runlog.status import Status, read_status
+
+if TYPE_CHECKING:
+    from gipo_cli.config.schema import RunConfig
+
+STALE_SECONDS = 60.0
+"""A run that claims to be running and has been silent for longer is shown as lost."""
+
+_LATEST = {
+    "return": "training return",
+    "success": "training success",
+    "eval_return": "evaluation return",
+    "eval_success": "evaluation success",
+}
+
+
+def print_config(config: RunConfig, run_dir: Path) -> None:
+    """Print a composed configuration as YAML and where its run would be written."""
+    console = Console(soft_wrap=True)
+    text = to_yaml(config).rstrip()
+    if console.is_terminal:
+        console.print(Syntax(text, "yaml", background_color="default"))
+    else:
+        console.file.write(text + "\n")
+    console.print(Text(f"# would be written to {run_dir}", style="dim"))
+
+
+def print_envs() -> None:
+    """Print every named environment, its rewards and its tasks."""
+    from gipo_cli.envs.registry import ENVIRONMENTS
+
+    table = _table("env=", "reward=", "what it is; success")
+    for entry in ENVIRONMENTS.values():
+        missing = "" if entry.installed else f" (not installed: pip install {entry.distribution})"
+        rewards = "\n".join(entry.rewards) or "its own"
+        table.add_row(entry.name, rewards, f"{entry.description}{missing}\nsuccess: {entry.success}")
+    console = Console()
+    console.print(table)
+    for entry in ENVIRONMENTS.values():
+        if entry.tasks:
+            console.print(f"\n[bold]env={entry.name} env.task=[/] one of", highlight=False)
+            console.print(Padding(Text(", ".join(entry.tasks)), (0, 0, 0, 2)))
+    console.print("\nFor example: gipo train env=fetch_push env.reward=sparse", highlight=False)
+
+
+def print_objectives() -> None:
+    """Print every objective's formula and parameters."""
+    table = _table("objective=", "formula and parameters")
+    for name, params in PARAMS.items():
+        table.add_row(name, "\n".join([_first_line(params), *_knobs(params)]))
+    console = Console()
+    console.print(table)
+    console.print("For example: gipo train objective=gipo objective.sigma=0.2", highlight=False)
+
+
+def print_presets(config_dirs: Sequence[Path] = ()) -> None:
+    """Print every preset with the comment that heads its file."""
+    table = _table("preset=", "what it is")
+    for name in group_choices(config_dirs)["preset"]:
+        file = find_file("preset", name, config_dirs)
+        table.add_row(name, _header(file.read_text(encoding="utf-8")) if file else "")
+    console = Console()
+    console.print(table)
+    console.print("For example: gipo train preset=authors --dry-run", highlight=False)
+
+
+def print_runs(root: Path) -> None:
+    """Print the runs below a folder with their state and newest numbers."""
+    runs = list_runs(root)
+    console = Console()
+    if not runs:
+        console.print(f"no runs in {root}; start one with: gipo train", highlight=False)
+        return
+    table = _table("run", "state", "done", "return", "success")
+    for run in runs:
+        status = _status(run)
+        name = run.path.relative_to(root).as_posix()
+        if status is None:
+            table.add_row(name, "unknown", "", "", "")
+            continue
+        done = f"{status.step / status.total_steps:.0%}"
+        result, success = _best_known(status)
+        table.add_row(name, _state(status), done, result, success)
+    console.print(table)
+    console.print(f"return and success: newest evaluation, else training. Runs in {root}", style="dim")
+
+
+def show_run(run: RunDir, root: Path) -> None:
+    """Print one run: state, settings that differ from the defaults, numbers, and what to type next."""
+    config, status = from_yaml(run.config), _status(run)
+    console = Console(highlight=False)
+    console.print(Text(str(run.path), style="bold"))
+    facts = _plain_table()
+    for name, value in _facts(config, status):
+        facts.add_row(name, value)
+    console.print(facts)
+    changed = _plain_table()
+    default = flatten(compose([]).config.model_dump(mode="json"))
+    for key, value in flatten(config.model_dump(mode="json")).items():
+        if key not in default or default[key] != value:
+            before = f"(default {_shown(default[key])})" if key in default else ""
+            changed.add_row(key, _shown(value), before)
+    console.print(
+        "\nsettings that differ from a plain `gipo train`:"
+        if changed.row_count
+        else "\nall settings are the defaults"
+    )
+    if changed.row_count:
+        console.print(changed)
+    console.print("\ntype next:")
+    for command in _next_commands(run, root, status):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column == columns[0] and column != "run", overflow="fold")
+    return table
+
+
+def _plain_table() -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    return table
+
+
+def _first_line(params: type[ObjectiveParams]) -> str:
+    return (params.__doc__ or "").strip().splitlines()[0]
+
+
+def _knobs(params: type[ObjectiveParams]) -> Iterator[str]:
+    for name, field in params.model_fields.items():
+        if name != "name":
+            options = allowed(params, name)
+            text = field.description or ""
+            yield f"  {name}={_shown(field.default)}  {text}{f' ({options})' if options else ''}"
+
+
+def _header(text: str) -> str:
+    """The leading comment of a YAML file, without Hydra's package directive."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if "@package" not in line:
+            lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
+
+
+def _status(run: RunDir) -> Status | None:
+    try:
+        return read_status(run.status)
+    except UserError:
+        return None
+
+
+def _state(status: Status) -> str:
+    silent = time.time() - status.heartbeat
+    return "lost" if status.state == "running" and silent > STALE_SECONDS else status.state
+
+
+def _best_known(status: Status) -> tuple[str, str]:
+    latest = status.latest
+    kind = "eval_" if latest.get("eval_return") is not None else ""
+    result, success = latest.get(f"{kind}return"), latest.get(f"{kind}success")
+    return "" if result is None else f"{result:.4g}", "" if success is None else f"{success:.0%}"
+
+
+def _facts(config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
+    env = config.env
+    subject = " ".join(part for part in (env.name, env.task or env.id) if part)
+    yield "what", f"{config.objective.name} on {subject}, buffer {config.buffer_size}, seed {config.seed}"
+    if status is None:
+        yield "state", "unknown: status.json is missing or damaged"
+        return
+    yield "state", _state(status) + (f": {status.reason}" if status.reason else "")
+    yield "steps", f"{status.step} of {status.total_steps} ({status.step / status.total_steps:.0%})"
+    if status.steps_per_second:
+        yield "speed", f"{status.steps_per_second:.0f} steps/s"
+    for key, name in _LATEST.items():
+        value = status.latest.get(key)
+        if value is not None:
+            yield name, f"{value:.1%}" if "success" in key else f"{value:.4g}"
+
+
+def _next_commands(run: RunDir, root: Path, status: Status | None) -> Iterator[str]:
+    given = run.path.relative_to(root).as_posix() if run.path.is_relative_to(root) else str(run.path)
+    name = shlex.quote(given) + ("" if root == Path("runs") else f" --runs {shlex.quote(str(root))}")
+    if status is not None and _state(status) == "running":
+        yield f"gipo show {name}"
+        return
+    if status is None or status.state != "done":
+        yield f"gipo train --resume {name}"
+    yield f"gipo eval {name}"
+    yield f"tensorboard --logdir {shlex.quote(str(run.tensorboard))}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
