@@ -1,0 +1,182 @@
+"""Aggregates over seeds and environments, and what is known about them.
+
+Scores are passed as one array ``[seeds]`` per environment ("stratum"). Every interval is a percentile
+bootstrap that resamples seeds within each environment, which is the stratified bootstrap of
+Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv 2108.13264, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from gipo_cli.compare.csv_text import FloatArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+BAND_RESAMPLES = 500
+BOOTSTRAP_SEED = 20_260_303
+Scores = Sequence[FloatArray]
+Statistic = Callable[..., FloatArray]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % bootstrap interval; ``low`` and ``high`` are NaN where a stratum has one seed."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    def includes(self, value: float) -> bool:
+        """Whether the interval holds ``value``; no interval includes everything."""
+        return not (value < self.low or value > self.high)
+
+
+def iqm(scores: FloatArray, axis: int = -1) -> FloatArray:
+    """Interquartile mean: the mean after the lowest and highest quarter (rounded down) are left out.
+
+    Of three values nothing is left out, so there it is the plain mean.
+    """
+    return np.asarray(stats.trim_mean(scores, 0.25, axis=axis), dtype=np.float64)
+
+
+def mean(scores: FloatArray, axis: int = -1) -> FloatArray:
+    """Arithmetic mean."""
+    return np.asarray(np.mean(scores, axis=axis), dtype=np.float64)
+
+
+def optimality_gap(scores: FloatArray, axis: int = -1) -> FloatArray:
+    """Mean shortfall from a normalised score of 1; scores above 1 count as 1 (arXiv 2108.13264, section 4.3)."""
+    return mean(np.maximum(1.0 - scores, 0.0), axis=axis)
+
+
+def estimate(scores: Scores, statistic: Statistic = iqm, *, resamples: int = RESAMPLES) -> Estimate:
+    """A statistic of all scores pooled, with its stratified bootstrap interval.
+
+    Args:
+        scores: one array ``[seeds]`` per environment.
+        statistic: maps ``(scores[..., n], axis)`` to ``[...]``, such as `iqm`.
+        resamples: number of bootstrap resamples.
+    """
+
+    def pooled(*strata: FloatArray, axis: int = -1) -> FloatArray:
+        return statistic(np.concatenate(strata, axis=axis), axis=axis)
+
+    return _interval(tuple(scores), pooled, resamples)
+
+
+def band(curves: FloatArray, *, resamples: int = BAND_RESAMPLES) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """IQM over seeds at each grid point with a pointwise bootstrap interval.
+
+    Shapes:
+        curves ``[R, G]``; returns value, low and high, ``[G]`` each; the latter two NaN for one seed.
+    """
+    value = iqm(curves, axis=0)
+    if len(curves) < 2:
+        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
+    interval = _bootstrap((curves.T,), iqm, resamples)
+    return value, interval.low, interval.high
+
+
+def probability_of_improvement(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Estimate:
+    """P(X > Y) for a run X of ours and a run Y of theirs, ties counted half, averaged over environments.
+
+    The value is the Mann-Whitney U statistic over the number of pairs (arXiv 2108.13264, section 4.3).
+
+    Args:
+        ours: one array ``[seeds]`` per environment.
+        theirs: likewise, the same environments.
+        paired: per environment, whether both arms have the same seeds in the same order; those are resampled
+            together, so that what a seed does to both arms stays in the interval.
+    """
+
+    def chance(x: FloatArray, y: FloatArray) -> FloatArray:
+        difference = x[..., :, None] - y[..., None, :]
+        return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean(axis=(-2, -1)), dtype=np.float64)
+
+    def averaged(xs: Scores, ys: Scores) -> FloatArray:
+        return np.mean([chance(x, y) for x, y in zip(xs, ys, strict=True)], axis=0)
+
+    return _two_arms(ours, theirs, averaged, paired)
+
+
+def iqm_difference(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Estimate:
+    """IQM of ours minus IQM of theirs over all environments; arguments as in `probability_of_improvement`."""
+
+    def difference(xs: Scores, ys: Scores) -> FloatArray:
+        return iqm(np.concatenate(xs, axis=-1)) - iqm(np.concatenate(ys, axis=-1))
+
+    return _two_arms(ours, theirs, difference, paired)
+
+
+def performance_profile(
+    scores: Scores, thresholds: FloatArray, *, resamples: int = BAND_RESAMPLES
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Share of runs whose normalised score exceeds each threshold (arXiv 2108.13264, section 4.2).
+
+    Shapes:
+        scores ``[seeds]`` per environment, thresholds ``[T]``; returns value, low and high, ``[T]`` each.
+    """
+
+    def share(*strata: FloatArray, axis: int = -1) -> FloatArray:
+        return mean(np.concatenate(strata, axis=axis), axis=axis)
+
+    above = tuple((own[None, :] > thresholds[:, None]).astype(np.float64) for own in scores)
+    value = share(*above)
+    if min(len(own) for own in scores) < 2:
+        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
+    interval = _bootstrap(above, share, resamples)
+    return value, interval.low, interval.high
+
+
+def _two_arms(
+    ours: Scores, theirs: Scores, statistic: Callable[[Scores, Scores], FloatArray], paired: Sequence[bool]
+) -> Estimate:
+    """Bootstrap over positions instead of scores: a paired environment has one set of positions for both arms."""
+    positions: list[FloatArray] = []
+    for x, y, together in zip(ours, theirs, paired, strict=True):
+        positions += [np.arange(len(x))] if together else [np.arange(len(x)), np.arange(len(y))]
+
+    def resampled(*drawn: FloatArray, axis: int = -1) -> FloatArray:
+        own, other = [], []
+        rest = iter(drawn)
+        for x, y, together in zip(ours, theirs, paired, strict=True):
+            first = next(rest)
+            own.append(x[first.astype(np.intp)])
+            other.append(y[(first if together else next(rest)).astype(np.intp)])
+        return statistic(own, other)
+
+    return _interval(tuple(positions), resampled, RESAMPLES)
+
+
+def _interval(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int) -> Estimate:
+    value = float(statistic(*strata, axis=-1))
+    if min(len(own) for own in strata) < 2:
+        return Estimate(value)
+    interval = _bootstrap(strata, statistic, resamples)
+    return Estimate(value, float(interval.low), float(interval.high))
+
+
+@dataclass(frozen=True)
+class _Interval:
+    low: FloatArray
+    high: FloatArray
+
+
+def _bootstrap(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int) -> _Interval:
+    """Percentile bootstrap along the last axis; the same seed each time, so that a result never depends on others."""
+    interval = stats.bootstrap(
+        strata,
+        statistic,
+        axis=-1,
+        n_resamples=resamples,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    ).confidence_interval
+    return _Interval(np.asarray(interval.low), np.asarray(interval.high))

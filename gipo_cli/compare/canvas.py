@@ -1,0 +1,162 @@
+"""What all figures share: size, panels, header and legend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from gipo_cli.compare.comparison import Cell, Comparison, Environment
+from gipo_cli.compare.notes import seeds_note
+from gipo_cli.compare.style import Look
+from gipo_cli.compare.words import count_words
+
+WIDTH = 6.4
+PANEL_HEIGHT = 3.0
+HEADER_HEIGHT, LEGEND_LINE = 0.6, 0.25
+LETTERS_PER_LINE = 58
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure with its file name (no ending) and the caption that says what is drawn."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Facet:
+    """The cells of one panel."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+def facets(comparison: Comparison, environment: Environment) -> list[Facet]:
+    """One environment's cells by buffer size, so that each line of a panel is another series."""
+    cells = comparison.of(environment)
+    sizes = sorted({cell.arm.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
+    if len(sizes) == 1:
+        return [Facet("", tuple(cells))]
+    return [
+        Facet(
+            "buffer not stated" if size is None else f"buffer {count_words(size)}",
+            tuple(cell for cell in cells if cell.arm.buffer == size),
+        )
+        for size in sizes
+    ]
+
+
+def panels(
+    count: int, *, header: str, legend: Sequence[str] = (), columns: int = 2, height: float = PANEL_HEIGHT
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels, sized so that header and legend fit.
+
+    Args:
+        count: number of panels.
+        header: line above the panels; more lines after line breaks.
+        legend: labels that `add_legend` will get.
+        columns: panels side by side, where there are so many.
+        height: of one panel in inches.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    lines = -(-len(legend) // _legend_columns(legend)) if legend else 0
+    extra = HEADER_HEIGHT * 0.5 * (header.count("\n") + 1) + LEGEND_LINE * lines
+    figure = Figure(figsize=(WIDTH, rows * height + extra), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
+    figure.suptitle(header, x=0.012, ha="left", fontsize=11.5)
+    return figure, axes
+
+
+def header(text: str, cells: Sequence[Cell]) -> str:
+    """The figure's first line, and under it the warning if there are few seeds."""
+    warning = seeds_note(min(len(cell.runs) for cell in cells))
+    return f"{text}\n{warning}" if warning else text
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    longest = max(len(label) for label in labels)
+    return max(1, min(len(labels), LETTERS_PER_LINE // (longest + 7)))
+
+
+def add_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
+    """A legend below all panels."""
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=_legend_columns(list(handles)),
+        handlelength=2.8,
+        columnspacing=1.4,
+        borderaxespad=0.2,
+    )
+
+
+def series_labels(cells: Sequence[Cell], *, whole: bool = False) -> dict[str, str]:
+    """Legend label by series (or by arm), with the number of seeds or its range."""
+    counts: dict[str, set[int]] = {}
+    for cell in cells:
+        counts.setdefault(cell.arm.label if whole else cell.arm.series, set()).add(len(cell.runs))
+    return {name: f"{name} (n={span(sizes)})" for name, sizes in counts.items()}
+
+
+def span(sizes: set[int]) -> str:
+    """``3`` or ``3 to 5``."""
+    return str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
+
+
+def key(look: Look, *, markers: bool) -> Line2D:
+    """Legend handle of one series."""
+    return Line2D([], [], **(look.line if markers else look.curve))
+
+
+def count_axis(axes: Axes, label: str) -> None:
+    """An x axis that counts steps or transitions: 0, 20k, 40k."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_words(value)))
+    if axes.get_xscale() == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def rate_axis(axes: Axes, comparison: Comparison) -> None:
+    """A y axis for the metric; a rate runs from 0 to 1."""
+    if comparison.metric.is_rate:
+        axes.set_ylim(-0.03, 1.03)
+
+
+def left_labels(axes: Sequence[Axes], label: str, columns: int = 2) -> None:
+    """The y label on the left panels only."""
+    for index, panel in enumerate(axes):
+        if index % min(columns, len(axes)) == 0:
+            panel.set_ylabel(label)
+
+
+def slug(text: str) -> str:
+    """A file name made of a label."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unnamed"
+
+
+def environments(comparison: Comparison) -> Iterator[tuple[Environment, str]]:
+    """Each environment with the ending that its figures' file names get: distinct, none if there is only one."""
+    taken: set[str] = set()
+    for environment in comparison.environments:
+        ending = slug(environment.label)
+        while ending in taken:
+            ending += "_"
+        taken.add(ending)
+        yield environment, f"_{ending}" if len(comparison.environments) > 1 else ""
+
+
+def error_bars(value: float, low: float, high: float) -> np.ndarray | None:
+    """Distances for ``Axes.errorbar``; None without an interval."""
+    return None if np.isnan(low) else np.array([[max(value - low, 0)], [max(high - value, 0)]])

@@ -1,0 +1,264 @@
+"""From loaded runs to the one object that tables and figures are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gipo_cli.compare import curves
+from gipo_cli.compare.baseline import match_baseline
+from gipo_cli.compare.csv_text import FloatArray
+from gipo_cli.compare.grouping import Arm, Grouping, environment_labels, group_runs
+from gipo_cli.compare.load import LeftOut, RunTable
+from gipo_cli.compare.metric import Metric
+from gipo_cli.compare.words import count_words
+from gipo_cli.errors import UserError
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the runs of one environment share.
+
+    Attributes:
+        label: the task in words.
+        grid: environment steps ``[G]`` on which curves are compared.
+        low: value that normalises to 0.
+        high: value that normalises to 1.
+        threshold: value that counts as having learned the task.
+    """
+
+    label: str
+    grid: FloatArray = field(repr=False)
+    low: float
+    high: float
+    threshold: float
+
+    @property
+    def horizon(self) -> float:
+        """Last environment step of the comparison."""
+        return float(self.grid[-1])
+
+    def normalise(self, values: FloatArray) -> FloatArray:
+        """Values on the scale from `low` to `high`."""
+        return (values - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one arm in one environment, sorted by seed; the arrays' first axis is the run.
+
+    Attributes:
+        finals: final value ``[R]``.
+        curves: metric on the environment's grid ``[R, G]``.
+        reached: first step at or above the threshold ``[R]``, infinite for never.
+        areas: mean height of the learning curve ``[R]``.
+    """
+
+    environment: Environment
+    arm: Arm
+    runs: tuple[RunTable, ...]
+    finals: FloatArray
+    curves: FloatArray = field(repr=False)
+    reached: FloatArray
+    areas: FloatArray
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def wall(self) -> float:
+        """Median seconds of training."""
+        return float(np.median([run.wall for run in self.runs]))
+
+    def on_grid(self, column: str) -> FloatArray:
+        """A column of ``metrics.csv`` on the environment's grid ``[R, G]``, NaN where there is none."""
+        rows = [curves.on_grid(self.environment.grid, *run.column("metrics", column)) for run in self.runs]
+        return np.array(rows)
+
+    def averages(self, column: str) -> FloatArray:
+        """Mean over training of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN where there is none."""
+        means = []
+        for run in self.runs:
+            steps, values = run.column("metrics", column)
+            inside = values[steps <= self.environment.horizon]
+            means.append(float(inside.mean()) if len(inside) else float("nan"))
+        return np.array(means)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All there is to show.
+
+    Attributes:
+        metric: what runs are compared by.
+        environments: in alphabetical order.
+        grouping: arms and what they are made of.
+        cells: by environment label and arm; missing where there is no run.
+        baselines: the arm that each arm is compared with; empty without a baseline.
+        used: the runs in the numbers.
+        left_out: the runs that are not.
+    """
+
+    metric: Metric
+    environments: tuple[Environment, ...]
+    grouping: Grouping
+    cells: Mapping[tuple[str, Arm], Cell]
+    baselines: Mapping[Arm, Arm]
+    used: tuple[RunTable, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Arms in the order of display."""
+        return self.grouping.arms
+
+    def of(self, environment: Environment) -> list[Cell]:
+        """Cells of one environment in the arms' order."""
+        return [self.cells[environment.label, arm] for arm in self.arms if (environment.label, arm) in self.cells]
+
+    def by_arm(self, arm: Arm) -> list[Cell]:
+        """Cells of one arm in the environments' order."""
+        return [self.cells[env.label, arm] for env in self.environments if (env.label, arm) in self.cells]
+
+    @property
+    def complete_arms(self) -> tuple[Arm, ...]:
+        """Arms that have runs in every environment, which alone can be aggregated over them."""
+        return tuple(arm for arm in self.arms if len(self.by_arm(arm)) == len(self.environments))
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Runs in the smallest cell."""
+        return min(len(cell.runs) for cell in self.cells.values())
+
+
+def build_comparison(
+    runs: Sequence[RunTable],
+    metric: Metric,
+    *,
+    group_by: Sequence[str] | None = None,
+    baseline: str | None = None,
+    threshold: float | None = None,
+    include_unfinished: bool = False,
+    damaged: Sequence[LeftOut] = (),
+) -> Comparison:
+    """Leave out what cannot be compared, group the rest, and put it on common axes.
+
+    Args:
+        runs: those that could be read and pass the filters.
+        metric: what to compare by.
+        group_by: keys to group by; by default whatever differs.
+        baseline: an objective or a label; by default ``ppo_clip`` where there is one.
+        threshold: in units of the metric; by default the middle of each environment's scale.
+        include_unfinished: keep unfinished and failed runs and those of another budget.
+        damaged: runs that could not be read, to be listed.
+
+    Raises:
+        UserError: no run is left, or there is nothing to compare.
+    """
+    used, left_out = select_runs(runs, metric, include_unfinished=include_unfinished)
+    left_out = [*damaged, *left_out]
+    if not used:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(out.reason for out in left_out).items())
+        hint = "" if include_unfinished else " --include-unfinished keeps unfinished runs and other budgets."
+        raise UserError(f"No run is left to compare: {reasons}.{hint}")
+    if len(used) == 1:
+        raise UserError(
+            f"Nothing to compare: {used[0].path.name} is the only run"
+            + (f" ({len(left_out)} left out: {left_out[0].reason}, ...)." if left_out else ".")
+        )
+    grouping = group_runs(used, group_by)
+    members: dict[tuple[str, Arm], list[RunTable]] = {}
+    for run, arm, label in zip(used, grouping.arm_of, grouping.environment_of, strict=True):
+        members.setdefault((label, arm), []).append(run)
+    environments = tuple(
+        _environment(label, [run for (own, _), group in members.items() if own == label for run in group], metric, threshold)
+        for label in sorted(set(grouping.environment_of))
+    )
+    by_label = {environment.label: environment for environment in environments}
+    return Comparison(
+        metric=metric,
+        environments=environments,
+        grouping=grouping,
+        cells={key: _cell(by_label[key[0]], key[1], group, metric) for key, group in members.items()},
+        baselines=match_baseline(grouping.arms, baseline),
+        used=tuple(used),
+        left_out=tuple(left_out),
+    )
+
+
+def select_runs(
+    runs: Sequence[RunTable], metric: Metric, *, include_unfinished: bool
+) -> tuple[list[RunTable], list[LeftOut]]:
+    """Split runs into those that enter the numbers and those that do not, each with its reason."""
+    labels = environment_labels(runs)
+    budgets = {label: _usual_budget([r for r, own in zip(runs, labels, strict=True) if own == label]) for label in labels}
+    used: list[RunTable] = []
+    left_out: list[LeftOut] = []
+    seen: dict[object, RunTable] = {}
+    for run, label in zip(runs, labels, strict=True):
+        twin = seen.get(_identity(run))
+        if reason := _reason(run, metric, budgets[label], include_unfinished):
+            left_out.append(LeftOut(run.path, reason))
+        elif twin is not None:
+            left_out.append(LeftOut(run.path, f"repeats {twin.path.name}: same configuration and seed"))
+        else:
+            used.append(run)
+            seen[_identity(run)] = run
+    return used, left_out
+
+
+def _reason(run: RunTable, metric: Metric, budget: int, include_unfinished: bool) -> str | None:
+    if run.state != "done" and not include_unfinished:
+        return f"{run.state} at step {run.status.get('step', 'unknown')} of {run.budget}"
+    if run.budget != budget and not include_unfinished:
+        return f"budget of {count_words(run.budget)} steps, where most have {count_words(budget)}"
+    if count := run.not_finite.get(metric.column, 0):
+        return f"{metric.column} is NaN or infinite in {count} row{'s' * (count > 1)}"
+    if not len(run.column(metric.table, metric.column)[0]):
+        return f"no value of {metric.column}"
+    return None
+
+
+def _identity(run: RunTable) -> object:
+    aside = ("preset", "logging.", "runtime.", "checkpoint.")
+    return frozenset((key, value) for key, value in run.config.items() if not key.startswith(aside))
+
+
+def _usual_budget(runs: Sequence[RunTable]) -> int:
+    counts = Counter(run.budget for run in runs if run.state == "done") or Counter(run.budget for run in runs)
+    return max(counts, key=lambda budget: (counts[budget], budget))
+
+
+def _environment(label: str, runs: Sequence[RunTable], metric: Metric, threshold: float | None) -> Environment:
+    columns = [run.column(metric.table, metric.column) for run in runs]
+    grid = curves.common_grid([steps for steps, _ in columns])
+    if not len(grid):
+        raise UserError(f"The runs of {label} have no common range of steps; filter out those that ended earliest.")
+    low, high = 0.0, 1.0
+    if not metric.is_rate:
+        seen = np.concatenate([values[steps <= grid[-1]] for steps, values in columns])
+        low, high = float(seen.min()), float(seen.max())
+        high = high if high > low else low + 1.0
+    return Environment(label, grid, low, high, (low + high) / 2 if threshold is None else threshold)
+
+
+def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: Metric) -> Cell:
+    ordered = tuple(sorted(runs, key=lambda run: (run.seed, str(run.path))))
+    columns = [run.column(metric.table, metric.column) for run in ordered]
+    on_grid = np.array([curves.on_grid(environment.grid, *column) for column in columns])
+    return Cell(
+        environment=environment,
+        arm=arm,
+        runs=ordered,
+        finals=np.array([curves.final_value(*column, environment.horizon) for column in columns]),
+        curves=on_grid,
+        reached=np.array(
+            [curves.steps_to_threshold(*column, environment.threshold, environment.horizon) for column in columns]
+        ),
+        areas=curves.area_under(environment.grid, on_grid),
+    )

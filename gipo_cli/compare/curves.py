@@ -1,0 +1,64 @@
+"""One run's column to the numbers that comparisons need: a curve on a grid, a final value, a time to threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from gipo_cli.compare.csv_text import FloatArray
+
+GRID_POINTS = 100
+FINAL_SHARE = 0.1
+
+
+def common_grid(steps: Sequence[FloatArray]) -> FloatArray:
+    """Environment steps at which every run of an environment has a value.
+
+    The runs' own steps where they agree and are no more than 100, else 100 evenly spaced ones; from the
+    latest first step to the earliest last step.
+
+    Args:
+        steps: increasing, at least one each.
+
+    Returns:
+        ``[G]``; empty where the ranges do not meet.
+    """
+    start, end = max(own[0] for own in steps), min(own[-1] for own in steps)
+    inside = [own[(own >= start) & (own <= end)] for own in steps]
+    if all(np.array_equal(own, inside[0]) for own in inside) and len(inside[0]) <= GRID_POINTS:
+        return np.unique(inside[0])
+    return np.linspace(start, end, GRID_POINTS) if end > start else np.full(int(end == start), end)
+
+
+def on_grid(grid: FloatArray, steps: FloatArray, values: FloatArray) -> FloatArray:
+    """Values between recorded steps by linear interpolation, ``[G]``; NaN outside the recorded range."""
+    if not len(steps):
+        return np.full(grid.shape, np.nan)
+    return np.interp(grid, steps, values, left=np.nan, right=np.nan)
+
+
+def final_value(steps: FloatArray, values: FloatArray, horizon: float) -> float:
+    """Mean of the values in the last tenth of the steps up to ``horizon``, or the last value before if there is none."""
+    late = (steps > (1 - FINAL_SHARE) * horizon) & (steps <= horizon)
+    if late.any():
+        return float(values[late].mean())
+    return float(values[steps <= horizon][-1])
+
+
+def steps_to_threshold(steps: FloatArray, values: FloatArray, threshold: float, horizon: float) -> float:
+    """First recorded step up to ``horizon`` at which the value is at least ``threshold``; infinite if there is none."""
+    reached = steps[(values >= threshold) & (steps <= horizon)]
+    return float(reached[0]) if len(reached) else float("inf")
+
+
+def area_under(grid: FloatArray, curves: FloatArray) -> FloatArray:
+    """Area under each curve by the trapezoid rule over the width of the grid: its mean height.
+
+    Shapes:
+        grid ``[G]``, curves ``[R, G]``, returns ``[R]``.
+    """
+    if len(grid) == 1:
+        return curves[:, 0]
+    return np.asarray(trapezoid(curves, grid, axis=-1) / (grid[-1] - grid[0]), dtype=np.float64)

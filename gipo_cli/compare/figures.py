@@ -1,0 +1,34 @@
+"""All figures of a report, in the order in which they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import matplotlib as mpl
+
+from gipo_cli.compare import figures_frontier, figures_scores, figures_time
+from gipo_cli.compare.canvas import Picture
+from gipo_cli.compare.comparison import Comparison
+from gipo_cli.compare.style import RC
+
+FIGURES: tuple[Callable[[Comparison], Iterator[Picture]], ...] = (
+    figures_scores.final_vs_buffer,
+    figures_time.learning_curves,
+    figures_scores.final_scores,
+    figures_scores.final_vs_lag,
+    figures_scores.sample_efficiency,
+    figures_scores.probability_of_improvement,
+    figures_scores.performance_profiles,
+    figures_time.data_health,
+    figures_frontier.utilisation_by_lag,
+    figures_frontier.bias_variance,
+    figures_frontier.best_setting,
+    figures_time.wall_time,
+)
+
+
+def draw(comparison: Comparison) -> Iterator[Picture]:
+    """Every figure for which the runs have data, one at a time; save each before asking for the next."""
+    with mpl.rc_context(RC):
+        for make in FIGURES:
+            yield from make(comparison)

@@ -1,0 +1,161 @@
+"""Figures with training on the x axis: learning curves, wall time, health of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from gipo_cli.compare.aggregate import band, iqm
+from gipo_cli.compare.canvas import (
+    Facet,
+    Picture,
+    add_legend,
+    count_axis,
+    environments,
+    facets,
+    header,
+    key,
+    left_labels,
+    panels,
+    rate_axis,
+    series_labels,
+    slug,
+)
+from gipo_cli.compare.comparison import Cell, Comparison
+from gipo_cli.compare.csv_text import FloatArray
+from gipo_cli.compare.load import HEALTH
+from gipo_cli.compare.style import Look, looks
+
+HEALTH_WORDS = {
+    "health/utilisation": "utilisation (share)",
+    "health/ess": "effective sample size (share)",
+    "health/kl": "KL(behaviour || policy)",
+    "health/lag_mean": "mean policy lag (updates)",
+}
+
+
+def learning_curves(comparison: Comparison) -> Iterator[Picture]:
+    """Metric over environment steps: IQM, its interval, and every run as a thin line."""
+    look = looks(comparison.arms)
+    for environment, ending in environments(comparison):
+        parts = facets(comparison, environment)
+        cells = comparison.of(environment)
+        labels = series_labels(cells)
+        figure, axes = panels(len(parts), header=header(environment.label, cells), legend=list(labels.values()))
+        for panel, facet in zip(axes, parts, strict=True):
+            panel.set_title(facet.title)
+            for cell in facet.cells:
+                _curve(panel, cell, look[cell.arm.series])
+            rate_axis(panel, comparison)
+            count_axis(panel, "environment steps")
+        left_labels(axes, comparison.metric.title)
+        add_legend(figure, {labels[name]: key(look[name], markers=False) for name in labels})
+        yield Picture(
+            f"learning_curves{ending}",
+            f"Learning curves: {environment.label}",
+            "Thick: interquartile mean over seeds; shaded: its 95% bootstrap interval; thin: every run. "
+            "Cut to the range of steps that all runs cover.",
+            figure,
+        )
+
+
+def _curve(axes: Axes, cell: Cell, look: Look) -> None:
+    grid = cell.environment.grid
+    value, low, high = band(cell.curves)
+    for run in cell.curves:
+        axes.plot(grid, run, color=look.color, linewidth=0.7, alpha=0.4, label="_run")
+    axes.fill_between(grid, low, high, color=look.color, alpha=0.15, linewidth=0)
+    axes.plot(grid, value, label=cell.arm.series, **look.curve)
+
+
+def wall_time(comparison: Comparison) -> Iterator[Picture]:
+    """Metric over time spent, one line per run: wall time has no common grid worth an interval."""
+    look = looks(comparison.arms)
+    for environment, ending in environments(comparison):
+        if not any(_timed(cell) for cell in comparison.of(environment)):
+            continue
+        parts = facets(comparison, environment)
+        cells = comparison.of(environment)
+        labels = series_labels(cells)
+        figure, axes = panels(len(parts), header=header(environment.label, cells), legend=list(labels.values()))
+        for panel, facet in zip(axes, parts, strict=True):
+            panel.set_title(facet.title)
+            for cell in facet.cells:
+                for seconds, values in _timed(cell):
+                    panel.plot(seconds / 60, values, alpha=0.8, **{**look[cell.arm.series].curve, "linewidth": 1.3})
+            rate_axis(panel, comparison)
+            panel.set_xlabel("wall time (minutes)")
+        left_labels(axes, comparison.metric.title)
+        add_legend(figure, {labels[name]: key(look[name], markers=False) for name in labels})
+        yield Picture(
+            f"wall_time{ending}",
+            f"Wall time: {environment.label}",
+            "Every run as one line. Times depend on the machine and on what else it did.",
+            figure,
+        )
+
+
+def _timed(cell: Cell) -> list[tuple[FloatArray, FloatArray]]:
+    """Seconds and metric on the grid by run, for the runs that recorded time."""
+    found = []
+    for run, values in zip(cell.runs, cell.curves, strict=True):
+        for table in ("eval", "metrics"):
+            steps, seconds = run.column(table, "time/wall")
+            if len(steps) > 1:
+                found.append((np.interp(cell.environment.grid, steps, seconds), values))
+                break
+    return found
+
+
+def data_health(comparison: Comparison) -> Iterator[Picture]:
+    """Utilisation, effective sample size, KL and lag over environment steps."""
+    for environment, ending in environments(comparison):
+        for facet in facets(comparison, environment):
+            shown = {column: _healthy(facet, column) for column in HEALTH}
+            shown = {column: cells for column, cells in shown.items() if cells}
+            if shown:
+                size = f"_{slug(facet.title)}" if facet.title else ""
+                title = ", ".join(filter(None, [environment.label, facet.title]))
+                yield _health_picture(comparison, f"data_health{ending}{size}", title, shown)
+
+
+def _healthy(facet: Facet, column: str) -> list[tuple[Cell, FloatArray]]:
+    """Cells that recorded a column, with its runs on the grid."""
+    found = []
+    for cell in facet.cells:
+        rows = cell.on_grid(column)
+        rows = rows[np.isfinite(rows).any(axis=1)]
+        if len(rows):
+            found.append((cell, rows))
+    return found
+
+
+def _health_picture(
+    comparison: Comparison, name: str, title: str, shown: dict[str, list[tuple[Cell, FloatArray]]]
+) -> Picture:
+    look = looks(comparison.arms)
+    cells = [cell for found in shown.values() for cell, _ in found]
+    labels = series_labels(cells)
+    figure, axes = panels(len(shown), header=header(title, cells), legend=list(labels.values()), height=2.7)
+    for panel, (column, found) in zip(axes, shown.items(), strict=True):
+        panel.set_title(HEALTH_WORDS[column])
+        for cell, rows in found:
+            grid, there = cell.environment.grid, np.isfinite(rows).all(axis=0)
+            own = look[cell.arm.series]
+            panel.fill_between(
+                grid[there], rows[:, there].min(axis=0), rows[:, there].max(axis=0), color=own.color, alpha=0.15, linewidth=0
+            )
+            panel.plot(grid[there], iqm(rows[:, there], axis=0), label=cell.arm.series, **own.curve)
+        if column in ("health/utilisation", "health/ess"):
+            panel.set_ylim(-0.03, 1.03)
+        count_axis(panel, "environment steps")
+    add_legend(figure, {labels[series]: key(look[series], markers=False) for series in labels})
+    return Picture(
+        name,
+        f"Health of the data: {title}",
+        "Line: interquartile mean over seeds; shaded: lowest to highest seed. Utilisation is the share of samples whose "
+        "gradient coefficient exceeds 0.01.",
+        figure,
+    )

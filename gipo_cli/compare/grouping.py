@@ -1,0 +1,253 @@
+"""What differs between runs makes the groups; a seed never does."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gipo_cli.compare.load import RunTable, Value
+from gipo_cli.compare.words import setting_words
+from gipo_cli.errors import UserError
+
+TASK_KEYS = (
+    "env.name", "env.id", "env.task", "env.reward", "env.kwargs", "env.max_episode_steps", "env.success",
+    "env.success_key",
+)  # fmt: skip
+NO_TREATMENT = ("seed", "preset", "imports", "total_steps", "env.imports", "env.vector")
+NO_TREATMENT_SECTIONS = ("eval.", "checkpoint.", "diagnostics.", "logging.", "runtime.", "env.kwargs.")
+FIRST_KEYS = ("objective.name", "buffer.size")
+SHORT_KEYS = {"objective": "objective.name", "buffer": "buffer.size", "env": "env.name", "task": "env.task"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One group of runs that differ in their seed only, over all environments.
+
+    Attributes:
+        label: the settings that set it apart, in words.
+        series: the same without the buffer size; arms of one series form one line over buffer sizes.
+        objective: name of the objective, empty where the arm mixes several.
+        buffer: transitions the replay buffer holds, None where the arm mixes several or an import is silent.
+        settings: the grouping keys with this arm's values.
+    """
+
+    label: str
+    series: str
+    objective: str
+    buffer: int | None
+    settings: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Runs by arm and environment.
+
+    Attributes:
+        keys: the settings that groups are made of, most important first.
+        arms: in the order in which tables and figures list them.
+        arm_of: by run folder, in the order of the runs given.
+        environment_of: by run folder.
+        tied: settings that differ but change only together with ``keys``.
+        pooled: settings that differ within a group, because the grouping was chosen by hand.
+    """
+
+    keys: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    arm_of: tuple[Arm, ...]
+    environment_of: tuple[str, ...]
+    tied: tuple[str, ...]
+    pooled: tuple[str, ...]
+
+
+def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) -> Grouping:
+    """Group runs by what differs between them.
+
+    Settings of one objective count as different only between runs of that objective, and a setting that an
+    imported run does not state is not a difference. Of settings that always change together only the most
+    important one makes the label; the others are returned as ``tied``.
+
+    Args:
+        runs: at least one run.
+        group_by: keys to group by instead, in full (``agent.ratio``) or short where that is unambiguous.
+
+    Raises:
+        UserError: an unknown or ambiguous key, or the seed.
+    """
+    differing = _differing(runs)
+    if group_by is None:
+        keys = _sufficient(runs, differing)
+    else:
+        keys = tuple(dict.fromkeys(resolve_key(key, runs) for key in group_by))
+        if "seed" in keys:
+            raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
+    # The task is always told apart, as a panel of its own, so it takes no part in the labels.
+    keys = tuple(key for key in keys if key not in TASK_KEYS and not key.startswith("env.kwargs."))
+    groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
+    for run in runs:
+        groups[_values(run, keys)].append(run)
+    arms = {values: _arm(keys, values, members) for values, members in groups.items()}
+    others = [key for key in differing if key not in keys]
+    pooled = [key for key in others if any(len(_seen(members, key)) > 1 for members in groups.values())]
+    return Grouping(
+        keys=keys,
+        arms=tuple(sorted(arms.values(), key=_order)),
+        arm_of=tuple(arms[_values(run, keys)] for run in runs),
+        environment_of=environment_labels(runs),
+        tied=tuple(key for key in others if key not in pooled),
+        pooled=tuple(pooled),
+    )
+
+
+def _differing(runs: Sequence[RunTable]) -> list[str]:
+    """Keys with several values, most important first."""
+    keys: dict[str, None] = dict.fromkeys(FIRST_KEYS)
+    for section in ("objective.", ""):
+        keys.update(dict.fromkeys(key for run in runs for key in run.config if key.startswith(section)))
+    return [key for key in keys if _is_treatment(key) and _differs(runs, key)]
+
+
+def _is_treatment(key: str) -> bool:
+    return key not in NO_TREATMENT and key not in TASK_KEYS and not key.startswith(NO_TREATMENT_SECTIONS)
+
+
+def _differs(runs: Sequence[RunTable], key: str) -> bool:
+    if not key.startswith("objective.") or key == "objective.name":
+        return len(_seen(runs, key)) > 1
+    names = {run.objective for run in runs}
+    return any(len(_seen([run for run in runs if run.objective == name], key)) > 1 for name in names)
+
+
+def _seen(runs: Iterable[RunTable], key: str) -> set[Value]:
+    return {run.config[key] for run in runs if key in run.config}
+
+
+def _sufficient(runs: Sequence[RunTable], differing: Sequence[str]) -> tuple[str, ...]:
+    """The fewest leading keys that tell apart everything that all the differing keys tell apart."""
+    kept: list[str] = []
+    for key in differing:
+        if len({_values(run, (*kept, key)) for run in runs}) > len({_values(run, kept) for run in runs}):
+            kept.append(key)
+    return tuple(kept)
+
+
+def _values(run: RunTable, keys: Iterable[str]) -> tuple[Value, ...]:
+    return tuple(run.config.get(key) for key in keys)
+
+
+def _arm(keys: Sequence[str], values: Sequence[Value], members: Sequence[RunTable]) -> Arm:
+    settings = tuple(zip(keys, values, strict=True))
+    objectives = {run.objective for run in members}
+    buffers = {run.buffer for run in members}
+    parts = {key: setting_words(key, value) for key, value in settings if _belongs(key, members)}
+    if len(objectives) == 1:
+        parts = {"objective.name": setting_words("objective.name", members[0].objective), **parts}
+    series = _join({key: words for key, words in parts.items() if key != "buffer.size"})
+    return Arm(
+        label=_join(parts) or "all runs",
+        series=series or "all runs",
+        objective=objectives.pop() if len(objectives) == 1 else "",
+        buffer=buffers.pop() if len(buffers) == 1 else None,
+        settings=settings,
+    )
+
+
+def _belongs(key: str, members: Sequence[RunTable]) -> bool:
+    return any(key in run.config for run in members)
+
+
+def _join(parts: dict[str, str]) -> str:
+    """Objective settings follow its name after a blank, everything else after a comma."""
+    own = " ".join(words for key, words in parts.items() if key.startswith("objective."))
+    return ", ".join([own] * bool(own) + [words for key, words in parts.items() if not key.startswith("objective.")])
+
+
+def _order(arm: Arm) -> tuple[object, ...]:
+    """Objectives together, each by its own settings, then by buffer size; numbers as numbers."""
+    own = [item for item in arm.settings if item[0] != "buffer.size"]
+    ranks = [(1, value, "") if isinstance(value, int | float) else (0, 0, str(value)) for _, value in own]
+    return (arm.objective, *ranks, arm.buffer or 0, arm.label)
+
+
+def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
+    """The task of every run in words: its name, and whatever else is needed to tell two apart."""
+    identities = [tuple((key, run.config[key]) for key in _task_keys(run)) for run in runs]
+    short = [_short_task(run) for run in runs]
+    labels = []
+    for name, identity in zip(short, identities, strict=True):
+        rivals = [set(other) for other, label in zip(identities, short, strict=True) if label == name]
+        common = set.intersection(*rivals)
+        extra = [setting_words(key, value) for key, value in identity if (key, value) not in common]
+        labels.append(", ".join([name, *extra]))
+    return tuple(labels)
+
+
+def _task_keys(run: RunTable) -> list[str]:
+    return [key for key in run.config if key in TASK_KEYS or key.startswith("env.kwargs.")]
+
+
+def _short_task(run: RunTable) -> str:
+    name, task = str(run.config["env.name"]), run.config.get("env.task")
+    return name if not task or str(task) in name else f"{name} {task}"
+
+
+def resolve_key(text: str, runs: Sequence[RunTable]) -> str:
+    """The full configuration key that ``text`` stands for.
+
+    Raises:
+        UserError: none or several keys fit; the message names the nearest.
+    """
+    known = sorted({key for run in runs for key in run.config})
+    for candidate in (text, SHORT_KEYS.get(text, text), f"{text}.name"):
+        if candidate in known:
+            return candidate
+    fits = [key for key in known if key.endswith(f".{text}")]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise UserError(f"The key {text!r} is ambiguous; write one of {', '.join(fits)}.")
+    close = difflib.get_close_matches(text, [*known, *(key.rsplit('.', 1)[-1] for key in known)], n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else " `gipo show RUN` prints a run's keys."
+    raise UserError(f"No run has the setting {text!r}.{hint}")
+
+
+def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTable]:
+    """The runs that pass every ``key=value[,value]`` or ``key!=value[,value]``.
+
+    Raises:
+        UserError: no ``=``, an unknown key, or a filter that no run passes; the message lists the values there are.
+    """
+    kept = list(runs)
+    for text in filters:
+        name, equals, wanted = text.partition("=")
+        if not equals or not name.rstrip("!"):
+            raise UserError(f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512.")
+        key = resolve_key(name.rstrip("!"), runs)
+        test = _reads_as(wanted.split(","))
+        passing = [run for run in kept if test(run.config.get(key)) is not name.endswith("!")]
+        if not passing:
+            there = ", ".join(sorted({str(run.config.get(key)) for run in kept}))
+            raise UserError(f"No run passes the filter {text!r}; {key} is one of: {there}.")
+        kept = passing
+    return kept
+
+
+def _reads_as(wanted: Sequence[str]) -> Callable[[Value], bool]:
+    """Whether a value is one of the texts typed: as a number where both are, else letter by letter."""
+
+    def test(value: Value) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            text = {None: "null", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload]
+            return text in wanted
+        return any(_is_number(text) and float(text) == value for text in wanted)
+
+    return test
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

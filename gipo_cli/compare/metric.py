@@ -1,0 +1,70 @@
+"""Which number runs are compared by, and in which file it lies."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gipo_cli.compare.load import RunTable
+from gipo_cli.errors import UserError
+
+SHORT_NAMES = {"return": "return_mean", "length": "length_mean"}
+TITLES = {
+    "success": "success rate",
+    "success_any": "success rate (at any step)",
+    "success_last": "success rate (at the last step)",
+    "return_mean": "return",
+    "length_mean": "episode length",
+    "train/return": "training return",
+    "train/success": "training success rate",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of ``eval.csv`` or ``metrics.csv``; a higher value counts as better."""
+
+    table: str
+    column: str
+
+    @property
+    def title(self) -> str:
+        """Name for axes and tables."""
+        return TITLES.get(self.column, self.column)
+
+    @property
+    def is_rate(self) -> bool:
+        """A share between 0 and 1, which needs no normalisation across environments."""
+        return "success" in self.column
+
+    @property
+    def source(self) -> str:
+        """File and column in words."""
+        return f"column {self.column} of {self.table}.csv"
+
+
+def find_metric(name: str, runs: Iterable[RunTable]) -> Metric:
+    """The metric a user means by ``name``.
+
+    Args:
+        name: ``success``, ``return``, ``length``, or any column of ``eval.csv`` or ``metrics.csv``.
+        runs: the runs to be compared; at least one must have the column.
+
+    Raises:
+        UserError: no run has it; the message lists what there is.
+    """
+    runs = list(runs)
+    column = SHORT_NAMES.get(name, name)
+    known: dict[str, str] = {}
+    for table in ("metrics", "eval"):
+        for run in runs:
+            known.update(dict.fromkeys(run.recorded(table), table))
+    for hidden in ("step", "episodes", "iteration"):
+        known.pop(hidden, None)
+    if column in known:
+        return Metric(known[column], column)
+    names = sorted({*known, *(short for short, full in SHORT_NAMES.items() if full in known)})
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UserError(f"No run has the metric {name!r}.{hint} There are: {', '.join(names)}.")

@@ -1,0 +1,130 @@
+"""One fixed look per objective, in every figure: colour, marker and dashes.
+
+Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers tell apart, less its
+black and yellow, plus two of other lightness; marker and dashes repeat the distinction for a reader of a grey copy.
+All are legible on white and on the report's dark ground.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.colors import to_rgb
+
+from gipo_cli.compare.grouping import Arm
+
+INK, GRID, PAPER = "#1c1d22", "#d8d9de", "#fefefe"
+"""Text, grid lines and ground. The report replaces these three to follow the reader's light or dark setting."""
+
+Dash = str | tuple[float, tuple[float, ...]]
+LONG, SHORT, DOTS, DASHDOT, LONGDOT = (0, (7, 2)), (0, (3, 1.5)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 2))
+LOOKS: dict[str, tuple[str, str, Dash]] = {
+    "gipo": ("#0072b2", "o", "-"),
+    "ppo_clip": ("#d55e00", "s", LONG),
+    "sapo": ("#009e73", "^", DASHDOT),
+    "no_clip": ("#7a7a7a", "X", DOTS),
+    "tis": ("#56b4e9", "D", SHORT),
+    "cispo": ("#8e6bd8", "v", LONGDOT),
+    "ppo_kl": ("#cc79a7", "P", (0, (4, 1, 1, 1, 1, 1))),
+    "ppo_dual_clip": ("#e69f00", "<", (0, (6, 1.5, 2, 1.5))),
+    "spo": ("#9a6a3a", ">", (0, (2, 1))),
+}
+OTHERS: tuple[tuple[str, str, Dash], ...] = (
+    ("#b8405e", "h", (0, (1, 2))),
+    ("#6f8f2f", "d", (0, (9, 3))),
+    ("#3f8f9f", "p", (0, (3, 3))),
+    ("#a0559f", "*", (0, (5, 1, 2, 1))),
+)
+FILLS = ("full", "none", "left", "bottom", "right", "top")
+
+RC: dict[str, Any] = {
+    "font.size": 12.5,
+    "axes.titlesize": 12.5,
+    "axes.labelsize": 12.5,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
+    "legend.fontsize": 11.5,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "savefig.facecolor": PAPER,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6.5,
+    "axes.formatter.useoffset": False,
+    "svg.hashsalt": "gipo",
+    "path.simplify_threshold": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one line is drawn."""
+
+    color: str | tuple[float, float, float]
+    marker: str
+    dash: Dash
+    fill: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments for a line with markers."""
+        return {
+            "color": self.color,
+            "marker": self.marker,
+            "linestyle": self.dash,
+            "fillstyle": self.fill,
+            "markerfacecoloralt": PAPER,
+        }
+
+    @property
+    def curve(self) -> dict[str, Any]:
+        """Keyword arguments for a line without markers."""
+        return {"color": self.color, "linestyle": self.dash}
+
+
+def base_look(objective: str) -> tuple[str, str, Dash]:
+    """Colour, marker and dashes of an objective, the same in every report.
+
+    An objective of a user's own gets one of four further looks, picked by its name.
+    """
+    return LOOKS.get(objective) or OTHERS[zlib.crc32(objective.encode()) % len(OTHERS)]
+
+
+def looks(arms: Sequence[Arm]) -> dict[str, Look]:
+    """The look of every series: the objective's, with lightness and filling telling variants of one objective apart."""
+    variants: dict[str, list[str]] = {}
+    for arm in arms:
+        own = variants.setdefault(arm.objective, [])
+        if arm.series not in own:
+            own.append(arm.series)
+    found: dict[str, Look] = {}
+    for objective, series in variants.items():
+        color, marker, dash = base_look(objective)
+        for index, name in enumerate(series):
+            found[name] = Look(_shade(color, index, len(series)), marker, dash, FILLS[index % len(FILLS)])
+    return found
+
+
+def _shade(color: str, index: int, count: int) -> str | tuple[float, float, float]:
+    """The colour itself for a single variant, else from darker to lighter around it."""
+    if count == 1:
+        return color
+    position = index / (count - 1)
+    target, amount = ((0.0, 0.0, 0.0), 0.35 * (1 - 2 * position)) if position < 0.5 else ((1.0, 1.0, 1.0), 0.9 * (position - 0.5))
+    red, green, blue = (part + (goal - part) * amount for part, goal in zip(to_rgb(color), target, strict=True))
+    return (red, green, blue)

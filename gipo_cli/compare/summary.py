@@ -1,0 +1,181 @@
+"""The table: one row per environment and arm, and one per arm over all environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from gipo_cli.compare.aggregate import (
+    Estimate,
+    estimate,
+    iqm_difference,
+    mean,
+    optimality_gap,
+    probability_of_improvement,
+)
+from gipo_cli.compare.comparison import Cell, Comparison
+from gipo_cli.compare.csv_text import FloatArray
+from gipo_cli.compare.grouping import Arm
+
+ALL = "all environments (normalised)"
+NO_DIFFERENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        environment: its label, or `ALL`.
+        arm: the group.
+        n: runs.
+        fewest: runs in the smallest environment of the row.
+        iqm: interquartile mean of the final values; over all environments, of the normalised ones.
+        mean: likewise the mean.
+        median: likewise the median.
+        optimality_gap: mean shortfall of the normalised final values from 1.
+        improvement: probability that a run beats one of the baseline; None for the baseline and without one.
+        difference: IQM minus the baseline's.
+        paired: whether seeds were resampled in pairs with the baseline's.
+        area: mean over runs of the learning curve's mean height.
+        threshold: value counted as having learned; None over all environments.
+        reached: runs that reached it.
+        steps: median steps to it, a run that never does counting as infinite.
+        efficiency: the baseline's `steps` over this row's; None where either is infinite.
+        wall: median seconds of training; summed over environments in the last rows.
+    """
+
+    environment: str
+    arm: Arm
+    n: int
+    fewest: int
+    iqm: Estimate
+    mean: float
+    median: float
+    optimality_gap: float
+    improvement: Estimate | None
+    difference: Estimate | None
+    paired: bool
+    area: float
+    threshold: float | None
+    reached: int
+    steps: float | None
+    efficiency: float | None
+    wall: float
+
+    @property
+    def verdict(self) -> str:
+        """What the interval of `improvement` says, in words."""
+        if self.improvement is None:
+            return ""
+        if self.fewest < 2:
+            return "no interval from one seed"
+        if self.improvement.includes(NO_DIFFERENCE):
+            return "interval includes no difference"
+        return "interval above no difference" if self.improvement.low > NO_DIFFERENCE else "interval below no difference"
+
+    def flat(self) -> dict[str, object]:
+        """Plain values by column name, for CSV and JSON; None where there is no number."""
+        record: dict[str, object] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "arm":
+                record |= {"group": value.label, "objective": value.objective, "buffer": value.buffer}
+            elif item.name in ("iqm", "improvement", "difference"):
+                parts = value or Estimate(float("nan"))
+                record |= {
+                    item.name: _finite(parts.value),
+                    f"{item.name}_low": _finite(parts.low),
+                    f"{item.name}_high": _finite(parts.high),
+                }
+            elif item.name != "fewest":
+                record[item.name] = _finite(value)
+        return record | {"versus_baseline": self.verdict}
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def summarise(comparison: Comparison) -> list[Row]:
+    """Rows by environment, then over all environments where there are several."""
+    rows = [
+        _row(environment.label, [cell], _against(comparison, [cell]), normalised=False)
+        for environment in comparison.environments
+        for cell in comparison.of(environment)
+    ]
+    if len(comparison.environments) > 1:
+        for arm in comparison.complete_arms:
+            cells = comparison.by_arm(arm)
+            rows.append(_row(ALL, cells, _against(comparison, cells), normalised=True))
+    return rows
+
+
+def _against(comparison: Comparison, cells: Sequence[Cell]) -> list[Cell]:
+    """The baseline's cells in the same environments; empty where it has none, or is the arm itself."""
+    baseline = comparison.baselines.get(cells[0].arm)
+    if baseline is None or baseline == cells[0].arm:
+        return []
+    found = [comparison.cells.get((cell.environment.label, baseline)) for cell in cells]
+    return [cell for cell in found if cell is not None] if None not in found else []
+
+
+def normalised_finals(cells: Sequence[Cell]) -> list[FloatArray]:
+    """Final values on each environment's scale from 0 to 1, one array ``[R]`` per environment."""
+    return [cell.environment.normalise(cell.finals) for cell in cells]
+
+
+def same_seeds(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[bool]:
+    """Per environment, whether both arms ran the same seeds, once each."""
+    return [
+        own.seeds == other.seeds and len(set(own.seeds)) == len(own.seeds)
+        for own, other in zip(ours, theirs, strict=True)
+    ]
+
+
+def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Estimate:
+    """Probability that a run of ours ends higher than one of theirs."""
+    return probability_of_improvement(
+        [cell.finals for cell in ours], [cell.finals for cell in theirs], paired=same_seeds(ours, theirs)
+    )
+
+
+def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalised: bool) -> Row:
+    scaled = normalised_finals(cells)
+    finals = scaled if normalised else [cell.finals for cell in cells]
+    theirs = normalised_finals(against) if normalised else [cell.finals for cell in against]
+    pooled = np.concatenate(finals)
+    paired = same_seeds(cells, against) if against else []
+    steps = None if normalised else float(np.median(cells[0].reached))
+    return Row(
+        environment=label,
+        arm=cells[0].arm,
+        n=len(pooled),
+        fewest=min(len(cell.runs) for cell in cells),
+        iqm=estimate(finals),
+        mean=float(mean(pooled)),
+        median=float(np.median(pooled)),
+        optimality_gap=float(optimality_gap(np.concatenate(scaled))),
+        improvement=improvement(cells, against) if against else None,
+        difference=iqm_difference(finals, theirs, paired=paired) if against else None,
+        paired=bool(paired) and all(paired),
+        area=float(np.mean(np.concatenate([_areas(cell, normalised) for cell in cells]))),
+        threshold=None if normalised else cells[0].environment.threshold,
+        reached=sum(int(np.isfinite(cell.reached).sum()) for cell in cells),
+        steps=steps,
+        efficiency=_efficiency(steps, against),
+        wall=sum(cell.wall for cell in cells),
+    )
+
+
+def _areas(cell: Cell, normalised: bool) -> FloatArray:
+    return cell.environment.normalise(cell.areas) if normalised else cell.areas
+
+
+def _efficiency(steps: float | None, against: Sequence[Cell]) -> float | None:
+    if steps is None or not against:
+        return None
+    theirs = float(np.median(against[0].reached))
+    return theirs / steps if np.isfinite(theirs) and np.isfinite(steps) and steps > 0 else None

@@ -1,0 +1,86 @@
+"""Settings in words that a reader of a figure understands."""
+
+from __future__ import annotations
+
+from gipo_cli.compare.load import Value
+
+OBJECTIVES = {
+    "gipo": "GIPO",
+    "ppo_clip": "PPO-clip",
+    "ppo_dual_clip": "PPO dual-clip",
+    "ppo_kl": "PPO-KL",
+    "sapo": "SAPO",
+    "no_clip": "No clip",
+    "tis": "TIS",
+    "cispo": "CISPO",
+    "spo": "SPO",
+}
+SETTINGS = {
+    "objective.sigma": "σ",
+    "objective.neg_ratio": "σ ratio",
+    "objective.kernel": "",
+    "objective.side": "side",
+    "objective.eps": "ε",
+    "objective.eps_high": "ε high",
+    "objective.eps_low": "ε low",
+    "objective.tau_pos": "τ+",
+    "objective.tau_neg": "τ-",
+    "objective.beta": "β",
+    "objective.c": "c",
+    "buffer.size": "buffer",
+    "agent.rollout_steps": "rollout",
+    "agent.ratio": "ratio",
+    "agent.advantage.kind": "advantage",
+    "agent.policy.kind": "policy",
+    "env.action.kind": "actions",
+    "env.n_envs": "environments",
+}
+
+
+def objective_words(name: str) -> str:
+    """An objective's name as it is printed; one of a user's own is printed as it is called."""
+    return OBJECTIVES.get(name, name)
+
+
+def setting_words(key: str, value: Value) -> str:
+    """One setting, such as ``objective.sigma = 0.5``, as ``σ 0.5``."""
+    if key == "objective.name":
+        return objective_words(str(value))
+    words = SETTINGS.get(key)
+    if words is None:
+        words = " ".join(key.split(".")[-2:] if key.endswith((".kind", ".size", ".name")) else key.split(".")[-1:])
+        words = words.replace("_", " ")
+    return f"{words} {value_words(value)}".strip()
+
+
+def value_words(value: Value) -> str:
+    """One value: ``20k`` for 20000, ``none`` for null, ``64 x 64`` for a list."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case int() if value >= 1000:
+            return count_words(value)
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return " x ".join(value_words(item) for item in value)
+    return str(value).replace("_", " ")
+
+
+def count_words(count: float) -> str:
+    """A number of steps or transitions: 512, 20k, 1.5M; rounded to four digits."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.4g}{letter}"
+    return f"{count:.4g}"
+
+
+def duration_words(seconds: float) -> str:
+    """Seconds as ``45 s``, ``12 min`` or ``3.4 h``."""
+    if seconds != seconds:
+        return "unknown"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,200 @@
+"""`gipo compare`: run folders to a folder of figures and tables. Wiring only."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from gipo_cli.compare.comparison import Comparison, build_comparison
+from gipo_cli.compare.grouping import filter_runs
+from gipo_cli.compare.load import find_runs, load_runs
+from gipo_cli.compare.metric import SHORT_NAMES, find_metric
+from gipo_cli.compare.notes import notes
+from gipo_cli.compare.report import by_environment, write_report
+from gipo_cli.compare.summary import Row, summarise
+from gipo_cli.compare.table import terminal_table
+from gipo_cli.errors import UserError
+
+LEFT_OUT_SHOWN = 10
+
+
+def compare(
+    paths: Sequence[str],
+    *,
+    out: Path,
+    group_by: Sequence[str] | None = None,
+    filters: Sequence[str] = (),
+    metric: str = "success",
+    baseline: str | None = None,
+    threshold: float | None = None,
+    force: bool = False,
+    include_unfinished: bool = False,
+    watch: float | None = None,
+    command: str = "",
+    console: Console | None = None,
+) -> int:
+    """Read runs, write the report folder and print the main table.
+
+    Args:
+        paths: run folders, folders that hold some, or globs.
+        out: the folder to write; it appears whole or not at all.
+        group_by: settings to group by; by default whatever differs.
+        filters: ``key=value`` or ``key!=value``, all of which a run must pass.
+        metric: ``success``, ``return``, or any column of ``eval.csv`` or ``metrics.csv``.
+        baseline: an objective or a group's label; by default ``ppo_clip`` where there is one.
+        threshold: value that counts as having learned; by default the middle of the normalised scale.
+        force: replace ``out`` if an earlier report is there.
+        include_unfinished: keep unfinished and failed runs and those of another budget.
+        watch: seconds between refreshes, until interrupted; None writes once.
+        command: the command line, to be repeated in the report.
+        console: where to print; standard output by default.
+
+    Returns:
+        Exit status 0.
+
+    Raises:
+        UserError: nothing to compare, or a request that cannot be met; nothing was written.
+    """
+    console = console or Console()
+    if watch is not None and watch <= 0:
+        raise UserError(f"--watch {watch:g} is no waiting time; write a number of seconds above 0, such as --watch 60.")
+    check_output(out, force=force)
+
+    def read() -> Comparison:
+        return read_runs(
+            paths,
+            group_by=group_by,
+            filters=filters,
+            metric=metric,
+            baseline=baseline,
+            threshold=threshold,
+            include_unfinished=include_unfinished,
+            console=console,
+        )
+
+    if watch is None:
+        comparison = read()
+        print_comparison(comparison, write(comparison, out, command=command, console=console), out, console)
+        return 0
+    try:
+        while True:
+            _refresh(read, out, command, console)
+            time.sleep(watch)
+    except KeyboardInterrupt:
+        console.print(f"Stopped watching; the last report is in [bold]{escape(str(out))}[/].")
+        return 0
+
+
+def _refresh(read: Callable[[], Comparison], out: Path, command: str, console: Console) -> None:
+    """One round of watching, in which too little to compare yet is no mistake."""
+    try:
+        comparison = read()
+    except UserError as error:
+        console.print(f"{datetime.now():%H:%M:%S} waiting: {escape(str(error))}", highlight=False)
+        return
+    rows = write(comparison, out, command=command, console=console)
+    console.print(f"\n{datetime.now():%H:%M:%S}", highlight=False)
+    print_comparison(comparison, rows, out, console)
+
+
+def read_runs(
+    paths: Sequence[str],
+    *,
+    group_by: Sequence[str] | None = None,
+    filters: Sequence[str] = (),
+    metric: str = "success",
+    baseline: str | None = None,
+    threshold: float | None = None,
+    include_unfinished: bool = False,
+    console: Console | None = None,
+) -> Comparison:
+    """Find, read, filter and group runs; arguments as for `compare`.
+
+    Raises:
+        UserError: nothing to compare.
+    """
+    folders = find_runs(paths)
+    with _progress(console, "reading runs", len(folders)) as tick:
+        runs, damaged = load_runs(folders, extra_column=SHORT_NAMES.get(metric, metric), tick=lambda: tick(""))
+    if not runs:
+        raise UserError(f"None of {len(folders)} run folders can be read; {damaged[0].path}: {damaged[0].reason}.")
+    kept = filter_runs(runs, filters)
+    return build_comparison(
+        kept,
+        find_metric(metric, kept),
+        group_by=group_by,
+        baseline=baseline,
+        threshold=threshold,
+        include_unfinished=include_unfinished,
+        damaged=damaged,
+    )
+
+
+def check_output(out: Path, *, force: bool) -> None:
+    """Refuse to write over anything but an earlier report that may be replaced.
+
+    Raises:
+        UserError: ``out`` exists and is in the way.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out.is_dir() and (out / "summary.json").is_file() and (out / "report.html").is_file()):
+        raise UserError(f"{out} exists and is no earlier report, so it is left alone; choose another folder with --out.")
+    if not force:
+        raise UserError(f"{out} already holds a report; add --force to replace it, or choose another folder with --out.")
+
+
+def write(comparison: Comparison, out: Path, *, command: str = "", console: Console | None = None) -> list[Row]:
+    """Write the report beside ``out`` and move it there once it is whole, so that an interruption leaves no half."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        fresh = Path(scratch) / "report"
+        fresh.mkdir()
+        with _progress(console, "drawing", None) as tick:
+            rows = write_report(comparison, fresh, command=command, tick=tick)
+        if out.exists():
+            out.rename(Path(scratch) / "earlier")
+        fresh.rename(out)
+    return rows
+
+
+@contextmanager
+def _progress(console: Console | None, text: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    """A progress line that vanishes when done, and is not there at all without a terminal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (console and console.is_terminal)) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda name: progress.update(task, advance=1, description=f"{text} {name}".rstrip())
+
+
+def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | None, console: Console) -> None:
+    """The main table, what to know before believing it, and where the rest is."""
+    for environment, own in by_environment(rows).items():
+        console.print(terminal_table(f"{environment}: {comparison.metric.title}", own, console.width))
+        console.print()
+    for note in notes(comparison):
+        console.print(f"- {escape(note)}", highlight=False)
+    for left_out in comparison.left_out[:LEFT_OUT_SHOWN]:
+        console.print(f"  left out: {escape(f'{left_out.path}: {left_out.reason}')}", highlight=False)
+    if (more := len(comparison.left_out) - LEFT_OUT_SHOWN) > 0:
+        console.print(f"  and {more} more, all listed in the report", highlight=False)
+    if out is not None:
+        console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)
+
+
+def print_summary(paths: Sequence[str], console: Console, *, metric: str = "success") -> None:
+    """The main table alone, without writing anything; for the end of a sweep.
+
+    Raises:
+        UserError: nothing to compare.
+    """
+    comparison = read_runs(paths, metric=metric, console=console)
+    print_comparison(comparison, summarise(comparison), None, console)
