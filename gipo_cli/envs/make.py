@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,7 @@ import gymnasium as gym
 
 from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.imports import import_user_modules
-from gipo_cli.envs.registry import ResolvedEnv, hint, resolve
+from gipo_cli.envs.registry import ResolvedEnv, resolve
 from gipo_cli.envs.task_env import TaskEnv
 from gipo_cli.errors import UserError
 
@@ -145,10 +146,14 @@ def _import_robotics() -> None:
 
 
 def _spec(env_id: str) -> gym.envs.registration.EnvSpec:
+    """The registered specification of ``id`` or ``module:id``."""
+    module, _, name = env_id.rpartition(":")
+    import_user_modules([module] if module else [], "env.id")
     try:
-        return gym.spec(env_id)
-    except (gym.error.Error, ImportError) as error:
+        return gym.spec(name)
+    except gym.error.Error as error:
+        near = difflib.get_close_matches(name, gym.registry, n=1)
         raise UserError(
-            f"Gymnasium knows no environment {env_id!r} ({hint(env_id, gym.registry)}{error}); "
-            "name the modules that register yours in env.imports"
+            f"Gymnasium knows no environment {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}"
+            "If it is your own, name the modules that register it in env.imports"
         ) from error

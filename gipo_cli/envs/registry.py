@@ -131,7 +131,8 @@ class ResolvedEnv:
     @property
     def label(self) -> str:
         """How messages name this environment."""
-        return " ".join(part for part in (self.entry.name, self.task or self.id) if part)
+        detail = self.task or self.id
+        return f"{self.entry.name} ({detail})" if detail else self.entry.name
 
 
 def _fetch(name: str, camel: str, description: str) -> EnvEntry:
@@ -151,7 +152,7 @@ def _manipulate(name: str, variants: Mapping[str, str], success: str) -> EnvEntr
     return EnvEntry(
         name=f"hand_manipulate_{name}",
         family="hand",
-        description=f"Shadow hand turns and moves a {name} to a target pose (20-d action, 100 steps)",
+        description=f"Shadow hand turns and moves the {name} to a target pose (20-d action, 100 steps)",
         success=success,
         package="gymnasium_robotics",
         template=f"HandManipulate{name.capitalize()}{{task}}{{reward}}-v1",
@@ -248,10 +249,13 @@ ENVIRONMENTS: dict[str, EnvEntry] = {entry.name: entry for entry in _ENTRIES}
 """Every named environment, in the order in which listings show them."""
 
 
-def hint(name: str, options: Iterable[str]) -> str:
-    """``"did you mean 'x'? "`` for the nearest of the options, or an empty string."""
-    near = difflib.get_close_matches(name, list(options), n=1)
-    return f"did you mean {near[0]!r}? " if near else ""
+def suggest(name: str, options: Iterable[str]) -> str:
+    """What to type instead of ``name``: the nearest option, or all of them where none is near."""
+    known = list(options)
+    near = difflib.get_close_matches(name, known, n=1)
+    return (
+        f"did you mean {near[0]!r}? (`gipo list envs` prints all)" if near else f"known: {', '.join(known)}"
+    )
 
 
 def resolve(cfg: EnvConfig) -> ResolvedEnv:
@@ -267,10 +271,7 @@ def resolve(cfg: EnvConfig) -> ResolvedEnv:
         UserError: Anything that does not exist, does not go together or is not installed.
     """
     if cfg.name not in ENVIRONMENTS:
-        raise UserError(
-            f"unknown environment {cfg.name!r}; {hint(cfg.name, ENVIRONMENTS)}"
-            f"Known: {', '.join(ENVIRONMENTS)}"
-        )
+        raise UserError(f"unknown environment {cfg.name!r}; {suggest(cfg.name, ENVIRONMENTS)}")
     entry = ENVIRONMENTS[cfg.name]
     task, reward = _task(entry, cfg.task), _reward(entry, cfg.reward)
     env_id = _id(entry, cfg.id, task, reward)
@@ -291,10 +292,7 @@ def _task(entry: EnvEntry, task: str | None) -> str | None:
     if task is None:
         raise UserError(f"env={entry.name} needs env.task; it has: {', '.join(entry.tasks)}")
     if task not in entry.tasks:
-        raise UserError(
-            f"env={entry.name} has no task {task!r}; {hint(task, entry.tasks)}"
-            f"It has: {', '.join(entry.tasks)}"
-        )
+        raise UserError(f"env={entry.name} has no task {task!r}; {suggest(task, entry.tasks)}")
     return task
 
 
