@@ -43,7 +43,7 @@ def _complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[OVERRIDES]...",
+        metavar="OVERRIDES",
         help="key=value pairs, such as env=fetch_push objective=sapo buffer.size=50000 seed=3",
         autocompletion=_complete_override,
     ),
@@ -168,6 +168,44 @@ def evaluate(
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
         typer.echo("\n".join(report.lines()))
+
+
+@app.command()
+def video(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="an .mp4 or .gif file (RUN/videos/...)")] = None,
+    episodes: Annotated[int, typer.Option(help="episodes, one after the other")] = 1,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic/--stochastic", help="the policy's mode, or samples from it")
+    ] = True,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the episodes (the run's eval.seed)")] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="last, best, a step, or best-or-last: the best if any was evaluated")
+    ] = "best-or-last",
+    fps: Annotated[float | None, typer.Option(help="pictures per second (the simulated speed)")] = None,
+    every: Annotated[int | None, typer.Option(help="film every so many steps")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
+    runs: RunsRoot = None,
+) -> None:
+    """Film a run's policy as MP4 or GIF, without a display too."""
+    from gipo_cli.runlog import layout
+
+    found = layout.find(layout.runs_root(runs), run)
+    from gipo_cli.pipelines.video import record
+
+    film = record(
+        found.path,
+        out=out,
+        episodes=episodes,
+        deterministic=deterministic,
+        seed=seed,
+        checkpoint=checkpoint,
+        fps=fps,
+        every=every,
+        device=device,
+    )
+    wins = sum(film.successes)
+    typer.echo(f"{film.path}: {film.frames} frames, {len(film.returns)} episodes, {wins} successful")
 
 
 @app.command()

@@ -18,21 +18,23 @@ def complete(incomplete: str, typed: Sequence[str] = (), config_dirs: Sequence[P
     """Words that the word under the cursor may become.
 
     Args:
-        incomplete: the word so far. Bash breaks words at ``=``: there it is what follows the sign, or the
-            sign itself.
+        incomplete: the word so far. Bash breaks words at ``=``: there it is what follows the sign.
         typed: the words before it.
         config_dirs: the user's own configuration folders.
     """
     choices = group_choices(config_dirs)
-    if incomplete == "=" and typed:
-        return _values(typed[-1], choices)
-    if len(typed) > 1 and typed[-1] == "=":
-        return [value for value in _values(typed[-2], choices) if value.startswith(incomplete)]
+    known = [*choices, *(name for name in known_keys(RunConfig) if name not in choices)]
+    before = ["", "", *typed]
+    if before[-1] == "=" or (not incomplete and before[-1] in known and before[-2] != "="):
+        broken = before[-2] if before[-1] == "=" else before[-1]
+        return [value for value in _values(broken, choices) if value.startswith(incomplete)]
     key, sign, start = incomplete.partition("=")
     if sign:
         return [f"{key}={value}" for value in _values(key, choices) if value.startswith(start)]
-    keys = [*choices, *(name for name in known_keys(RunConfig) if name not in choices)]
-    return [f"{name}=" for name in keys if name.startswith(incomplete)]
+    near = [name for name in known if name.startswith(incomplete)]
+    # A single key goes on to its values at once: the shell would put a space after a lone "key=".
+    values = [f"{near[0]}={value}" for value in _values(near[0], choices)] if len(near) == 1 else []
+    return values or [f"{name}=" for name in near]
 
 
 def _values(key: str, choices: dict[str, list[str]]) -> list[str]:

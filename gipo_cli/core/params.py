@@ -6,7 +6,7 @@ Kept free of torch so that a configuration can be checked before anything heavy 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,9 @@ class ObjectiveParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    formula: ClassVar[str] = ""
+    """What is maximised, for listings; sg[.] is a stopped gradient, r = pi / mu."""
+
     name: str
 
     @property
@@ -30,12 +33,14 @@ class ObjectiveParams(BaseModel):
 class NoClip(ObjectiveParams):
     """The unclipped importance-weighted surrogate r A (TRPO, arXiv 1502.05477)."""
 
+    formula: ClassVar[str] = "r A"
     name: Literal["no_clip"] = "no_clip"
 
 
 class PpoClip(ObjectiveParams):
     """PPO's clipped surrogate (arXiv 1707.06347, eq. 7); asymmetric when ``eps_high`` is given."""
 
+    formula: ClassVar[str] = "min(r A, clip(r, 1 - eps, 1 + eps_high) A)"
     name: Literal["ppo_clip"] = "ppo_clip"
     eps: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="clip range below 1 and, unless eps_high is set, above it"
@@ -51,6 +56,7 @@ class PpoClip(ObjectiveParams):
 class PpoDualClip(ObjectiveParams):
     """PPO-clip with a floor c A for negative advantages (arXiv 1912.09729, eq. 5)."""
 
+    formula: ClassVar[str] = "ppo_clip, and max(that, c A) where A < 0"
     name: Literal["ppo_dual_clip"] = "ppo_dual_clip"
     eps: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="clip range around 1")
     c: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
@@ -61,6 +67,7 @@ class PpoDualClip(ObjectiveParams):
 class PpoKl(ObjectiveParams):
     """Importance-weighted surrogate with a KL(mu || pi) penalty (arXiv 1707.06347, eq. 8)."""
 
+    formula: ClassVar[str] = "r A - beta KL(mu || pi)"
     name: Literal["ppo_kl"] = "ppo_kl"
     beta: NonNegative = Field(0.5, description="weight of the KL(mu || pi) penalty")
 
@@ -73,6 +80,7 @@ class PpoKl(ObjectiveParams):
 class Sapo(ObjectiveParams):
     """Soft gate (4/tau) sigmoid(tau (r - 1)) A (arXiv 2511.20347)."""
 
+    formula: ClassVar[str] = "(4 / tau) sigmoid(tau (r - 1)) A, tau by the sign of A"
     name: Literal["sapo"] = "sapo"
     tau_pos: Positive = Field(1.0, description="gate temperature where A > 0; larger is narrower")
     tau_neg: Positive = Field(1.05, description="gate temperature where A <= 0")
@@ -81,6 +89,7 @@ class Sapo(ObjectiveParams):
 class Tis(ObjectiveParams):
     """Truncated importance sampling, sg[min(r, c)] A log pi (V-trace actor, arXiv 1802.01561)."""
 
+    formula: ClassVar[str] = "sg[min(r, c)] A log pi"
     name: Literal["tis"] = "tis"
     c: Positive = Field(1.0, description="largest importance weight")
 
@@ -88,6 +97,7 @@ class Tis(ObjectiveParams):
 class Cispo(ObjectiveParams):
     """Clipped importance-sampling weight, detached, times A log pi (arXiv 2506.13585)."""
 
+    formula: ClassVar[str] = "sg[clip(r, 1 - eps_low, 1 + eps_high)] A log pi"
     name: Literal["cispo"] = "cispo"
     eps_low: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="1 - eps_low is the smallest weight; 1 means no lower clip"
@@ -98,6 +108,7 @@ class Cispo(ObjectiveParams):
 class Spo(ObjectiveParams):
     """Quadratic trust region r A - |A| (r - 1)^2 / (2 eps) (arXiv 2401.16025)."""
 
+    formula: ClassVar[str] = "r A - |A| (r - 1)^2 / (2 eps)"
     name: Literal["spo"] = "spo"
     eps: Positive = Field(0.2, description="ratio distance at which the gradient vanishes")
 
@@ -105,6 +116,7 @@ class Spo(ObjectiveParams):
 class Gipo(ObjectiveParams):
     """Trust-weighted surrogate sg[w(r)] r A (arXiv 2603.03955)."""
 
+    formula: ClassVar[str] = "sg[w(r)] r A, w = exp(-(log r / sigma)^2 / 2)"
     name: Literal["gipo"] = "gipo"
     sigma: Positive = Field(0.5, description="width of the trust weight in log r, where A > 0")
     neg_ratio: Positive = Field(1.0, description="width where A <= 0, as a multiple of sigma")
@@ -135,3 +147,15 @@ PARAMS: dict[str, type[ObjectiveParams]] = {
 
 FUNCTIONS: dict[str, Callable[..., object]] = {}
 """Objective functions by name; filled by ``core.objectives`` and by users' own modules."""
+
+KNOBS: dict[str, str] = {
+    "gipo": "sigma",
+    "ppo_clip": "eps",
+    "ppo_dual_clip": "eps",
+    "ppo_kl": "beta",
+    "sapo": "tau_pos",
+    "tis": "c",
+    "cispo": "eps_high",
+    "spo": "eps",
+}
+"""The parameter of each objective that trades bias against variance, where it has one."""

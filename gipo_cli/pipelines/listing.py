@@ -55,7 +55,8 @@ def print_envs() -> None:
     for entry in ENVIRONMENTS.values():
         missing = "" if entry.installed else f" (not installed: pip install {entry.distribution})"
         rewards = "\n".join(entry.rewards) or "its own"
-        table.add_row(entry.name, rewards, f"{entry.description}{missing}\nsuccess: {entry.success}")
+        what = Text(f"{entry.description}{missing}\nsuccess: {entry.success}")
+        table.add_row(entry.name, rewards, what)
     console = Console()
     console.print(table)
     for entry in ENVIRONMENTS.values():
@@ -67,12 +68,17 @@ def print_envs() -> None:
 
 def print_objectives() -> None:
     """Print every objective's formula and parameters."""
-    table = _table("objective=", "formula and parameters")
+    console = Console(highlight=False)
+    console.print(Text("Maximised; r = pi / mu, A the advantage, sg[.] a stopped gradient."))
     for name, params in PARAMS.items():
-        table.add_row(name, "\n".join([_first_line(params), *_knobs(params)]))
-    console = Console()
-    console.print(table)
-    console.print("For example: gipo train objective=gipo objective.sigma=0.2", highlight=False)
+        console.print(Text.assemble("\n", (name, "bold"), "  ", params.formula or _first_line(params)))
+        knobs = _plain_table()
+        for field in params.model_fields:
+            if field != "name":
+                knobs.add_row(*_knob(params, field))
+        if knobs.row_count:
+            console.print(knobs)
+    console.print("\nFor example: gipo train objective=gipo objective.sigma=0.2")
 
 
 def print_presets(config_dirs: Sequence[Path] = ()) -> None:
@@ -80,7 +86,7 @@ def print_presets(config_dirs: Sequence[Path] = ()) -> None:
     table = _table("preset=", "what it is")
     for name in group_choices(config_dirs)["preset"]:
         file = find_file("preset", name, config_dirs)
-        table.add_row(name, _header(file.read_text(encoding="utf-8")) if file else "")
+        table.add_row(name, Text(_header(file.read_text(encoding="utf-8")) if file else ""))
     console = Console()
     console.print(table)
     console.print("For example: gipo train preset=authors --dry-run", highlight=False)
@@ -91,7 +97,7 @@ def print_runs(root: Path) -> None:
     runs = list_runs(root)
     console = Console()
     if not runs:
-        console.print(f"no runs in {root}; start one with: gipo train", highlight=False)
+        console.print(Text(f"no runs in {root}; start one with: gipo train"))
         return
     table = _table("run", "state", "done", "return", "success")
     for run in runs:
@@ -104,7 +110,7 @@ def print_runs(root: Path) -> None:
         result, success = _best_known(status)
         table.add_row(name, _state(status), done, result, success)
     console.print(table)
-    console.print(f"return and success: newest evaluation, else training. Runs in {root}", style="dim")
+    console.print(Text(f"return and success: newest evaluation, else training. Runs in {root}", style="dim"))
 
 
 def show_run(run: RunDir, root: Path) -> None:
@@ -114,14 +120,14 @@ def show_run(run: RunDir, root: Path) -> None:
     console.print(Text(str(run.path), style="bold"))
     facts = _plain_table()
     for name, value in _facts(config, status):
-        facts.add_row(name, value)
+        facts.add_row(name, Text(value))
     console.print(facts)
     changed = _plain_table()
     default = flatten(compose([]).config.model_dump(mode="json"))
     for key, value in flatten(config.model_dump(mode="json")).items():
         if key not in default or default[key] != value:
             before = f"(default {_shown(default[key])})" if key in default else ""
-            changed.add_row(key, _shown(value), before)
+            changed.add_row(key, Text(_shown(value)), Text(before))
     console.print(
         "\nsettings that differ from a plain `gipo train`:"
         if changed.row_count
@@ -131,7 +137,7 @@ def show_run(run: RunDir, root: Path) -> None:
         console.print(changed)
     console.print("\ntype next:")
     for command in _next_commands(run, root, status):
-        console.print(f"  {command}", soft_wrap=True)
+        console.print(Text(f"  {command}"), soft_wrap=True)
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -153,8 +159,9 @@ def _table(*columns: str) -> Table:
 
 
 def _plain_table() -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=False)
-    for _ in range(3):
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    table.add_column(no_wrap=True)
+    for _ in range(2):
         table.add_column(overflow="fold")
     return table
 
@@ -163,12 +170,11 @@ def _first_line(params: type[ObjectiveParams]) -> str:
     return (params.__doc__ or "").strip().splitlines()[0]
 
 
-def _knobs(params: type[ObjectiveParams]) -> Iterator[str]:
-    for name, field in params.model_fields.items():
-        if name != "name":
-            options = allowed(params, name)
-            text = field.description or ""
-            yield f"  {name}={_shown(field.default)}  {text}{f' ({options})' if options else ''}"
+def _knob(params: type[ObjectiveParams], name: str) -> tuple[Text, Text]:
+    field = params.model_fields[name]
+    options = allowed(params, name)
+    meaning = field.description or ""
+    return Text(f"{name}={_shown(field.default)}"), Text(f"{meaning} ({options})" if options else meaning)
 
 
 def _header(text: str) -> str:
@@ -227,6 +233,7 @@ def _next_commands(run: RunDir, root: Path, status: Status | None) -> Iterator[s
     if status is None or status.state != "done":
         yield f"gipo train --resume {name}"
     yield f"gipo eval {name}"
+    yield f"gipo video {name}"
     yield f"tensorboard --logdir {shlex.quote(str(run.tensorboard))}"
 
 
