@@ -46,7 +46,7 @@ class EnvConfig(Record):
     reward: Literal["dense", "sparse", "released"] | None = Field(
         None,
         description="dense or sparse where the task has both; released: the upstream dense reward of "
-        "Adroit as published, sign fault included; null: the task's only reward",
+        "Adroit as published, sign fault included; null: dense where there is one, else the only reward",
     )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="further keyword arguments of the environment's constructor"
