@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from gipo_cli.config.schema import EnvConfig
     from gipo_cli.pipelines.evaluate import Act
 
-PACKAGES = "libegl1 libgl1 libgl1-mesa-dri"
+_REMEDY = (
+    "MuJoCo without a display needs EGL (apt-get install libegl1 libgl1 libgl1-mesa-dri) and MUJOCO_GL=egl or "
+    "unset"
+)
+METAWORLD_CAMERA = "corner2"
 FORMATS = (".mp4", ".gif")
 _REAL_TIME_FPS = 30.0
 _PROBE_SECONDS = 60
@@ -90,11 +94,13 @@ def record(
         best = CheckpointStore(RunDir(run).checkpoints).best_step()
         checkpoint = "last" if best is None else str(best)
     path = _destination(run, out, checkpoint)
-    # Before anything imports OpenGL, which cannot change its mind later.
-    choose_renderer()
-    from gipo_cli.agents.loading import load_actor
+    renderer = choose_renderer()
+    from gipo_cli.pipelines.loading import load_actor
 
     actor, config = load_actor(run, checkpoint, device)
+    # Other environments of Gymnasium may draw by other means.
+    if renderer is None and config.env.name != "gymnasium":
+        raise UserError(f"no renderer works here; {_REMEDY}")
     returns, successes, frames, used_fps = film(
         lambda observations: actor(observations, deterministic),
         config.env,
@@ -143,6 +149,11 @@ def film(
     returns: list[float] = []
     successes: list[bool] = []
     frames = 0
+    upside_down = cfg.name == "metaworld" and "camera_name" not in cfg.kwargs
+    if upside_down:
+        # From behind the robot, upstream's default view, the gripper is hidden; its other cameras hang
+        # upside down.
+        cfg = cfg.model_copy(update={"kwargs": {**cfg.kwargs, "camera_name": METAWORLD_CAMERA}})
     with closing(make_env(cfg, seed, task_seed=task_seed, goals="cycle", render_mode="rgb_array")) as env:
         native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS)
         every = every or max(1, round(native / _REAL_TIME_FPS))
@@ -152,7 +163,7 @@ def film(
                 env.set_episode_index(number)
                 for picture, outcome in _play(env, act, every):
                     if picture is not None:
-                        append(picture)
+                        append(picture[::-1, ::-1] if upside_down else picture)
                         frames += 1
                     if outcome is not None:
                         returns.append(outcome["episode"]["r"])
@@ -161,27 +172,28 @@ def film(
 
 
 def choose_renderer() -> str | None:
-    """Set ``MUJOCO_GL`` to a way of rendering that works here, unless the user has set it.
+    """Set ``MUJOCO_GL`` to a way of rendering that works here, if the user has not chosen one.
 
-    Each is tried in a process of its own, since a broken graphics driver may end the process.
+    Each is tried in a process of its own, since a broken graphics driver may end the process. Call it before
+    anything imports OpenGL, which cannot change its mind later.
 
     Returns:
-        The user's or the first that works of ``egl`` and ``osmesa``; None if none does.
+        The user's choice if it works; else the first that works of ``egl``, ``osmesa`` and, with a display,
+        ``glfw``; None if nothing does.
     """
-    if os.environ.get("MUJOCO_GL"):
-        return os.environ["MUJOCO_GL"]
-    for backend in ("egl", "osmesa"):
-        environment = {**os.environ, "MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+    chosen = os.environ.get("MUJOCO_GL")
+    screens = ("glfw",) if os.environ.get("DISPLAY") else ()
+    for backend in (chosen,) if chosen else ("egl", "osmesa", *screens):
         with suppress(subprocess.TimeoutExpired):
             probe = subprocess.run(
                 [sys.executable, "-c", _PROBE],
-                env=environment,
+                env={**os.environ, "MUJOCO_GL": backend},
                 capture_output=True,
                 timeout=_PROBE_SECONDS,
                 check=False,
             )
             if probe.returncode == 0:
-                os.environ.update({"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend})
+                os.environ["MUJOCO_GL"] = backend
                 return backend
     return None
 
@@ -227,8 +239,7 @@ def _picture(env: gym.Env[Any, Any]) -> np.ndarray:
     # A graphics driver may raise anything.
     except Exception as error:
         raise UserError(
-            f"nothing can be rendered here ({type(error).__name__}: {error}); for MuJoCo without a "
-            f"display: apt-get install {PACKAGES}"
+            f"the environment cannot be rendered here ({type(error).__name__}: {error}); {_REMEDY}"
         ) from error
     if not isinstance(picture, np.ndarray) or picture.ndim != 3:
         raise RunFailed(f"the environment renders {type(picture).__name__} instead of pictures")

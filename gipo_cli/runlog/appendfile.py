@@ -60,6 +60,10 @@ class AppendFile:
                 f"{self.path} was changed since the checkpoint was saved; restore it, or start a new run"
             )
 
+    def starts_with(self, record: bytes) -> bool:
+        """Whether this is the file's first record."""
+        return os.pread(self._descriptor, len(record), 0) == record
+
     def append(self, record: bytes) -> None:
         """Add one record in a single write.
 
@@ -72,6 +76,7 @@ class AppendFile:
         with writing(self.path):
             written = os.write(self._descriptor, record)
         if written != len(record):
+            os.ftruncate(self._descriptor, self.size)
             raise RunFailed(f"could not write {self.path}: the disk took {written} of {len(record)} bytes")
         self._digest.update(record)
         self.size += written

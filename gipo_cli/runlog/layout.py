@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gipo_cli.errors import UserError
+from gipo_cli.runlog.durable import fsync_dir
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
@@ -171,6 +172,7 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
         try:
             root.mkdir(parents=True, exist_ok=True)
             path.mkdir()
+            fsync_dir(root)
             return RunDir(path)
         except FileExistsError as error:
             if not root.is_dir():

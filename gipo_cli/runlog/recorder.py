@@ -7,7 +7,7 @@ import io
 import numbers
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.appendfile import AppendFile
@@ -42,7 +42,7 @@ class CsvTable:
         header = _line(self.columns)
         if self._file.size == 0:
             self._file.append(header)
-        elif not path.read_bytes().startswith(header):
+        elif not self._file.starts_with(header):
             self._file.close()
             raise UserError(
                 f"{path} has other columns than this version of gipo writes; it cannot be continued"
@@ -72,46 +72,44 @@ class CsvTable:
         self._file.close()
 
 
-class Recorder:
-    """Writes a run's measurements; made by ``start`` or ``resume``.
+class Sinks(TypedDict):
+    """What a recorder writes.
 
-    Args:
-        run: The run folder.
-        position: What ``position`` returned when the state to go on from was saved; None starts anew.
+    Attributes:
         columns: Of ``metrics.csv``.
         eval_columns: Of ``eval.csv``.
         diagnostics_columns: Of ``diagnostics.csv``.
-        tensorboard: Write TensorBoard events too.
+        tensorboard: Whether TensorBoard events are written too.
     """
 
-    def __init__(
-        self,
-        run: RunDir,
-        position: Mapping[str, Any] | None,
-        *,
-        columns: Sequence[str],
-        eval_columns: Sequence[str],
-        diagnostics_columns: Sequence[str],
-        tensorboard: bool,
-    ) -> None:
+    columns: Sequence[str]
+    eval_columns: Sequence[str]
+    diagnostics_columns: Sequence[str]
+    tensorboard: bool
+
+
+class Recorder:
+    """Writes a run's measurements; made by ``start`` or ``resume``."""
+
+    def __init__(self, run: RunDir, position: Mapping[str, Any] | None, **sinks: Unpack[Sinks]) -> None:
         marks = position or {}
-        self._metrics = CsvTable(run.metrics, columns, marks.get("metrics"))
-        self._evaluations = CsvTable(run.evaluations, eval_columns, marks.get("evaluations"))
-        self._diagnostics = CsvTable(run.diagnostics, diagnostics_columns, marks.get("diagnostics"))
+        self._metrics = CsvTable(run.metrics, sinks["columns"], marks.get("metrics"))
+        self._evaluations = CsvTable(run.evaluations, sinks["eval_columns"], marks.get("evaluations"))
+        self._diagnostics = CsvTable(run.diagnostics, sinks["diagnostics_columns"], marks.get("diagnostics"))
         self._events: EventWriter | None = None
-        if tensorboard:
+        if sinks["tensorboard"]:
             from gipo_cli.runlog.events import EventWriter
 
             self._events = EventWriter(run.tensorboard, marks.get("events"), step=marks.get("step", 0))
         self._step = int(marks.get("step", 0))
 
     @classmethod
-    def start(cls, run: RunDir, **tables: Any) -> Self:
+    def start(cls, run: RunDir, **sinks: Unpack[Sinks]) -> Self:
         """Begin the records of a new run.
 
         Args:
             run: A run folder without records.
-            **tables: ``columns``, ``eval_columns``, ``diagnostics_columns`` and ``tensorboard``.
+            **sinks: What to write.
 
         Raises:
             UserError: There are records already.
@@ -121,22 +119,22 @@ class Recorder:
                 raise UserError(
                     f"{path} already exists and is not overwritten; continue that run with --resume"
                 )
-        return cls(run, None, **tables)
+        return cls(run, None, **sinks)
 
     @classmethod
-    def resume(cls, run: RunDir, position: Mapping[str, Any] | None, **tables: Any) -> Self:
+    def resume(cls, run: RunDir, position: Mapping[str, Any] | None, **sinks: Unpack[Sinks]) -> Self:
         """Go back to exactly the records of a checkpoint, dropping what was written after it.
 
         Args:
             run: The run folder.
             position: What ``position`` returned then; None if there was no checkpoint yet: all rows are
                 dropped.
-            **tables: As for ``start``.
+            **sinks: What to write, as before.
 
         Raises:
             UserError: The records before that point are not what they were.
         """
-        return cls(run, position, **tables)
+        return cls(run, position, **sinks)
 
     def hparams(self, values: Mapping[str, Cell | bool], metrics: Sequence[str]) -> None:
         """Declare the hyperparameters; call it once, before the first row of a new run.
