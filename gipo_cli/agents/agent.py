@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from gipo_cli.agents.episodes import EpisodeWindow
 from gipo_cli.agents.policies import LayerNormPolicy, MlpPolicy, ObsNormalizer, policy_class, policy_kwargs
 from gipo_cli.agents.schedules import lr_factor
 from gipo_cli.agents.updater import Updater, UpdateStats
@@ -40,6 +42,7 @@ class GIPO(OnPolicyAlgorithm):
         reward_scale: factor on rewards wherever advantages are formed; the buffer stores them raw.
         normalize_obs: normalise observations by running statistics when they are used.
         clip_obs: bound on a normalised observation, in deviations.
+        window: finished episodes over which training return and success are averaged.
         seed: of networks, action sampling, batch sampling and (through the VecEnv) environments.
         device: torch device, or ``"auto"``.
         verbose: 0 silent, 1 progress, as in Stable-Baselines3.
@@ -67,6 +70,7 @@ class GIPO(OnPolicyAlgorithm):
         reward_scale: float = 1.0,
         normalize_obs: bool = False,
         clip_obs: float = 10.0,
+        window: int = 100,
         seed: int | None = None,
         device: torch.device | str = "auto",
         verbose: int = 0,
@@ -87,6 +91,8 @@ class GIPO(OnPolicyAlgorithm):
         self.buffer_size = buffer_size
         self.reward_scale = reward_scale
         self.version = 0
+        self.episodes = EpisodeWindow(window)
+        self._running: list[list[NDArray[Any]]] = []
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -101,6 +107,7 @@ class GIPO(OnPolicyAlgorithm):
             sde_sample_freq=-1,
             policy_kwargs=kwargs,
             verbose=verbose,
+            stats_window_size=window,
             tensorboard_log=tensorboard_log,
             seed=seed,
             device=device,
@@ -109,20 +116,20 @@ class GIPO(OnPolicyAlgorithm):
         )
 
     @classmethod
-    def from_config(cls, config: RunConfig, env: VecEnv | None, device: str) -> GIPO:
+    def from_config(cls, config: RunConfig, env: VecEnv, device: str) -> GIPO:
         """The agent that a run's configuration describes."""
-        return cls(
-            config.agent.policy,
-            env,
-            objective=config.objective,
-            buffer_size=config.buffer_size,
-            agent=config.agent,
-            reward_scale=config.env.reward_scale,
-            normalize_obs=config.env.normalize_obs,
-            clip_obs=config.env.clip_obs,
-            seed=config.seed,
-            device=device,
-        )
+        return cls(env=env, device=device, **_arguments(config))
+
+    @classmethod
+    def without_env(
+        cls, config: RunConfig, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], device: str
+    ) -> GIPO:
+        """The same for acting only: no environment, and a buffer of one rollout."""
+        agent = cls(device=device, **{**_arguments(config), "buffer_size": None}, _init_setup_model=False)
+        agent.observation_space, agent.action_space = observation_space, action_space
+        agent.n_envs = config.env.n_envs
+        agent._setup_model()
+        return agent
 
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
@@ -177,6 +184,8 @@ class GIPO(OnPolicyAlgorithm):
     def begin(self, total_steps: int) -> None:
         """Prepare to call :meth:`collect` and :meth:`update` in turn, up to ``total_steps``, from today's count."""
         self._total_timesteps = total_steps
+        self.ep_info_buffer = self.ep_info_buffer or deque(maxlen=self._stats_window_size)
+        self.ep_success_buffer = self.ep_success_buffer or deque(maxlen=self._stats_window_size)
         if self._last_obs is None:
             self.restart_episodes()
 
@@ -185,6 +194,10 @@ class GIPO(OnPolicyAlgorithm):
         if self.env is None:
             raise ValueError("this agent has no environment; give one to its constructor or to load()")
         self._last_obs = self.env.reset()  # type: ignore[assignment]
+        self._running = [[self._nothing_done()] for _ in range(self.env.num_envs)]
+
+    def _nothing_done(self) -> NDArray[Any]:
+        return np.zeros((0, *self.action_space.shape), self.action_space.dtype)  # type: ignore[misc]
 
     def collect(self, callback: BaseCallback | None = None) -> Rollout | None:
         """Step the environments for one rollout and add it to the buffer.
@@ -197,7 +210,7 @@ class GIPO(OnPolicyAlgorithm):
         reward = np.empty((steps, envs), np.float32)
         terminated = np.zeros((steps, envs), np.bool_)
         truncated = np.zeros((steps, envs), np.bool_)
-        outputs, actions, values = [], [], []
+        outputs, actions, values, sent = [], [], [], []
         tails = _Tails(envs)
         last_obs: Any = self._last_obs
         with torch.inference_mode():
@@ -209,7 +222,8 @@ class GIPO(OnPolicyAlgorithm):
                 outputs.append(output)
                 actions.append(action)
                 values.append(policy.critic(shared))
-                last_obs, reward[t], done, infos = env.step(self._to_env(action))
+                sent.append(self._to_env(action))
+                last_obs, reward[t], done, infos = env.step(sent[-1])
                 self.num_timesteps += envs
                 if done.any():
                     for e in np.flatnonzero(done):
@@ -218,11 +232,13 @@ class GIPO(OnPolicyAlgorithm):
                         final = infos[e]["terminal_observation"].astype(np.float32, copy=False)
                         tails.add(t, e, final, policy.critic(policy.shared(self._tensor(final[None]))))
                     self._update_info_buffer(infos, done)
+                    self.episodes.add([infos[e] for e in np.flatnonzero(done)])
                 if callback is not None:
                     callback.update_locals(locals())
                     if not callback.on_step():
                         return None
             self._last_obs = last_obs
+            self._remember(np.stack(sent), terminated | truncated)
             ended = (terminated | truncated)[-1]
             following = policy.critic(policy.shared(self._tensor(last_obs)))
             for e in np.flatnonzero(~ended):
@@ -244,6 +260,52 @@ class GIPO(OnPolicyAlgorithm):
         if isinstance(policy.features_extractor, ObsNormalizer):
             policy.features_extractor.update(self._tensor(obs).flatten(0, 1))
         return rollout
+
+    def _remember(self, sent: NDArray[Any], ended: NDArray[np.bool_]) -> None:
+        """Keep what was done in each episode that is still running."""
+        for e in range(ended.shape[1]):
+            ends = np.flatnonzero(ended[:, e])
+            if len(ends):
+                self._running[e] = [sent[ends[-1] + 1 :, e]]
+            else:
+                self._running[e].append(sent[:, e])
+
+    def running_episodes(self) -> tuple[list[int], list[NDArray[Any]], NDArray[np.float32]]:
+        """What :meth:`replay_episodes` needs: per environment the running episode's number, what was done in it
+        so far (``[steps, ...]``, as sent to the environment), and its newest observation ``[E, d]``.
+        """
+        numbers = [int(following) - 1 for following in self._env().get_attr("episode_index")]
+        actions = [np.concatenate(parts) for parts in self._running]
+        return numbers, actions, np.asarray(self._last_obs)
+
+    def replay_episodes(
+        self, numbers: list[int], actions: list[NDArray[Any]], last_obs: NDArray[np.float32]
+    ) -> bool:
+        """Bring fresh environments to where those of :meth:`running_episodes` were, by doing the same again.
+
+        Returns: whether every observation came out equal to the bit. If not, the environment does not repeat
+        itself, and new episodes were begun instead.
+        """
+        env = self._env()
+        env.reset()
+        obs = [
+            env.env_method("replay", number, list(done), indices=[e])[0]
+            for e, (number, done) in enumerate(zip(numbers, actions, strict=True))
+        ]
+        if not np.array_equal(np.stack(obs), last_obs):
+            self.restart_episodes()
+            return False
+        self._last_obs = np.stack(obs)
+        self._running = [[done] for done in actions]
+        return True
+
+    @torch.no_grad()
+    def act(self, obs: NDArray[np.float32], deterministic: bool = True) -> NDArray[Any]:
+        """Actions ``[n, D]`` for raw observations ``[n, d]``; the cheapest path, without checks or clipping."""
+        output = self.policy.actor(self.policy.shared(self._tensor(obs))).float()
+        head = self.policy.head
+        actions: NDArray[Any] = (head.mode(output) if deterministic else head.sample(output)).cpu().numpy()
+        return actions
 
     def _tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -309,6 +371,7 @@ class GIPO(OnPolicyAlgorithm):
             "num_timesteps": self.num_timesteps,
             "version": self.version,
             "n_updates": self._n_updates,
+            "episodes": self.episodes.state(),
             "buffer": numbers,
             "shuffle": _json_state(key),
             "draw": self._draw.bit_generator.state,
@@ -332,6 +395,7 @@ class GIPO(OnPolicyAlgorithm):
         self.num_timesteps = int(state["num_timesteps"])
         self.version = int(state["version"])
         self._n_updates = int(state["n_updates"])
+        self.episodes.load(state["episodes"])
         self._shuffle.set_state(_numpy_state(state["shuffle"]))
         self._draw.bit_generator.state = state["draw"]
         np.random.set_state(_numpy_state(state["numpy_global"]))  # noqa: NPY002
@@ -339,6 +403,20 @@ class GIPO(OnPolicyAlgorithm):
         random.setstate((version, tuple(internal), gauss))
         if arrays is not None:
             self.buffer.load(state["buffer"], arrays)
+
+
+def _arguments(config: RunConfig) -> dict[str, Any]:
+    return {
+        "policy": config.agent.policy,
+        "objective": config.objective,
+        "buffer_size": config.buffer_size,
+        "agent": config.agent,
+        "reward_scale": config.env.reward_scale,
+        "normalize_obs": config.env.normalize_obs,
+        "clip_obs": config.env.clip_obs,
+        "window": config.logging.window,
+        "seed": config.seed,
+    }
 
 
 class _Tails:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -121,6 +121,21 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         if terminated or truncated:
             self._close_episode(info, success)
         return observation, reward, bool(terminated), truncated, info
+
+    def replay(self, episode: int, actions: Iterable[Any]) -> Observation:
+        """Start an episode by its number and do ``actions`` in it, as sent to ``step``.
+
+        Returns:
+            The newest observation.
+
+        Raises:
+            RunFailed: As ``reset`` and ``step``.
+        """
+        self.set_episode_index(episode)
+        observation, _ = self.reset()
+        for action in actions:
+            observation = self.step(action)[0]
+        return observation
 
     def _begin(
         self, seed: int, episode: int, options: dict[str, Any] | None

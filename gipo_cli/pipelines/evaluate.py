@@ -188,7 +188,7 @@ def evaluate_run(
         UserError: The run, checkpoint or protocol does not exist, or does not fit.
         RunFailed: The environment failed.
     """
-    from gipo_cli.agents.loading import load_actor
+    from gipo_cli.pipelines.loading import load_actor
 
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes={episodes} is not a number of episodes; give 1 or more")

@@ -1,0 +1,49 @@
+"""What resuming with other values means: an extended budget is free, everything else must be allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gipo_cli.config.compose import parse_overrides, validate
+from gipo_cli.config.schema import RunConfig
+from gipo_cli.errors import UserError
+from gipo_cli.runlog.recorder import flatten
+
+
+def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tuple[RunConfig, list[str]]:
+    """Apply overrides to a run's configuration.
+
+    Args:
+        before: As the run has it.
+        overrides: ``key=value`` with dotted keys that the configuration has.
+        allow: Accept changes that make this another run from here on.
+
+    Returns:
+        The new configuration, and what differs, one ``key: old -> new`` each.
+
+    Raises:
+        UserError: A key is unknown, a value is not allowed, or a change is not.
+    """
+    data = before.model_dump(mode="json")
+    for override in parse_overrides(overrides):
+        *parents, leaf = override.key_or_group.split(".")
+        section = data
+        for name in parents:
+            section = section.get(name) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or leaf not in section or isinstance(section[leaf], dict):
+            raise UserError(f"{override.key_or_group!r} is not a value of this run; `gipo show` prints them")
+        section[leaf] = override.value()
+    after = validate(data)
+    old, new = flatten(before.model_dump(mode="json")), flatten(after.model_dump(mode="json"))
+    changes = [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+    if after.total_steps < before.total_steps:
+        raise UserError(
+            f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only be raised"
+        )
+    refused = [change for change in changes if not change.startswith("total_steps:")]
+    if refused and not allow:
+        raise UserError(
+            f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, or "
+            "add --allow-changes"
+        )
+    return after, changes

@@ -1,0 +1,66 @@
+"""A run's checkpoint back as an agent or as a plain actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gipo_cli.agents.agent import GIPO
+from gipo_cli.config.schema import RunConfig
+from gipo_cli.envs.make import make_env
+from gipo_cli.errors import UserError
+from gipo_cli.runlog.checkpoint import Checkpoint, CheckpointStore
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.manifest import read_config
+
+Actor = Callable[[NDArray[np.float32], bool], NDArray[Any]]
+
+
+def which(checkpoint: str) -> Any:
+    """``last``, ``best`` or a step, as :meth:`CheckpointStore.load` takes it.
+
+    Raises: UserError for anything else.
+    """
+    if checkpoint in ("last", "best"):
+        return checkpoint
+    if checkpoint.isdecimal():
+        return int(checkpoint)
+    raise UserError(f"checkpoint {checkpoint!r} is not one; use last, best or a step such as 25000")
+
+
+def load_agent(run: Path, checkpoint: str = "last", device: str = "cpu") -> tuple[GIPO, RunConfig, Checkpoint]:
+    """The agent of a run at a checkpoint, without its buffer and its training environments.
+
+    Raises:
+        UserError: The run, the checkpoint or the environment is not there, or does not fit.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda was asked for and there is no usable GPU; use cpu or auto")
+    config = read_config(RunDir(run))
+    saved = CheckpointStore(RunDir(run).checkpoints).load(which(checkpoint), only=("policy",), needs=("policy",))
+    env = make_env(config.env, config.seed)
+    spaces = env.observation_space, env.action_space
+    env.close()
+    agent = GIPO.without_env(config, *spaces, device)
+    try:
+        agent.policy.load_state_dict(saved.tensors["policy"])
+    except RuntimeError as error:
+        raise UserError(f"checkpoint {saved.path} does not fit the run's configuration: {error}") from error
+    agent.policy.set_training_mode(False)
+    return agent, config, saved
+
+
+def load_actor(run: Path, checkpoint: str = "last", device: str = "cpu") -> tuple[Actor, RunConfig]:
+    """Only what acts: observations ``[n, d]`` and ``deterministic`` to actions ``[n, D]``.
+
+    Raises:
+        UserError: As :func:`load_agent`.
+    """
+    agent, config, _ = load_agent(run, checkpoint, device)
+    return agent.act, config

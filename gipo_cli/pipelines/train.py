@@ -1,0 +1,405 @@
+"""``gipo train``: configuration, environment, agent and run folder wired into one loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from gipo_cli.agents.agent import GIPO
+from gipo_cli.agents.updater import NonFinite, UpdateStats
+from gipo_cli.config.schema import RunConfig
+from gipo_cli.core.health import trust_weight
+from gipo_cli.diagnostics.catalog import DIAGNOSTIC_COLUMNS, EVALUATION_COLUMNS, METRIC_COLUMNS
+from gipo_cli.envs.make import make_vec_env
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.pipelines.evaluate import Evaluator
+from gipo_cli.runlog.checkpoint import Checkpoint, CheckpointPayload, CheckpointStore
+from gipo_cli.runlog.display import Display, print_summary
+from gipo_cli.runlog.layout import RunDir, create
+from gipo_cli.runlog.lock import RunLock
+from gipo_cli.runlog.logs import log_to
+from gipo_cli.runlog.manifest import note_update, read_config, typed_command, write_inputs
+from gipo_cli.runlog.recorder import Recorder, flatten
+from gipo_cli.runlog.status import StatusFile
+
+TABLES = {
+    "columns": METRIC_COLUMNS,
+    "eval_columns": EVALUATION_COLUMNS,
+    "diagnostics_columns": DIAGNOSTIC_COLUMNS,
+}
+HPARAM_METRICS = ("eval/success", "eval/return_mean", "train/return")
+EVAL_ENVS = 5
+
+
+def train(
+    config: RunConfig, *, run_dir: Path, overrides: Sequence[str], command: Sequence[str], quiet: bool
+) -> int:
+    """Train a new run.
+
+    Args:
+        config: What to train.
+        run_dir: Its folder, which must not exist.
+        overrides: As typed, for the record.
+        command: The command line, for the record.
+        quiet: Show nothing but the summary.
+
+    Returns:
+        Exit code: 0 finished, 1 failed, 130 or 143 stopped by a signal.
+
+    Raises:
+        UserError: The run cannot be started; nothing was written.
+    """
+    run = create(run_dir.parent, run_dir.name, unique=False)
+    try:
+        with _Workshop(config) as workshop:
+            write_inputs(run, config, overrides=overrides, command=command)
+            return _attempt(run, config, workshop, None, quiet)
+    except UserError:
+        if not run.exists():
+            run.path.rmdir()
+        raise
+
+
+def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quiet: bool) -> int:
+    """Continue a run from its newest good checkpoint, exactly as if it had never stopped.
+
+    Args:
+        run_dir: The run's folder.
+        overrides: Changes to its configuration; a larger ``total_steps`` is free.
+        allow_changes: Accept other changes, which make the run another one from here on.
+        quiet: Show nothing but the summary.
+
+    Returns:
+        Exit code, as :func:`train`.
+
+    Raises:
+        UserError: The run cannot be continued as asked; nothing was changed.
+    """
+    from gipo_cli.pipelines.changes import changed
+
+    run = RunDir(run_dir)
+    before = read_config(run)
+    config, changes = changed(before, overrides, allow=allow_changes)
+    store = _store(run, config)
+    saved = None
+    if store.steps():
+        saved = store.load("last", needs=("policy", "optimizer"))
+        if saved.state["agent"]["num_timesteps"] >= config.total_steps:
+            raise UserError(
+                f"{run.path} has finished its {config.total_steps} steps; to go on, raise them with "
+                f"total_steps={2 * config.total_steps}"
+            )
+    with RunLock(run.lock), _Workshop(config) as workshop:
+        step = saved.step if saved else 0
+        attempt = StatusFile(run.status, total_steps=config.total_steps, step=step).status.attempt
+        note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
+        if changes:
+            _rewrite_config(run, config)
+        return _attempt(run, config, workshop, saved, quiet, locked=True)
+
+
+def _rewrite_config(run: RunDir, config: RunConfig) -> None:
+    from gipo_cli.config.compose import to_yaml
+    from gipo_cli.runlog.durable import write_text
+
+    write_text(run.config, to_yaml(config))
+
+
+class _Workshop(ExitStack):
+    """Environments and agent of a run, opened before anything is written."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        device = config.runtime.device
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UserError("device cuda was asked for and there is no usable GPU; use --device cpu or auto")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.set_num_threads(config.runtime.torch_threads)
+        self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
+        self.evaluator = self.enter_context(
+            closing(
+                Evaluator(
+                    config.env,
+                    seed=config.eval.seed,
+                    task_seed=config.seed,
+                    n_envs=min(EVAL_ENVS, config.eval.episodes),
+                )
+            )
+        )
+        self.agent = GIPO.from_config(config, self.env, device)
+
+
+def _store(run: RunDir, config: RunConfig) -> CheckpointStore:
+    keep = config.checkpoint
+    return CheckpointStore(run.checkpoints, keep_last=keep.keep_last, every=keep.every, best=keep.best)
+
+
+def _attempt(
+    run: RunDir,
+    config: RunConfig,
+    workshop: _Workshop,
+    saved: Checkpoint | None,
+    quiet: bool,
+    *,
+    locked: bool = False,
+) -> int:
+    """One process's share of a run, with its status told truly whatever happens."""
+    with ExitStack() as stack:
+        if not locked:
+            stack.enter_context(RunLock(run.lock))
+        log = stack.enter_context(log_to(run.log))
+        step = saved.step if saved else 0
+        status = StatusFile(run.status, total_steps=config.total_steps, step=step)
+        title = f"{config.objective.name} on {config.env.task or config.env.id or config.env.name}, seed {config.seed}"
+        display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
+        recorder = stack.enter_context(closing(_recorder(run, config, saved)))
+        stop = stack.enter_context(_stop_signals())
+        loop = _Loop(run, config, workshop, recorder, status, display, log, stop)
+        try:
+            loop.start(saved)
+            loop.run()
+        except RunFailed as error:
+            log.error("%s", error)
+            status.finish("failed", str(error))
+            raise
+        except KeyboardInterrupt:
+            status.finish("interrupted", "stopped at once by a second signal")
+            return 128 + (stop.signal or signal.SIGINT)
+        except BaseException as error:
+            log.exception("unexpected")
+            status.finish("failed", f"{type(error).__name__}: {error}")
+            raise
+        if stop.signal is not None:
+            status.finish("interrupted", f"stopped by {signal.Signals(stop.signal).name}; resume it to go on")
+            code = 128 + stop.signal
+        else:
+            status.finish("done")
+            code = 0
+    if code:
+        display.console.print(
+            f"stopped at step {loop.agent.num_timesteps}; go on with: gipo train --resume {run.path}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        print_summary(display.console, run, tensorboard=config.logging.tensorboard)
+    return code
+
+
+def _recorder(run: RunDir, config: RunConfig, saved: Checkpoint | None) -> Recorder:
+    tensorboard = config.logging.tensorboard
+    if saved is not None:
+        return Recorder.resume(run, saved.state["recorder"], tensorboard=tensorboard, **TABLES)
+    fresh = not run.metrics.exists()
+    make = Recorder.start if fresh else (lambda run, **tables: Recorder.resume(run, None, **tables))
+    recorder = make(run, tensorboard=tensorboard, **TABLES)
+    recorder.hparams(flatten(config.model_dump(mode="json")), HPARAM_METRICS)
+    return recorder
+
+
+@dataclass
+class _Stop:
+    """Which signal asked to stop, if any."""
+
+    signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """The first SIGINT or SIGTERM asks to stop at the end of the iteration, the second stops at once."""
+    stop = _Stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Loop:
+    """Collect, learn, record, evaluate, save: until the budget is used or somebody says stop."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        config: RunConfig,
+        workshop: _Workshop,
+        recorder: Recorder,
+        status: StatusFile,
+        display: Display,
+        log: logging.Logger,
+        stop: _Stop,
+    ) -> None:
+        self.config, self.agent, self.evaluator = config, workshop.agent, workshop.evaluator
+        self.recorder, self.status, self.display, self.log, self.stop = recorder, status, display, log, stop
+        self.store = _store(run, config)
+        self.best: tuple[float, float] | None = None
+        self.evaluated = 0
+        self.saved = 0
+        self.before = 0.0
+        self.started = time.perf_counter()
+
+    def start(self, saved: Checkpoint | None) -> None:
+        """Begin at step 0, or where a checkpoint left off."""
+        self.store.recover()
+        if saved is None:
+            self.agent.begin(self.config.total_steps)
+            self.log.info("started")
+            return
+        for note in saved.notes:
+            self._say(note)
+        state = saved.state
+        exact = "buffer" in state
+        running = [saved.arrays[f"running_{e}"] for e in range(self.config.env.n_envs)]
+        repeats = self.agent.replay_episodes(state["running"], running, saved.arrays["last_obs"])
+        buffer = {
+            name.removeprefix("buffer_"): array
+            for name, array in saved.arrays.items()
+            if name.startswith("buffer_")
+        }
+        try:
+            self.agent.load_state(state["agent"], saved.tensors, buffer if exact else None)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunFailed(f"checkpoint {saved.path} does not fit this configuration: {error}") from error
+        self.agent.begin(self.config.total_steps)
+        self.best = None if state["best"] is None else tuple(state["best"])
+        self.evaluated, self.saved, self.before = state["evaluated"], saved.step, state["wall"]
+        if not repeats:
+            self._say("this environment does not repeat itself; new episodes begin here, so the run is not exact")
+        if not exact:
+            self._say("the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact")
+        self.log.info("continued at step %d", saved.step)
+
+    def run(self) -> None:
+        """Iterate."""
+        while self.agent.num_timesteps < self.config.total_steps and self.stop.signal is None:
+            self._iterate()
+        if self.stop.signal is None and self.evaluated < self.agent.num_timesteps:
+            self._evaluate()
+        if self.saved < self.agent.num_timesteps:
+            self._save()
+
+    def _iterate(self) -> None:
+        agent, before, clock = self.agent, self.agent.num_timesteps, time.perf_counter
+        begun = clock()
+        agent.collect()
+        collected = clock()
+        try:
+            stats = agent.update()
+        except NonFinite as error:
+            raise RunFailed(
+                f"at step {agent.num_timesteps}: {error}; that update was not applied and the last good checkpoint "
+                f"is of step {self.saved}. A bounded objective, a smaller learning rate or a KL penalty may help"
+            ) from error
+        except FloatingPointError as error:
+            raise RunFailed(f"at step {agent.num_timesteps}: {error}") from error
+        row = self._row(stats) | {"time/rollout": collected - begun, "time/update": clock() - collected}
+        begun = clock()
+        improved = self._due(self.config.eval.interval, before) and self._evaluate()
+        row["time/eval"] = clock() - begun
+        row["time/wall"] = self._wall()
+        self.recorder.metrics(row)
+        if self._due(self.config.logging.histograms, before):
+            self._histograms(stats)
+        self.display.update(row)
+        self.status.beat(
+            agent.num_timesteps,
+            steps_per_second=self.display.steps_per_second,
+            latest={"return": row.get("train/return"), "success": row.get("train/success")},
+        )
+        if self._due(self.config.checkpoint.interval, before) or (improved and self.config.checkpoint.best):
+            self._save()
+
+    def _due(self, interval: int | None, before: int) -> bool:
+        return interval is not None and self.agent.num_timesteps // interval > before // interval
+
+    def _wall(self) -> float:
+        return self.before + time.perf_counter() - self.started
+
+    def _row(self, stats: UpdateStats) -> dict[str, Any]:
+        agent = self.agent
+        row: dict[str, Any] = {
+            "step": agent.num_timesteps,
+            "iteration": agent.version,
+            "episodes": agent.episodes.count,
+            "buffer/size": len(agent.buffer),
+            **{f"train/{name}": mean for name, mean in agent.episodes.means().items()},
+            **stats.numbers,
+        }
+        return {name: None if math.isnan(value) else value for name, value in row.items()}
+
+    def _histograms(self, stats: UpdateStats) -> None:
+        samples = {
+            "histogram/log_ratio": stats.log_ratio,
+            "histogram/trust_weight": trust_weight(stats.coefficient, stats.log_ratio),
+            "histogram/lag": stats.lag,
+        }
+        for tag, values in samples.items():
+            self.recorder.histogram(tag, values.numpy(), self.agent.num_timesteps)
+
+    def _evaluate(self) -> bool:
+        """Evaluate now; returns whether it is the best so far."""
+        config, step = self.config.eval, self.agent.num_timesteps
+        with torch.random.fork_rng(enabled=not config.deterministic):
+            if not config.deterministic:
+                torch.manual_seed(config.seed)
+            result = self.evaluator.run(lambda obs: self.agent.act(obs, config.deterministic), config.episodes)
+        row = {"step": step, **result.row(), "time/wall": self._wall()}
+        self.recorder.evaluation(row)
+        self.display.evaluation(row)
+        self.status.beat(
+            step, latest={"eval_return": row["return_mean"], "eval_success": row["success"]}, force=True
+        )
+        self.log.info("step %d: evaluation success %.3f, return %.6g", step, row["success"], row["return_mean"])
+        self.evaluated = step
+        self.score = (float(row["success"]), float(row["return_mean"]))
+        improved = self.best is None or self.score > self.best
+        if improved:
+            self.best = self.score
+        return improved
+
+    def _save(self) -> None:
+        step = self.agent.num_timesteps
+        state, tensors, buffer = self.agent.state()
+        numbers, actions, last_obs = self.agent.running_episodes()
+        arrays = {f"running_{e}": done for e, done in enumerate(actions)} | {"last_obs": last_obs}
+        payload = CheckpointPayload(
+            state={
+                "agent": state,
+                "running": numbers,
+                "best": self.best,
+                "evaluated": self.evaluated,
+                "wall": self._wall(),
+                "recorder": self.recorder.position(),
+            },
+            tensors=tensors,
+            arrays=arrays,
+        )
+        if self.config.checkpoint.buffer:
+            payload.state["buffer"] = True
+            arrays |= {f"buffer_{name}": array for name, array in buffer.items()}
+        self.store.save(step, payload, score=self.score if self.evaluated == step else None)
+        self.saved = step
+        self.log.info("step %d: saved", step)
+
+    def _say(self, text: str) -> None:
+        self.log.warning("%s", text)
+        self.display.note(text)
