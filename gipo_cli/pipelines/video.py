@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gipo_cli.pipelines.evaluate import Act
 
 _REMEDY = (
-    "MuJoCo without a display needs EGL (apt-get install libegl1 libgl1 libgl1-mesa-dri) and MUJOCO_GL=egl or "
-    "unset"
+    "MuJoCo without a display needs EGL (apt-get install libegl1 libgl1 libgl1-mesa-dri) and MUJOCO_GL=egl "
+    "or unset"
 )
 METAWORLD_CAMERA = "corner2"
 FORMATS = (".mp4", ".gif")
@@ -183,7 +183,8 @@ def choose_renderer() -> str | None:
     """
     chosen = os.environ.get("MUJOCO_GL")
     screens = ("glfw",) if os.environ.get("DISPLAY") else ()
-    for backend in (chosen,) if chosen else ("egl", "osmesa", *screens):
+    candidates: tuple[str, ...] = (chosen,) if chosen else ("egl", "osmesa", *screens)
+    for backend in candidates:
         with suppress(subprocess.TimeoutExpired):
             probe = subprocess.run(
                 [sys.executable, "-c", _PROBE],

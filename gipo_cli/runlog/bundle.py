@@ -12,12 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gipo_cli import __version__
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.durable import fsync_dir, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import numpy as np
 
+FORMAT = 1
 CONTENTS = "manifest.json"
 STATE = "state.json"
 _NAME = re.compile(r"[a-z0-9_]+")
@@ -26,13 +30,35 @@ _WRITERS = 4
 Buffers = list[bytes | memoryview]
 
 
+class File(BaseModel):
+    """Size and digest of one file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    size: int
+    sha256: str
+
+
+class Contents(BaseModel):
+    """Content of ``manifest.json``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: int
+    gipo: str
+    step: int
+    score: list[float]
+    files: dict[str, File]
+
+
 class Damaged(Exception):  # noqa: N818 - a finding, turned into a UserError by the caller
     """A file is not what was written."""
 
 
 def write_bundle(
     folder: Path,
-    header: Mapping[str, Any],
+    step: int,
+    score: list[float],
     state: Mapping[str, Any],
     tensors: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
@@ -41,7 +67,8 @@ def write_bundle(
 
     Args:
         folder: Must not exist.
-        header: JSON values to keep beside the list of files.
+        step: Environment step it belongs to.
+        score: Evaluation result, empty if there was none.
         state: A JSON object.
         tensors: Nested plain containers of tensors, by name.
         arrays: Arrays of numbers, by name.
@@ -62,39 +89,47 @@ def write_bundle(
         listed = dict(
             zip(files, pool.map(lambda item: _write(folder / item[0], item[1]), files.items()), strict=True)
         )
-    write_sealed(folder / CONTENTS, {**header, "files": listed})
+    contents = Contents(format=FORMAT, gipo=__version__, step=step, score=score, files=listed)
+    write_sealed(folder / CONTENTS, contents.model_dump(mode="json"))
     fsync_dir(folder)
 
 
-def read_contents(folder: Path) -> dict[str, Any]:
-    """Read the header and the list of files.
+def read_contents(folder: Path) -> Contents:
+    """Read the list of files.
 
     Args:
         folder: Written by ``write_bundle``.
 
     Returns:
-        The header, and under ``files`` size and digest by name.
+        Step, score, and size and digest of every file.
 
     Raises:
         Damaged: The list is missing or was changed.
+        UserError: It is of another format.
     """
     try:
         contents = read_sealed(folder / CONTENTS)
     except UserError as error:
         raise Damaged(f"{CONTENTS} is missing or was changed") from error
-    if not isinstance(contents.get("files"), dict):
-        raise Damaged(f"{CONTENTS} lists no files")
-    return contents
+    if contents.get("format") != FORMAT:
+        raise UserError(
+            f"checkpoint {folder} has format {contents.get('format')} of gipo {contents.get('gipo')}; this "
+            f"gipo {__version__} reads format {FORMAT}"
+        )
+    try:
+        return Contents.model_validate(contents)
+    except ValidationError as error:
+        raise Damaged(f"{CONTENTS} is not one that gipo writes") from error
 
 
 def read_bundle(
-    folder: Path, files: Mapping[str, Any], only: Collection[str] | None
+    folder: Path, contents: Contents, only: Collection[str] | None
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]:
     """Read the state and the named tensors and arrays, each verified first.
 
     Args:
         folder: Written by ``write_bundle``.
-        files: From ``read_contents``.
+        contents: From ``read_contents``.
         only: Names to read; None: all.
 
     Returns:
@@ -103,6 +138,7 @@ def read_bundle(
     Raises:
         Damaged: A file is missing or was changed, or is of a kind that could run code.
     """
+    files = contents.files
     wanted = [name for name in files if name == STATE or only is None or name.partition(".")[0] in only]
     state: dict[str, Any] = {}
     tensors: dict[str, Any] = {}
@@ -165,7 +201,7 @@ def _array_bytes(array: np.ndarray, name: str) -> Buffers:
     return [stream.getvalue(), array.reshape(-1).view(np.uint8).data]
 
 
-def _write(path: Path, buffers: Buffers) -> dict[str, Any]:
+def _write(path: Path, buffers: Buffers) -> File:
     digest = hashlib.sha256()
     with path.open("wb", buffering=0) as handle:
         for buffer in buffers:
@@ -174,26 +210,30 @@ def _write(path: Path, buffers: Buffers) -> dict[str, Any]:
             while rest.nbytes:
                 rest = rest[handle.write(rest) :]
         os.fsync(handle.fileno())
-    return {"bytes": sum(memoryview(buffer).nbytes for buffer in buffers), "sha256": digest.hexdigest()}
+    size = sum(memoryview(buffer).nbytes for buffer in buffers)
+    return File(size=size, sha256=digest.hexdigest())
 
 
-def _read(path: Path, kind: str, listed: Any) -> Any:
+def _read(path: Path, kind: str, listed: File) -> Any:
     import numpy as np
     import torch
 
+    # Not opened unless it is a plain file: a pipe would wait for ever.
+    if not path.is_file():
+        raise Damaged(f"{path.name} is missing")
+    size = path.stat().st_size
+    if size != listed.size:
+        raise Damaged(f"{path.name} has {size} bytes instead of {listed.size}")
     try:
-        if path.stat().st_size != listed["bytes"]:
-            raise Damaged(f"{path.name} has {path.stat().st_size} bytes instead of {listed['bytes']}")
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != listed["sha256"]:
-            raise Damaged(f"{path.name} was changed")
-        if kind == "json":
-            return json.loads(data)
-        if kind == "pt":
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except FileNotFoundError:
-        raise Damaged(f"{path.name} is missing") from None
+        with path.open("rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != listed.sha256:
+                raise Damaged(f"{path.name} was changed")
+            handle.seek(0)
+            if kind == "json":
+                return json.load(handle)
+            if kind == "pt":
+                return torch.load(handle, map_location="cpu", weights_only=True)
+            return np.load(handle, allow_pickle=False)
     except Damaged:
         raise
     # A hostile file can make the decoders fail in any way; the cause is kept for the log.

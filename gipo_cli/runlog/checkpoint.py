@@ -12,19 +12,19 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.bundle import Damaged, read_bundle, read_contents, write_bundle
+from gipo_cli.runlog.bundle import FORMAT, Damaged, read_bundle, read_contents, write_bundle
 from gipo_cli.runlog.durable import TEMPORARY, fsync_dir, write_sealed, writing
 
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1
 BEST_FILE = "best.json"
 _REPLACED = ".old-"
 _FOLDER = re.compile(r"step_(\d{12})")
@@ -132,11 +132,10 @@ class CheckpointStore:
         """
         final = self.path(step)
         aside = self.folder / f"{TEMPORARY}{os.getpid()}-{final.name}"
-        header = {"format": FORMAT, "gipo": __version__, "step": step, "score": _score(score)}
         with writing(final):
             self.folder.mkdir(exist_ok=True)
             try:
-                write_bundle(aside, header, payload.state, payload.tensors, payload.arrays)
+                write_bundle(aside, step, _score(score), payload.state, payload.tensors, payload.arrays)
                 replaced = self.folder / f"{_REPLACED}{final.name}"
                 if final.exists():
                     final.rename(replaced)
@@ -144,14 +143,15 @@ class CheckpointStore:
                 fsync_dir(self.folder)
                 _remove(replaced)
             except BaseException:
-                _remove(aside)
+                with suppress(OSError):
+                    _remove(aside)
                 raise
             self._prune(step)
         return final
 
     def load(
         self,
-        which: int | Literal["last", "best"] = "last",
+        which: int | str = "last",
         *,
         only: Collection[str] | None = None,
         needs: Collection[str] = (),
@@ -160,7 +160,7 @@ class CheckpointStore:
 
         Args:
             which: ``last`` passes over damaged ones, newest first, and says so in ``notes``; ``best`` is the
-                one with the best score; a number is that step.
+                one with the best score; a number, also as text, is that step.
             only: Names of the tensors and arrays to read; None: all of them. The state is always read.
             needs: Names without which the checkpoint is of no use.
 
@@ -171,12 +171,7 @@ class CheckpointStore:
             UserError: There is none, or it is damaged, incomplete or from another version.
         """
         if which != "last":
-            step = self.best_step() if which == "best" else int(which)
-            if step is None:
-                raise UserError(
-                    f"no checkpoint in {self.folder} was evaluated, so none is the best; use `last`"
-                )
-            return self._read(step, only, needs)
+            return self._read(self._step_of(which), only, needs)
         notes: list[str] = []
         for step in reversed(self.steps()):
             try:
@@ -189,42 +184,44 @@ class CheckpointStore:
         damage = f": {notes[0].partition(';')[0]}" if notes else ""
         raise UserError(f"there is no usable checkpoint in {self.folder}{damage}")
 
+    def _step_of(self, which: int | str) -> int:
+        if which == "best":
+            best = self.best_step()
+            if best is None:
+                raise UserError(
+                    f"no checkpoint in {self.folder} was evaluated, so none is the best; use last"
+                )
+            return best
+        if not str(which).isdecimal():
+            raise UserError(f"{which!r} names no checkpoint; use last, best or a step: {self._known()}")
+        return int(which)
+
+    def _known(self) -> str:
+        return ", ".join(map(str, self.steps())) or "there is none yet"
+
     def _read(self, step: int, only: Collection[str] | None, needs: Collection[str]) -> Checkpoint:
         path = self.path(step)
         if not path.is_dir():
-            known = ", ".join(map(str, self.steps())) or "none"
-            raise UserError(f"there is no checkpoint of step {step} in {self.folder}; there are: {known}")
+            raise UserError(f"{self.folder} holds no checkpoint of step {step}; it holds: {self._known()}")
         try:
             contents = read_contents(path)
+            if contents.step != step:
+                raise Damaged(f"it is of step {contents.step}")
+            missing = sorted(set(needs) - {name.partition(".")[0] for name in contents.files})
+            if missing:
+                raise UserError(f"checkpoint {path} holds no {', '.join(missing)}; it was saved without")
+            state, tensors, arrays = read_bundle(path, contents, only)
         except Damaged as error:
             raise _DamagedError(f"checkpoint {path} is damaged ({error})") from error
-        if contents.get("format") != FORMAT:
-            raise UserError(
-                f"checkpoint {path} has format {contents.get('format')} of gipo {contents.get('gipo')}; this "
-                f"gipo {__version__} reads format {FORMAT}"
-            )
-        missing = sorted(set(needs) - {name.partition(".")[0] for name in contents["files"]})
-        if missing:
-            raise UserError(f"checkpoint {path} holds no {', '.join(missing)}; it was saved without")
-        try:
-            if contents["step"] != step:
-                raise Damaged(f"it is of step {contents['step']}")
-            state, tensors, arrays = read_bundle(path, contents["files"], only)
-        except Damaged as error:
-            raise _DamagedError(f"checkpoint {path} is damaged ({error})") from error
-        return Checkpoint(state, tensors, arrays, step=step, path=path, gipo=contents["gipo"])
+        return Checkpoint(state, tensors, arrays, step=step, path=path, gipo=contents.gipo)
 
     def _scores(self, newest: int | None = None) -> dict[int, list[float]]:
         scores = {}
         for step in self.steps():
             if newest is None or step <= newest:
-                try:
-                    score = read_contents(self.path(step)).get("score")
-                except Damaged:
-                    continue
-                if score:
-                    scores[step] = score
-        return scores
+                with suppress(Damaged, UserError):
+                    scores[step] = read_contents(self.path(step)).score
+        return {step: score for step, score in scores.items() if score}
 
     def _prune(self, newest: int) -> None:
         # Checkpoints beyond the newest belong to a future that a damaged one cut off: they are left alone

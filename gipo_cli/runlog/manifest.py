@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -35,6 +36,7 @@ PACKAGES = (
     "hydra-core",
     "tensorboard",
 )
+_CONFIG_SEAL = "# sha256 of the lines above: "
 _GIT_SECONDS = 10
 _DIFF_CHARACTERS = 4_000_000
 _SUCCESS = {
@@ -55,8 +57,6 @@ def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], co
     Raises:
         RunFailed: The disk refused.
     """
-    import yaml
-
     write_text(run.overrides, "".join(f"{override}\n" for override in overrides))
     write_text(run.command, shlex.join(command) + "\n")
     repositories, diff = _git_state()
@@ -78,9 +78,23 @@ def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], co
     }
     write_sealed(run.meta, facts)
     # Last: a folder is a run once its configuration is there.
-    write_text(
-        run.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    )
+    write_config(run, config)
+
+
+def write_config(run: RunDir, config: RunConfig) -> None:
+    """Write the resolved configuration, with a digest of itself in its last line.
+
+    Args:
+        run: The run folder.
+        config: Resolved configuration.
+
+    Raises:
+        RunFailed: The disk refused.
+    """
+    import yaml
+
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_text(run.config, f"{text}{_CONFIG_SEAL}{_digest(text.encode())}\n")
 
 
 def note_update(
@@ -133,9 +147,14 @@ def read_config(run: RunDir) -> RunConfig:
     from gipo_cli.config.schema import RunConfig
 
     try:
-        return RunConfig.model_validate(yaml.safe_load(run.config.read_bytes()))
+        content = run.config.read_bytes()
     except OSError as error:
         raise UserError(f"{run.config} cannot be read: {error.strerror or error}") from error
+    text, _, seal = content.rpartition(_CONFIG_SEAL.encode())
+    if seal != f"{_digest(text)}\n".encode():
+        raise UserError(f"{run.config} was changed since it was written; restore it, or start a new run")
+    try:
+        return RunConfig.model_validate(yaml.safe_load(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -144,6 +163,10 @@ def read_config(run: RunDir) -> RunConfig:
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{run.config} is damaged: it is not YAML") from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def versions() -> dict[str, str | None]:
