@@ -9,7 +9,8 @@ from test_registry import CONF
 
 from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.make import make_env, make_vec_env
-from gipo_cli.envs.registry import ENVIRONMENTS, METAWORLD_TASKS
+from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
+from gipo_cli.envs.registry import ENVIRONMENTS
 from gipo_cli.errors import UserError
 
 NAMED = [name for name in ENVIRONMENTS if name != "gymnasium"]

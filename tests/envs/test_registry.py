@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from gipo_cli.config.schema import EnvConfig
-from gipo_cli.envs.registry import ENVIRONMENTS, METAWORLD_TASKS, resolve
+from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
+from gipo_cli.envs.registry import ENVIRONMENTS, resolve
 from gipo_cli.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf" / "env"
