@@ -11,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
+    from gipo_cli.runlog.checkpoint import Checkpoint
 
 Protocol = Literal["standard", "metaworld"]
 PROTOCOLS: dict[Protocol, str] = {
@@ -58,7 +59,8 @@ class EvalReport:
     """What ``gipo eval`` prints and writes."""
 
     run: str
-    checkpoint: str
+    step: int
+    notes: list[str]
     env: str
     protocol: Protocol
     protocol_text: str
@@ -92,7 +94,8 @@ class EvalReport:
         """The report for a reader, one fact a line."""
         until = " until the first success" if self.protocol == "metaworld" else ""
         return [
-            f"run        {self.run}, checkpoint {self.checkpoint}",
+            *(f"note       {note}" for note in self.notes),
+            f"run        {self.run}, checkpoint of step {self.step}",
             f"protocol   {self.protocol}: {self.protocol_text}",
             f"episodes   {self.episodes} of {self.env}, "
             f"{'deterministic' if self.deterministic else 'sampled'} actions, "
@@ -111,7 +114,7 @@ def build_report(
     config: RunConfig,
     *,
     run: Path,
-    checkpoint: str,
+    saved: Checkpoint,
     protocol: Protocol,
     deterministic: bool,
     seed: int,
@@ -122,7 +125,7 @@ def build_report(
         result: The episodes.
         config: The run's configuration.
         run: The run folder.
-        checkpoint: Which policy it was.
+        saved: The checkpoint whose policy it was.
         protocol: How it was evaluated.
         deterministic: Whether actions were the mode.
         seed: Seed of the episodes' starts.
@@ -143,7 +146,8 @@ def build_report(
     env = config.env
     return EvalReport(
         run=os.fspath(run),
-        checkpoint=checkpoint,
+        step=saved.step,
+        notes=saved.notes,
         env="/".join(part for part in (env.name, env.task or env.id) if part),
         protocol=protocol,
         protocol_text=PROTOCOLS[protocol],

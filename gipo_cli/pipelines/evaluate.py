@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gipo_cli.config.schema import EnvConfig, RunConfig
 
 Act = Callable[[np.ndarray], np.ndarray]
-Actor = Callable[[np.ndarray, bool], np.ndarray]
 
 
 class Evaluator:
@@ -188,16 +187,16 @@ def evaluate_run(
         UserError: The run, checkpoint or protocol does not exist, or does not fit.
         RunFailed: The environment failed.
     """
-    from gipo_cli.pipelines.loading import load_actor
+    from gipo_cli.pipelines.loading import load_agent
 
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes={episodes} is not a number of episodes; give 1 or more")
-    actor, config = load_actor(run, checkpoint, device)
+    agent, config, saved = load_agent(run, checkpoint, device)
     name = choose_protocol(config, protocol)
     count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
     seed = config.eval.seed if seed is None else seed
     result = evaluate_policy(
-        lambda observations: actor(observations, deterministic),
+        lambda observations: agent.act(observations, deterministic),
         config.env,
         episodes=count,
         seed=seed,
@@ -206,7 +205,7 @@ def evaluate_run(
         protocol=name,
     )
     return build_report(
-        result, config, run=run, checkpoint=checkpoint, protocol=name, deterministic=deterministic, seed=seed
+        result, config, run=run, saved=saved, protocol=name, deterministic=deterministic, seed=seed
     )
 
 

@@ -40,7 +40,7 @@ class Video:
 
     Attributes:
         path: The file.
-        checkpoint: Whose policy it shows.
+        step: Of the checkpoint whose policy it shows.
         frames: Pictures in it.
         fps: Pictures per second.
         returns: Of its episodes.
@@ -48,7 +48,7 @@ class Video:
     """
 
     path: Path
-    checkpoint: str
+    step: int
     frames: int
     fps: float
     returns: list[float]
@@ -93,16 +93,18 @@ def record(
     if checkpoint == "best-or-last":
         best = CheckpointStore(RunDir(run).checkpoints).best_step()
         checkpoint = "last" if best is None else str(best)
-    path = _destination(run, out, checkpoint)
+    if out is not None:
+        _check_destination(out)
     renderer = choose_renderer()
-    from gipo_cli.pipelines.loading import load_actor
+    from gipo_cli.pipelines.loading import load_agent
 
-    actor, config = load_actor(run, checkpoint, device)
+    agent, config, saved = load_agent(run, checkpoint, device)
+    path = _destination(run, out, saved.step)
     # Other environments of Gymnasium may draw by other means.
     if renderer is None and config.env.name != "gymnasium":
         raise UserError(f"no renderer works here; {_REMEDY}")
     returns, successes, frames, used_fps = film(
-        lambda observations: actor(observations, deterministic),
+        lambda observations: agent.act(observations, deterministic),
         config.env,
         path,
         episodes=episodes,
@@ -111,7 +113,7 @@ def record(
         fps=fps,
         every=every,
     )
-    return Video(path, checkpoint, frames, used_fps, returns, successes)
+    return Video(path, saved.step, frames, used_fps, returns, successes)
 
 
 def film(
@@ -199,17 +201,18 @@ def choose_renderer() -> str | None:
     return None
 
 
-def _destination(run: Path, out: Path | None, checkpoint: str) -> Path:
-    if out is None:
-        stem = f"step_{int(checkpoint):012d}" if checkpoint.isdecimal() else checkpoint
-        folder = run / "videos"
-        names = (folder / f"{stem}{suffix}.mp4" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
-        return next(path for path in names if not path.exists())
+def _destination(run: Path, out: Path | None, step: int) -> Path:
+    if out is not None:
+        return out
+    names = (f"step_{step:012d}{suffix}.mp4" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+    return next(path for name in names if not (path := run / "videos" / name).exists())
+
+
+def _check_destination(out: Path) -> None:
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"{out} is neither {' nor '.join(FORMATS)}; end the name with one of them")
     if out.exists():
         raise UserError(f"{out} already exists and is not overwritten; give another name")
-    return out
 
 
 def _play(

@@ -78,7 +78,7 @@ def write_bundle(
         TypeError: Something in it could not be read back.
         ValueError: A name is odd, or the state is not JSON.
     """
-    files: dict[str, Buffers] = {STATE: [json.dumps(state, allow_nan=False).encode()]}
+    files: dict[str, Buffers] = {STATE: [json.dumps(state).encode()]}
     for name, value in tensors.items():
         files[f"{_checked(name)}.pt"] = _tensor_bytes(value, name)
     for name, array in arrays.items():

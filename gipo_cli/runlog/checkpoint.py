@@ -37,7 +37,7 @@ class CheckpointPayload:
     """Everything a run needs to go on.
 
     Attributes:
-        state: Counters, random states, recorder position: a JSON object (finite numbers only).
+        state: Counters, random states, recorder position: a JSON object.
         tensors: Per name, nested dicts and lists of tensors, numbers, strings, None.
         arrays: Per name, one array; written straight from memory if contiguous.
     """

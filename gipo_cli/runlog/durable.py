@@ -97,7 +97,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         RunFailed: The file could not be written.
         ValueError: The content is not JSON.
     """
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(path, _json_text(content))
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
@@ -112,6 +112,18 @@ def write_sealed(path: Path, content: dict[str, Any]) -> None:
         ValueError: The content is not JSON.
     """
     write_json(path, {**content, SEAL: _seal(content)})
+
+
+def overwrite_sealed(path: Path, content: dict[str, Any]) -> None:
+    """As ``write_sealed``, in place and without complaint: for last words on a disk without room.
+
+    Args:
+        path: An existing file; a reader can meet it half-written, and its seal then says so.
+        content: A JSON object without the key ``seal``.
+    """
+    with suppress(OSError), path.open("r+b") as handle:
+        handle.write(_json_text({**content, SEAL: _seal(content)}).encode())
+        handle.truncate()
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -146,6 +158,10 @@ def remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob(f"{TEMPORARY}*"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
+
+
+def _json_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def _seal(content: Any) -> str:

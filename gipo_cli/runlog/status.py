@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gipo_cli.errors import UserError
-from gipo_cli.runlog.durable import read_sealed, write_sealed
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runlog.durable import overwrite_sealed, read_sealed, write_sealed
 
 State = Literal["running", "done", "failed", "interrupted"]
 BEAT_SECONDS = 3.0
@@ -116,13 +116,15 @@ class StatusFile:
             state: ``done``, ``failed`` or ``interrupted``.
             reason: One sentence, unless done.
 
-        Raises:
-            RunFailed: The file could not be written.
         """
         self.status.state = state
         self.status.reason = reason
         self.status.ended = time.time()
-        self._write()
+        try:
+            self._write()
+        except RunFailed:
+            # A full disk is a likely reason for ending: the old file's own blocks still take a new content.
+            overwrite_sealed(self._path, self.status.model_dump(mode="json"))
 
     def _write(self) -> None:
         self.status.heartbeat = time.time()
