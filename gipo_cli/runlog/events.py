@@ -36,10 +36,10 @@ class EventWriter:
     def __init__(self, folder: Path, marks: Mapping[str, Any] | None = None, *, step: int = 0) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
+        # Deleting the folder is how a user gives up damaged curves, see the message below.
+        kept = dict(marks or {}) if folder.exists() else {}
         with writing(folder):
             folder.mkdir(exist_ok=True)
-        # An emptied folder is how a user gives up damaged curves, see the message below.
-        kept = dict(marks or {}) if any(folder.iterdir()) else {}
         self._earlier = {name: _cut(folder / name, mark) for name, mark in kept.items()}
         with writing(folder):
             for path in folder.glob(f"{_PREFIX}*"):

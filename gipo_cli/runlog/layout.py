@@ -253,7 +253,7 @@ def find(root: Path, ref: str) -> RunDir:
         raise UserError(
             f"{ref!r} is the beginning of {len(found)} runs: {shown}{more}; type more of the name"
         )
-    if named.is_dir():
+    if ref and os.path.isdir(named):
         raise UserError(f"{ref} is not a run folder: it holds no config.yaml")
     near = difflib.get_close_matches(ref, names, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else "; `gipo list runs` prints them all"
