@@ -36,8 +36,8 @@ class Form:
 
         mean_{k != l} x_kl + mean_k diag_k + mean_{i != j} y_ij + 2 mean_{k, i} z_ki.
 
-    Shapes: ``x [..., K, K]`` and ``y [..., J, J]`` symmetric, ``z [..., K, J]``, ``diag [..., K]``; J = 0 where
-    there is one set only. Forms add and scale, so the standard error of any smooth function of several forms
+    Shapes: ``x [..., K, K]`` and ``y [..., J, J]`` symmetric, ``z [..., K, J]``, ``diag [..., K]``; J = 0
+    where there is one set only. Forms add and scale, so the standard error of any smooth function of several forms
     is that of its linearisation.
     Source: U-statistics of degree 2 (Hoeffding, 1948).
     """  # noqa: D415

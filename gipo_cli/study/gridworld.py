@@ -1,0 +1,170 @@
+"""Exact bias and variance of policy-gradient estimators on a 2x2 GridWorld, by summing over (s, a).
+
+    0 1
+    2 3      start 0, goal 3
+
+Entering the goal pays +1 and restarts the chain at 0; every other step pays -1, a bump stays where it is. The
+policy is a softmax over 12 logits, four per non-goal state. Everything is float64 and batched over B policy
+pairs: mu collected the data, pi is being updated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gipo_cli.core.health import DEAD
+from gipo_cli.core.objectives import evaluate
+from gipo_cli.core.params import ObjectiveParams
+
+STATES, ACTIONS, GAMMA, GOAL = 3, 4, 0.9, 3
+NEXT_STATE = torch.tensor([[0, 2, 0, 1], [1, 3, 0, 1], [0, 2, 2, 3]])
+"""Successor of each state under up, down, left, right."""
+REWARD = torch.where(NEXT_STATE == GOAL, 1.0, -1.0).double()
+NO_PROJECTION = 1e-9
+"""A mean with less than this share of the reference in it cannot be rescaled to it."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Policy pairs and all that is exact about them.
+
+    Shapes: ``log_mu``, ``log_pi``, ``weight`` (probability of (s, a) in the data), ``advantage`` (A^pi) and
+    ``reference`` (gradient by the 12 logits) are ``[B, 3, 4]``.
+    """
+
+    log_mu: Tensor
+    log_pi: Tensor
+    weight: Tensor
+    advantage: Tensor
+    reference: Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What one estimator does on every pair.
+
+    Shapes: ``mean [B, 3, 4]``; the others ``[B]``. ``variance`` is of one sample.
+    """
+
+    mean: Tensor
+    bias2: Tensor
+    variance: Tensor
+    cosine: Tensor
+    dead_mass: Tensor
+
+    def mse(self, n: int) -> Tensor:
+        """Mean squared error ``[B]`` of an n-sample gradient."""
+        return self.bias2 + self.variance / n
+
+
+def visitation(policy: Tensor) -> Tensor:
+    """Stationary distribution of the chain that restarts at 0 from the goal: ``[B, 3, 4]`` to ``[B, 3]``."""
+    transition = _transitions(policy)
+    chain = transition[..., :STATES].clone()
+    chain[..., 0] += transition[..., GOAL]
+    balance = chain.transpose(-1, -2) - torch.eye(STATES, dtype=policy.dtype)
+    balance[..., -1, :] = 1.0
+    total = torch.zeros(STATES, dtype=policy.dtype)
+    total[-1] = 1.0
+    share: Tensor = torch.linalg.solve(balance, total.expand(*balance.shape[:-1]))
+    return share
+
+
+def advantages(policy: Tensor) -> Tensor:
+    """A^pi(s, a) by a linear solve for V^pi; the goal's value is 0. Shapes: ``[B, 3, 4]`` in and out."""
+    transition = _transitions(policy)[..., :STATES]
+    value: Tensor = torch.linalg.solve(
+        torch.eye(STATES, dtype=policy.dtype) - GAMMA * transition, (policy * REWARD).sum(-1)
+    )
+    with_goal = torch.cat([value, torch.zeros_like(value[..., :1])], -1)
+    q: Tensor = REWARD + GAMMA * with_goal[..., NEXT_STATE]
+    return q - value.unsqueeze(-1)
+
+
+def policy_gradient(policy: Tensor) -> Tensor:
+    """Exact gradient sum_s d_pi(s) sum_a pi A grad log pi by the logits, ``[B, 3, 4]``."""
+    return visitation(policy).unsqueeze(-1) * policy * advantages(policy)
+
+
+def pair_up(mu_logits: Tensor, pi_logits: Tensor) -> Pairs:
+    """Exact quantities of data from ``mu_logits`` used to update ``pi_logits``, both ``[B, 3, 4]``.
+
+    The reference is sum_s d_mu(s) sum_a pi A^pi grad log pi: what an unbiased estimator has as its mean.
+    """
+    log_mu, log_pi = mu_logits.log_softmax(-1), pi_logits.log_softmax(-1)
+    states, advantage = visitation(log_mu.exp()).unsqueeze(-1), advantages(log_pi.exp())
+    # sum_a pi A = 0, so the softmax's own term drops out.
+    return Pairs(log_mu, log_pi, states * log_mu.exp(), advantage, states * log_pi.exp() * advantage)
+
+
+def random_pairs(count: int, distance: float, seed: int) -> Pairs:
+    """Pairs with mu a softmax of standard normal logits and pi a step of that length away at random."""
+    generator = torch.Generator().manual_seed(seed)
+    mu, step = torch.randn(2, count, STATES, ACTIONS, generator=generator, dtype=torch.float64).unbind(0)
+    return pair_up(mu, mu + distance * step / step.flatten(1).norm(dim=1)[:, None, None])
+
+
+def lagged_pairs(count: int, steps: int, seed: int, step_size: float = 1.0) -> Pairs:
+    """Pairs with pi reached from mu by that many exact policy-gradient steps."""
+    generator = torch.Generator().manual_seed(seed)
+    mu, _ = torch.randn(2, count, STATES, ACTIONS, generator=generator, dtype=torch.float64).unbind(0)
+    pi = mu
+    for _ in range(steps):
+        pi = pi + step_size * policy_gradient(pi.softmax(-1))
+    return pair_up(mu, pi)
+
+
+def moments(pairs: Pairs, objective: ObjectiveParams) -> Moments:
+    """Exact moments of the one-sample estimator X = g(r, A) A grad log pi of one objective.
+
+    An objective with a KL(mu || pi) penalty of its own (``ppo_kl``) adds that term's exact gradient,
+    kl_coef (mu - pi) in the logits of the sample's state.
+    Shapes: see :class:`Moments`. Source: definitions of bias and variance of an estimator's mean and trace.
+    """
+    shape = pairs.log_pi.shape
+    terms = evaluate(objective, pairs.log_pi.flatten(), pairs.log_mu.flatten(), pairs.advantage.flatten())
+    g = terms.coefficient.view(shape)
+    pi, p, scale = pairs.log_pi.exp(), pairs.weight, g * pairs.advantage
+    penalty = objective.kl_coef * (pairs.log_mu.exp() - pi)
+    # X(s, a) = scale(s, a) (e_a - pi(s)) + penalty(s).
+    weighted = p * scale
+    mean = weighted - pi * weighted.sum(-1, True) + p.sum(-1, True) * penalty
+    step2 = 1.0 - 2.0 * pi + pi.square().sum(-1, True)
+    across = penalty - (pi * penalty).sum(-1, True)
+    second = p * (scale.square() * step2 + 2.0 * scale * across + penalty.square().sum(-1, True))
+    bias = mean - pairs.reference
+    return Moments(
+        mean=mean,
+        bias2=_total(bias.square()),
+        variance=_total(second) - _total(mean.square()),
+        cosine=_total(mean * pairs.reference)
+        / (_total(mean.square()) * _total(pairs.reference.square())).sqrt(),
+        dead_mass=_total(p * (g.abs() <= DEAD)),
+    )
+
+
+def scale_free(pairs: Pairs, exact: Moments) -> tuple[Tensor, Tensor]:
+    """Relative bias^2 and variance ``[B]`` after rescaling the mean to unit projection on the reference.
+
+    A shrunken gradient is no longer rewarded: bias^2 becomes tan^2 of the angle to the reference. Infinite
+    where the mean does not point along the reference at all.
+    """
+    norm2 = _total(pairs.reference.square())
+    projection = _total(exact.mean * pairs.reference) / norm2
+    factor2 = torch.where(projection > NO_PROJECTION, projection, torch.nan).square().reciprocal()
+    bias2 = factor2 * _total(exact.mean.square()) / norm2 - 1.0
+    variance = factor2 * exact.variance / norm2
+    return bias2.clamp(min=0).nan_to_num(nan=torch.inf), variance.nan_to_num(nan=torch.inf)
+
+
+def _transitions(policy: Tensor) -> Tensor:
+    """State to state probabilities ``[B, 3, 4]``, the goal last."""
+    arrival = torch.nn.functional.one_hot(NEXT_STATE, GOAL + 1).to(policy.dtype)
+    return torch.einsum("...sa,sat->...st", policy, arrival)
+
+
+def _total(x: Tensor) -> Tensor:
+    return x.sum((-1, -2))
