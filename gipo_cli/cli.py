@@ -271,7 +271,7 @@ def _root(
 def main() -> Any:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
     try:
-        return app()
+        return app(prog_name="gipo")
     except UserError as error:
         code, message = 2, str(error)
     except RunFailed as error:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from gipo_cli.config.explain import known_keys
-from gipo_cli.config.groups import group_choices
+from gipo_cli.config.groups import IMPLIED, group_choices
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.core.params import PARAMS, ObjectiveParams
 
@@ -22,7 +22,8 @@ def complete(incomplete: str, typed: Sequence[str] = (), config_dirs: Sequence[P
         typed: the words before it.
         config_dirs: the user's own configuration folders.
     """
-    choices = group_choices(config_dirs)
+    every = group_choices(config_dirs)
+    choices = {group: names for group, names in every.items() if group not in IMPLIED}
     known = [*choices, *(name for name in known_keys(RunConfig) if name not in choices)]
     before = ["", "", *typed]
     if before[-1] == "=" or (not incomplete and before[-1] in known and before[-2] != "="):

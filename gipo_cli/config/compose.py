@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gipo_cli.config.explain import explain, known_keys, suggest
-from gipo_cli.config.groups import group_choices, search_dirs
+from gipo_cli.config.groups import IMPLIED, group_choices, search_dirs
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-SPECIALISED = frozenset({"env", "objective", "preset", "preset_objective", "tuned"})
+SPECIALISED = IMPLIED | {"env", "objective", "preset"}
 """Groups whose values a preset may go on to change. In every other group, a choice that is typed stands."""
 
 UNHASHED = ("seed", "total_steps", "runtime", "logging", "checkpoint", "diagnostics")
@@ -203,7 +203,8 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
                     path.prepend("user", f"file://{folder}", anchor="schema")
                 yield
         finally:
-            instance.hydra = saved
+            # Hydra may have put another instance in its place.
+            GlobalHydra.instance().hydra = saved
 
 
 def _check(override: Override, choices: dict[str, list[str]]) -> None:

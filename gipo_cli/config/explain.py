@@ -42,7 +42,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         dotted = f"{prefix}{name}"
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, ObjectiveParams):
-            knobs = {knob for params in PARAMS.values() for knob in params.model_fields}
+            knobs = {knob for params in PARAMS.values() for knob in params.model_fields} - {"name"}
             keys += [f"{dotted}.{knob}" for knob in sorted(knobs)]
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             keys += known_keys(kind, f"{dotted}.")

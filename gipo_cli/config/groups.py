@@ -8,6 +8,9 @@ from pathlib import Path
 import gipo_cli
 from gipo_cli.errors import UserError
 
+IMPLIED = frozenset({"preset_objective", "tuned"})
+"""Groups whose files follow from the preset and from another group; nobody needs to type them."""
+
 
 def shipped_dir() -> Path:
     """Folder of the configuration that comes with the package: inside a wheel, else the repository's."""

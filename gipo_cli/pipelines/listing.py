@@ -108,7 +108,7 @@ def print_runs(root: Path) -> None:
             continue
         done = f"{status.step / status.total_steps:.0%}"
         result, success = _best_known(status)
-        table.add_row(name, _state(status), done, result, success)
+        table.add_row(name, state_now(status), done, result, success)
     console.print(table)
     console.print(Text(f"return and success: newest evaluation, else training. Runs in {root}", style="dim"))
 
@@ -195,7 +195,8 @@ def _status(run: RunDir) -> Status | None:
         return None
 
 
-def _state(status: Status) -> str:
+def state_now(status: Status) -> str:
+    """State of a run; ``lost`` if it claims to run and has been silent for a minute."""
     silent = time.time() - status.heartbeat
     return "lost" if status.state == "running" and silent > STALE_SECONDS else status.state
 
@@ -214,7 +215,7 @@ def _facts(config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]
     if status is None:
         yield "state", "unknown: status.json is missing or damaged"
         return
-    yield "state", _state(status) + (f": {status.reason}" if status.reason else "")
+    yield "state", state_now(status) + (f": {status.reason}" if status.reason else "")
     yield "steps", f"{status.step} of {status.total_steps} ({status.step / status.total_steps:.0%})"
     if status.steps_per_second:
         yield "speed", f"{status.steps_per_second:.0f} steps/s"
@@ -227,7 +228,7 @@ def _facts(config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]
 def _next_commands(run: RunDir, root: Path, status: Status | None) -> Iterator[str]:
     given = run.path.relative_to(root).as_posix() if run.path.is_relative_to(root) else str(run.path)
     name = shlex.quote(given) + ("" if root == Path("runs") else f" --runs {shlex.quote(str(root))}")
-    if status is not None and _state(status) == "running":
+    if status is not None and state_now(status) == "running":
         yield f"gipo show {name}"
         return
     if status is None or status.state != "done":

@@ -1,0 +1,255 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from gipo_cli.cli import app
+from gipo_cli.config.compose import compose, to_yaml
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.status import StatusFile
+
+HEAVY = ("torch", "gymnasium", "mujoco", "stable_baselines3", "matplotlib", "scipy", "numpy")
+RICH_ENV = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def gipo(*args: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIPO_")}
+    command = [sys.executable, "-m", "gipo_cli", *args]
+    return subprocess.run(
+        command, cwd=cwd, env=env | RICH_ENV | extra, capture_output=True, text=True, timeout=120
+    )
+
+
+def modules_after(*args: str, cwd: Path) -> set[str]:
+    """Top-level packages that a command had imported when it ended."""
+    code = (
+        "import sys\nfrom gipo_cli.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+def run_folder(root: Path, name: str, *overrides: str) -> RunDir:
+    run = RunDir(root / name)
+    run.path.mkdir(parents=True)
+    run.config.write_text(to_yaml(compose(overrides).config))
+    return run
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(tmp_path: Path, args: list[str]):
+    loaded = modules_after(*args, cwd=tmp_path)
+    assert not loaded & {*HEAVY, "hydra", "omegaconf"}
+
+
+def test_dry_run_and_lists_import_neither_torch_nor_simulators(tmp_path: Path):
+    for args in (["train", "--dry-run"], ["list", "envs"], ["list", "objectives"], ["list", "presets"]):
+        assert not modules_after(*args, cwd=tmp_path) & set(HEAVY), args
+
+
+def test_completion_does_not_import_hydra(tmp_path: Path):
+    code = (
+        "import sys\nfrom gipo_cli.config.complete import complete\n"
+        "assert complete('env=fetch_r') == ['env=fetch_reach']\n"
+        "assert not {'hydra', 'omegaconf', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_dry_run_prints_plain_yaml_and_the_destination_and_writes_nothing(tmp_path: Path):
+    done = gipo(
+        "train", "env=fetch_push", "seed=3", "--dry-run", "--device", "cpu", "--name", "one", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    data = yaml.safe_load(done.stdout)
+    assert (data["env"]["name"], data["seed"], data["runtime"]["device"]) == ("fetch_push", 3, "cpu")
+    assert done.stdout.rstrip().endswith(f"# would be written to {Path('runs', 'one')}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_root_by_flag_and_by_environment_variable(tmp_path: Path):
+    by_flag = gipo("train", "--dry-run", "--name", "x", "--runs", "elsewhere", cwd=tmp_path)
+    by_variable = gipo("train", "--dry-run", "--name", "x", cwd=tmp_path, GIPO_RUNS="else where")
+    assert f"written to {Path('elsewhere', 'x')}" in by_flag.stdout
+    assert f"written to {Path('else where', 'x')}" in by_variable.stdout
+
+
+def test_config_folders_by_flag_and_by_environment_variable(tmp_path: Path):
+    for folder, size in (("one", 1001), ("two", 1002)):
+        (tmp_path / folder / "buffer").mkdir(parents=True)
+        (tmp_path / folder / "buffer" / "mine.yaml").write_text(f"size: {size}\n")
+    flags = ["--config-dir", "two", "--config-dir", "one"]
+    by_flag = gipo("train", "buffer=mine", "--dry-run", *flags, cwd=tmp_path)
+    variable = os.pathsep.join(["one", "two"])
+    by_variable = gipo("train", "buffer=mine", "--dry-run", cwd=tmp_path, GIPO_CONFIG_DIR=variable)
+    assert yaml.safe_load(by_flag.stdout)["buffer"]["size"] == 1002
+    assert yaml.safe_load(by_variable.stdout)["buffer"]["size"] == 1001
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["train", "env=fetch_rech"], ["fetch_reach"]),
+        (["train", "env=metaworld", "env.task=reach-v2"], ["reach-v3"]),
+        (["train", "env=gymnasium"], ["env.id"]),
+        (["train", "objective.sigma=-1"], ["> 0"]),
+        (["train", "--device", "gpu"], ["runtime.device=gpu", "cuda"]),
+        (["train", "--name", "a/b"], ["a/b"]),
+        (["train", "--name", "../up"], ["../up"]),
+        (["train", "--name", ""], ["name"]),
+        (["train", "--config-dir", "absent"], ["absent"]),
+        (["train", "--allow-changes"], ["--resume"]),
+        (["train", "--resume", "x", "--dry-run"], ["--dry-run"]),
+        (["train", "--resume", "no-such-run"], ["no runs"]),
+        (["show", "no-such-run"], ["no runs"]),
+        (["eval", "no-such-run"], ["no runs"]),
+        (["video", "no-such-run"], ["no runs"]),
+    ],
+)
+def test_mistakes_exit_2_with_one_line_and_write_nothing(tmp_path: Path, args: list[str], words: list[str]):
+    done = gipo(*args, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [["train", "--no-such-option"], ["nonsense"], ["list", "nothing"], ["show"]])
+def test_usage_errors_exit_2_without_traceback(tmp_path: Path, args: list[str]):
+    done = gipo(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_exit_codes_and_tracebacks(tmp_path: Path):
+    """UserError is 2 and RunFailed 1, both without a traceback; anything else keeps its own."""
+    code = (
+        "import sys\nfrom gipo_cli import cli\nfrom gipo_cli.errors import RunFailed, UserError\n"
+        "@cli.app.command()\ndef boom(kind: str) -> None:\n"
+        "    raise {'user': UserError, 'run': RunFailed, 'bug': KeyError}[kind]('what happened')\n"
+        "cli.main()"
+    )
+    results = {}
+    for kind in ("user", "run", "bug"):
+        command = [sys.executable, "-c", code, "boom", kind]
+        results[kind] = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (results["user"].returncode, results["user"].stderr) == (2, "error: what happened\n")
+    assert (results["run"].returncode, results["run"].stderr) == (1, "error: what happened\n")
+    assert results["bug"].returncode == 1
+    assert "Traceback" in results["bug"].stderr
+    assert "KeyError" in results["bug"].stderr
+
+
+def test_lists_fit_80_columns_and_name_everything(tmp_path: Path):
+    from gipo_cli.core.params import PARAMS
+    from gipo_cli.envs.registry import ENVIRONMENTS, METAWORLD_TASKS
+
+    expected = {
+        "envs": [*ENVIRONMENTS, *METAWORLD_TASKS, "released"],
+        "objectives": [*PARAMS, "sigma=0.5", "sg[w(r)] r A", "sg[min(r, c)] A log pi"],
+        "presets": ["default", "sb3_ppo", "authors"],
+    }
+    for what, words in expected.items():
+        done = gipo("list", what, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert max(len(line) for line in done.stdout.splitlines()) <= 80
+        for word in words:
+            assert "test" in word or word in done.stdout, word
+
+
+def test_list_runs_and_show(tmp_path: Path):
+    run = run_folder(tmp_path / "runs", "first", "objective=sapo", "buffer.size=4000", "total_steps=8000")
+    status = StatusFile(run.status, total_steps=8000)
+    status.beat(
+        2000, steps_per_second=512.0, latest={"return": -7.5, "eval_success": 0.95, "eval_return": -2}
+    )
+    status.finish("interrupted", "SIGINT at step 2000")
+    run_folder(tmp_path / "runs" / "study", "second", "seed=5")
+    listed = gipo("list", "runs", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    first, second = (line.split() for line in listed.stdout.splitlines()[1:3])
+    assert first == ["first", "interrupted", "25%", "-2", "95%"]
+    assert second == ["study/second", "unknown"]
+
+    shown = gipo("show", "first", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    rows = {" ".join(line.split()) for line in shown.stdout.splitlines()}
+    assert "buffer.size 4000 (default 10000)" in rows
+    assert "objective.name sapo (default gipo)" in rows
+    assert "state interrupted: SIGINT at step 2000" in rows
+    assert "evaluation success 95.0%" in rows
+    assert "training return -7.5" in rows
+    assert "gipo train --resume first" in rows
+    assert not any(row.startswith("seed ") for row in rows)
+
+
+def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp_path: Path):
+    done = run_folder(tmp_path, "done")
+    StatusFile(done.status, total_steps=100, step=100).finish("done")
+    silent = run_folder(tmp_path, "silent")
+    status = StatusFile(silent.status, total_steps=100)
+    runner = CliRunner(env=RICH_ENV)
+    assert "--resume" not in runner.invoke(app, ["show", "done", "--runs", str(tmp_path)]).output
+    status.beat(10, force=True)
+    assert "running" in runner.invoke(app, ["list", "runs", "--runs", str(tmp_path)]).output
+    from gipo_cli.pipelines import listing
+
+    old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * listing.STALE_SECONDS})
+    assert listing.state_now(old) == "lost"
+    assert listing.state_now(status.status) == "running"
+
+
+def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):
+    done = gipo("list", "runs", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "gipo train" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "position", "expected"),
+    [
+        ("gipo train env = fetch_pi", "4", ["fetch_pick_and_place"]),
+        ("gipo train preset", "2", ["preset=authors", "preset=default", "preset=sb3_ppo"]),
+        ("gipo show fir", "2", ["first"]),
+    ],
+)
+def test_bash_completion(tmp_path: Path, words: str, position: str, expected: list[str]):
+    run_folder(tmp_path / "runs", "first")
+    done = gipo(
+        cwd=tmp_path,
+        _GIPO_COMPLETE="complete_bash",
+        COMP_WORDS=words,
+        COMP_CWORD=position,
+        GIPO_RUNS="runs",
+    )
+    assert done.stdout.split() == expected
+
+
+def test_completion_can_be_installed(tmp_path: Path):
+    extra = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = gipo("--install-completion", "bash", cwd=tmp_path, **extra)
+    assert done.returncode == 0, done.stderr
+    scripts = list(tmp_path.rglob("*.sh"))
+    assert scripts
+    assert any("_GIPO_COMPLETE" in script.read_text() for script in scripts)
+
+
+def test_version_is_the_packages(tmp_path: Path):
+    from gipo_cli import __version__
+
+    assert gipo("--version", cwd=tmp_path).stdout.strip() == f"gipo {__version__}"
