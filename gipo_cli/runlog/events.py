@@ -123,7 +123,7 @@ class EventWriter:
 def _cut(path: Path, mark: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if not path.is_file():
-            raise UserError(f"{path} is missing although the checkpoint counts on it")
+            raise UserError(f"{path} is missing; restore it, or start a new run")
         AppendFile(path, mark).close()
     except UserError as error:
         raise UserError(f"{error}; or delete {path.parent} to go on without its earlier curves") from error

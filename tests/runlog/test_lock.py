@@ -90,7 +90,10 @@ def test_looking_does_not_disturb_a_writer(tmp_path):
 
 def foreign(path, beat):
     record = {"host": "another-host", "pid": 1, "process_started": 0.0, "beat": beat}
-    path.write_text(json.dumps(record).ljust(511) + "\n")
+    path.touch()
+    # In one write, as a beat is.
+    with path.open("r+b", buffering=0) as handle:
+        handle.write(json.dumps(record).ljust(511).encode() + b"\n")
 
 
 def test_a_holder_on_another_host_that_beats_is_refused(tmp_path):

@@ -171,6 +171,7 @@ def test_hyperparameters_are_declared_with_their_metrics_at_the_start(tmp_path):
         request_context,
         "",
         include_metrics=True,
+        data_provider_hparams=context.hparams_from_data_provider(request_context, "", 99),
         hparams_run_to_tag_to_content=context.hparams_metadata(request_context, ""),
         hparams_limit=99,
     )
