@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from gipo_cli.compare.comparison import Cell, Comparison, Environment
 from gipo_cli.compare.notes import seeds_note
@@ -73,6 +74,8 @@ def panels(
     lines = -(-len(legend) // _legend_columns(legend)) if legend else 0
     extra = HEADER_HEIGHT * 0.5 * (header.count("\n") + 1) + LEGEND_LINE * lines
     figure = Figure(figsize=(WIDTH, rows * height + extra), layout="constrained")
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.set(w_pad=0.08)  # type: ignore[call-arg]
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
     figure.suptitle(header, x=0.012, ha="left", fontsize=11.5)
     return figure, axes
@@ -121,11 +124,22 @@ def key(look: Look, *, markers: bool) -> Line2D:
 
 
 def count_axis(axes: Axes, label: str) -> None:
-    """An x axis that counts steps or transitions: 0, 20k, 40k."""
+    """A linear x axis that counts steps: 0, 20k, 40k."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_words(value)))
-    if axes.get_xscale() == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def log_axis(axis: Axis, low: float, high: float) -> None:
+    """A logarithmic axis with at most four plain numbers, also where it spans less than a decade."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    few = len(decades) > 3
+    marks = [digit * 10.0**power for power in decades for digit in ((1,) if few else (1, 2, 5))]
+    inside = [mark for mark in marks if low / 1.15 <= mark <= high * 1.15]
+    axis.set_major_locator(FixedLocator(inside[:: -(-len(inside) // 4)] if inside else [low, high]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def rate_axis(axes: Axes, comparison: Comparison) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import matplotlib as mpl
-
 from gipo_cli.compare import figures_frontier, figures_scores, figures_time
 from gipo_cli.compare.canvas import Picture
 from gipo_cli.compare.comparison import Comparison
-from gipo_cli.compare.style import RC
 
 FIGURES: tuple[Callable[[Comparison], Iterator[Picture]], ...] = (
     figures_scores.final_vs_buffer,
@@ -25,10 +22,4 @@ FIGURES: tuple[Callable[[Comparison], Iterator[Picture]], ...] = (
     figures_frontier.best_setting,
     figures_time.wall_time,
 )
-
-
-def draw(comparison: Comparison) -> Iterator[Picture]:
-    """Every figure for which the runs have data, one at a time; save each before asking for the next."""
-    with mpl.rc_context(RC):
-        for make in FIGURES:
-            yield from make(comparison)
+"""Each yields the figures of its kind for which the runs have data; `style.RC` must be in force."""

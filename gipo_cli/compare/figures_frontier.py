@@ -21,6 +21,7 @@ from gipo_cli.compare.canvas import (
     header,
     key,
     left_labels,
+    log_axis,
     panels,
     series_labels,
 )
@@ -80,7 +81,7 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                     steps, values = _best(probe, family)
                     color, marker, dash = base_look(family)
                     axis.plot(steps, values, color=color, marker=marker, linestyle=dash, drawstyle="steps-mid", label=family)
-                axis.set_yscale("log")
+                log_axis(axis.yaxis, *_extent(axis))
                 count_axis(axis, "environment steps")
             left_labels(axes, "setting of lowest error")
             add_legend(figure, {labels[family]: _family_key(family) for family, _ in families})
@@ -172,8 +173,15 @@ def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]]) -> None:
         axes.plot(*zip(*points, strict=True), color=color, linestyle=dash, linewidth=1.3, label=family)
         for bias2, variance in points:
             axes.plot(bias2, variance, marker=marker, color=color, fillstyle="none" if bias2 == edge else "full")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    if table:
+        variances = [variance for _, variance in table.values()]
+        log_axis(axes.xaxis, edge, max([edge, *positive]))
+        log_axis(axes.yaxis, min(variances), max(variances))
+
+
+def _extent(axes: Axes) -> tuple[float, float]:
+    values = [float(y) for line in axes.lines for y in np.asarray(line.get_ydata())]
+    return min(values), max(values)
 
 
 def _swept(probes: Sequence[Probe]) -> list[tuple[str, str]]:

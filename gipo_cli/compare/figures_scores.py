@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from gipo_cli.compare.aggregate import Estimate, estimate, iqm, performance_profile
 from gipo_cli.compare.canvas import (
@@ -18,6 +20,7 @@ from gipo_cli.compare.canvas import (
     header,
     key,
     left_labels,
+    log_axis,
     panels,
     rate_axis,
     series_labels,
@@ -71,33 +74,50 @@ def final_scores(comparison: Comparison) -> Iterator[Picture]:
 
 
 def final_vs_buffer(comparison: Comparison) -> Iterator[Picture]:
-    """Final value against buffer size, one line per series."""
-    sizes = {arm.buffer for arm in comparison.arms} - {None}
-    if len(sizes) > 1:
-        yield _against(
-            comparison,
-            "final_vs_buffer",
-            "Final value against buffer size",
-            "buffer size (transitions)",
-            lambda cell: float(cell.arm.buffer or np.nan),
-        )
+    """Final value against buffer size, one line per series; series stand side by side so that bars stay apart."""
+    sizes = sorted({arm.buffer for arm in comparison.arms if arm.buffer})
+    if len(sizes) < 2:
+        return
+    series = list(dict.fromkeys(arm.series for arm in comparison.arms))
+    aside = {name: 1.025 ** (index - (len(series) - 1) / 2) for index, name in enumerate(series)}
+    picture, axes = _against(
+        comparison,
+        Picture("final_vs_buffer", "Final value against buffer size", "", Figure()),
+        lambda cell: aside[cell.arm.series] * (cell.arm.buffer or np.nan),
+    )
+    for axis in axes:
+        log_axis(axis.xaxis, sizes[0], sizes[-1])
+        axis.set_xticks(sizes[:: -(-len(sizes) // 5)], [count_words(size) for size in sizes[:: -(-len(sizes) // 5)]])
+        axis.set_xlabel("buffer size (transitions)")
+    yield picture
 
 
 def final_vs_lag(comparison: Comparison) -> Iterator[Picture]:
     """Final value against the lag that was measured, one line per series."""
-    if any(np.isfinite(cell.averages("health/lag_mean")).any() for cell in comparison.cells.values()):
-        yield _against(
-            comparison,
+    lags = {key: float(iqm(cell.averages("health/lag_mean"))) for key, cell in comparison.cells.items()}
+    known = [lag for lag in lags.values() if np.isfinite(lag)]
+    if not known:
+        return
+    picture, axes = _against(
+        comparison,
+        Picture(
             "final_vs_lag",
             "Final value against measured policy lag",
-            "mean policy lag (updates)",
-            lambda cell: float(iqm(cell.averages("health/lag_mean"))),
-        )
+            " Lag is the mean over training of learner version minus behaviour version.",
+            Figure(),
+        ),
+        lambda cell: lags[cell.environment.label, cell.arm],
+    )
+    for axis in axes:
+        if min(known) > 0:
+            log_axis(axis.xaxis, min(known), max(known))
+        axis.set_xlabel("mean policy lag (updates)")
+    yield picture
 
 
 def _against(
-    comparison: Comparison, name: str, title: str, x_label: str, position: Callable[[Cell], float]
-) -> Picture:
+    comparison: Comparison, picture: Picture, position: Callable[[Cell], float]
+) -> tuple[Picture, list[Axes]]:
     look = looks(comparison.arms)
     cells = list(comparison.cells.values())
     labels = series_labels(cells)
@@ -111,37 +131,21 @@ def _against(
         own = comparison.of(environment)
         for series in dict.fromkeys(cell.arm.series for cell in own):
             points = [(position(cell), cell) for cell in own if cell.arm.series == series]
-            _line(axis, sorted(((x, c) for x, c in points if np.isfinite(x)), key=lambda point: point[0]), look[series])
+            _line(axis, [point for point in points if np.isfinite(point[0])], look[series])
         rate_axis(axis, comparison)
-        if all(x > 0 for line in axis.lines for x in np.asarray(line.get_xdata())):
-            axis.set_xscale("log")
-            _plain_ticks(axis, sorted({position(cell) for cell in own}), name)
-        count_axis(axis, x_label)
     left_labels(axes, f"final {comparison.metric.title}")
     add_legend(figure, {labels[series]: key(look[series], markers=True) for series in labels})
-    return Picture(
-        name,
-        title,
-        "Marker: interquartile mean over seeds; bar: 95% bootstrap interval; dots: every run."
-        + (" Lag is the mean over training of learner version minus behaviour version." if "lag" in name else ""),
-        figure,
-    )
+    caption = f"Marker: interquartile mean over seeds; bar: 95% bootstrap interval; dots: every run.{picture.caption}"
+    return replace(picture, caption=caption, figure=figure), axes
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, Cell]], look: Look) -> None:
+    points = sorted(points, key=lambda point: point[0])
     scores = [estimate([cell.finals]) for _, cell in points]
     axes.plot([x for x, _ in points], [score.value for score in scores], zorder=2, **look.line)
     for (x, cell), score in zip(points, scores, strict=True):
         axes.plot(np.full(len(cell.finals), x), cell.finals, ".", color=look.color, alpha=0.45, ms=4, label="_run")
         _interval(axes, x, score.value, score, look, along="y")
-
-
-def _plain_ticks(axes: Axes, positions: Sequence[float], name: str) -> None:
-    """Ticks at the buffer sizes used; a measured lag keeps the automatic ones."""
-    if name == "final_vs_buffer":
-        shown = positions if len(positions) <= 5 else positions[:: -(-len(positions) // 5)]
-        axes.set_xticks(shown)
-        axes.minorticks_off()
 
 
 def sample_efficiency(comparison: Comparison) -> Iterator[Picture]:
@@ -155,16 +159,20 @@ def sample_efficiency(comparison: Comparison) -> Iterator[Picture]:
         for line, cell in enumerate(cells):
             own, there = look[cell.arm.series], np.isfinite(cell.reached)
             steps = np.sort(np.where(there, cell.reached, beyond))
-            offsets = line + np.linspace(-0.2, 0.2, len(steps)) * (len(steps) > 1)
+            offsets = line + np.linspace(-0.3, 0.3, len(steps)) * (len(steps) > 1)
             reached = steps < beyond
-            axes.plot(steps[reached], offsets[reached], ls="", marker=own.marker, color=own.color, fillstyle=own.fill)
-            axes.plot(steps[~reached], offsets[~reached], ls="", marker="x", color=own.color, label="never")
-            axes.text(1.02, line, f"{there.sum()} of {len(there)}", transform=axes.get_yaxis_transform(), va="center")
+            points = {"ls": "", "ms": 5, "color": own.color, "alpha": 0.85}
+            axes.plot(steps[reached], offsets[reached], marker=own.marker, fillstyle=own.fill, label="reached", **points)
+            axes.plot(steps[~reached], offsets[~reached], marker="x", label="never", **points)
         axes.axvline(environment.horizon, color=INK, linewidth=1, linestyle=":")
         axes.set_xlim(0, environment.horizon * 1.16)
         _rows(axes, [cell.arm.label for cell in cells])
-        axes.set_title("reached", loc="right", fontsize=11.5, x=1.17)
         count_axis(axes, "environment steps (x: never reached)")
+        counts = axes.secondary_yaxis("right")
+        counts.set_yticks(range(len(cells)), [f"{np.isfinite(c.reached).sum()} of {len(c.runs)}" for c in cells])
+        counts.tick_params(length=0)
+        counts.spines["right"].set_visible(False)
+        counts.set_ylabel("reached")
         yield Picture(
             f"sample_efficiency{ending}",
             f"Sample efficiency: {environment.label}",
@@ -188,11 +196,12 @@ def probability_of_improvement(comparison: Comparison) -> Iterator[Picture]:
         look = looks(comparison.arms)
         for line, (own, _, chance) in enumerate(rows):
             _interval(axes, chance.value, line, chance, look[own[0].arm.series], along="x")
-        _rows(axes, [f"{own[0].arm.label}\nover {other[0].arm.label}" for own, other, _ in rows])
-        figure.set_figheight(figure.get_figheight() + 0.2 * len(rows))
+        rivals = {other[0].arm.series for _, other, _ in rows}
+        named = [own[0].arm.label + (f" over {other[0].arm.label}" if len(rivals) > 1 else "") for own, other, _ in rows]
+        _rows(axes, named)
         axes.axvline(0.5, color=INK, linewidth=1, linestyle=":")
         axes.set_xlim(-0.03, 1.03)
-        axes.set_xlabel("P(higher final value)")
+        axes.set_xlabel("P(better than baseline)" if len(rivals) > 1 else f"P(better than {rivals.pop()})")
         yield Picture(
             f"probability_of_improvement{ending}",
             f"Probability of improvement: {label}",

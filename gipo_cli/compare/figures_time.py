@@ -21,7 +21,6 @@ from gipo_cli.compare.canvas import (
     panels,
     rate_axis,
     series_labels,
-    slug,
 )
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.csv_text import FloatArray
@@ -29,11 +28,12 @@ from gipo_cli.compare.load import HEALTH
 from gipo_cli.compare.style import Look, looks
 
 HEALTH_WORDS = {
-    "health/utilisation": "utilisation (share)",
-    "health/ess": "effective sample size (share)",
+    "health/utilisation": "utilisation",
+    "health/ess": "effective sample size",
     "health/kl": "KL(behaviour || policy)",
-    "health/lag_mean": "mean policy lag (updates)",
+    "health/lag_mean": "mean lag (updates)",
 }
+Recorded = list[tuple[Cell, FloatArray]]
 
 
 def learning_curves(comparison: Comparison) -> Iterator[Picture]:
@@ -65,9 +65,9 @@ def _curve(axes: Axes, cell: Cell, look: Look) -> None:
     grid = cell.environment.grid
     value, low, high = band(cell.curves)
     for run in cell.curves:
-        axes.plot(grid, run, color=look.color, linewidth=0.7, alpha=0.4, label="_run")
-    axes.fill_between(grid, low, high, color=look.color, alpha=0.15, linewidth=0)
-    axes.plot(grid, value, label=cell.arm.series, **look.curve)
+        axes.plot(grid, run, color=look.color, linewidth=0.6, alpha=0.3, label="_run")
+    axes.fill_between(grid, low, high, color=look.color, alpha=0.12, linewidth=0)
+    axes.plot(grid, value, label=cell.arm.series, zorder=3, **look.curve)
 
 
 def wall_time(comparison: Comparison) -> Iterator[Picture]:
@@ -110,18 +110,18 @@ def _timed(cell: Cell) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def data_health(comparison: Comparison) -> Iterator[Picture]:
-    """Utilisation, effective sample size, KL and lag over environment steps."""
+    """Utilisation, effective sample size, KL and lag over environment steps, for the smallest and largest buffer."""
     for environment, ending in environments(comparison):
-        for facet in facets(comparison, environment):
-            shown = {column: _healthy(facet, column) for column in HEALTH}
-            shown = {column: cells for column, cells in shown.items() if cells}
-            if shown:
-                size = f"_{slug(facet.title)}" if facet.title else ""
-                title = ", ".join(filter(None, [environment.label, facet.title]))
-                yield _health_picture(comparison, f"data_health{ending}{size}", title, shown)
+        parts = facets(comparison, environment)
+        ends = parts if len(parts) < 3 else [parts[0], parts[-1]]
+        rows = [(column, [(facet, _healthy(facet, column)) for facet in ends]) for column in HEALTH]
+        shown = [(column, facet, found) for column, row in rows for facet, found in row if any(found for _, found in row)]
+        if shown:
+            omitted = " The buffer sizes in between are left out of this figure." if len(ends) < len(parts) else ""
+            yield _health_picture(comparison, f"data_health{ending}", environment.label, shown, omitted)
 
 
-def _healthy(facet: Facet, column: str) -> list[tuple[Cell, FloatArray]]:
+def _healthy(facet: Facet, column: str) -> Recorded:
     """Cells that recorded a column, with its runs on the grid."""
     found = []
     for cell in facet.cells:
@@ -133,20 +133,20 @@ def _healthy(facet: Facet, column: str) -> list[tuple[Cell, FloatArray]]:
 
 
 def _health_picture(
-    comparison: Comparison, name: str, title: str, shown: dict[str, list[tuple[Cell, FloatArray]]]
+    comparison: Comparison, name: str, title: str, shown: list[tuple[str, Facet, Recorded]], omitted: str
 ) -> Picture:
     look = looks(comparison.arms)
-    cells = [cell for found in shown.values() for cell, _ in found]
+    cells = [cell for _, _, found in shown for cell, _ in found]
     labels = series_labels(cells)
-    figure, axes = panels(len(shown), header=header(title, cells), legend=list(labels.values()), height=2.7)
-    for panel, (column, found) in zip(axes, shown.items(), strict=True):
-        panel.set_title(HEALTH_WORDS[column])
+    figure, axes = panels(len(shown), header=header(title, cells), legend=list(labels.values()), height=2.5)
+    for panel, (column, facet, found) in zip(axes, shown, strict=True):
+        panel.set_title(facet.title)
+        panel.set_ylabel(HEALTH_WORDS[column])
         for cell, rows in found:
             grid, there = cell.environment.grid, np.isfinite(rows).all(axis=0)
+            low, high = rows[:, there].min(axis=0), rows[:, there].max(axis=0)
             own = look[cell.arm.series]
-            panel.fill_between(
-                grid[there], rows[:, there].min(axis=0), rows[:, there].max(axis=0), color=own.color, alpha=0.15, linewidth=0
-            )
+            panel.fill_between(grid[there], low, high, color=own.color, alpha=0.12, linewidth=0)
             panel.plot(grid[there], iqm(rows[:, there], axis=0), label=cell.arm.series, **own.curve)
         if column in ("health/utilisation", "health/ess"):
             panel.set_ylim(-0.03, 1.03)
@@ -156,6 +156,6 @@ def _health_picture(
         name,
         f"Health of the data: {title}",
         "Line: interquartile mean over seeds; shaded: lowest to highest seed. Utilisation is the share of samples whose "
-        "gradient coefficient exceeds 0.01.",
+        f"gradient coefficient exceeds 0.01.{omitted}",
         figure,
     )

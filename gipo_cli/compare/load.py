@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from gipo_cli.compare.csv_text import CsvText, DamagedFile, FloatArray, read_csv
+from gipo_cli.compare.parallel import spread
 from gipo_cli.errors import UserError
 
 MARKS = ("config.yaml", "status.json", "metrics.csv", "eval.csv")
@@ -149,13 +150,14 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def load_runs(
-    folders: Iterable[Path], *, extra_column: str, tick: Callable[[], object] = lambda: None
+    folders: Sequence[Path], *, extra_column: str, workers: int = 1, tick: Callable[[], object] = lambda: None
 ) -> tuple[list[RunTable], list[LeftOut]]:
     """Read run folders.
 
     Args:
         folders: as `find_runs` returns them.
         extra_column: a column of ``metrics.csv`` to read besides the usual ones; ignored where absent.
+        workers: processes to read with.
         tick: called after every folder, for a progress display.
 
     Returns:
@@ -163,13 +165,20 @@ def load_runs(
     """
     runs: list[RunTable] = []
     left_out: list[LeftOut] = []
-    for folder in folders:
-        try:
-            runs.append(load_run(folder, extra_column=extra_column))
-        except DamagedFile as error:
-            left_out.append(LeftOut(folder, f"damaged: {error}"))
+    for found in spread(_load_or_leave, extra_column, folders, workers=workers):
+        if isinstance(found, RunTable):
+            runs.append(found)
+        else:
+            left_out.append(found)
         tick()
     return runs, left_out
+
+
+def _load_or_leave(extra_column: str, folder: Path) -> RunTable | LeftOut:
+    try:
+        return load_run(folder, extra_column=extra_column)
+    except DamagedFile as error:
+        return LeftOut(folder, f"damaged: {error}")
 
 
 def load_run(folder: Path, *, extra_column: str = "") -> RunTable:

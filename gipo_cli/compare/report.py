@@ -7,17 +7,21 @@ import html
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+import matplotlib as mpl
+
 from gipo_cli.compare import aggregate
 from gipo_cli.compare.canvas import Picture
 from gipo_cli.compare.comparison import Comparison
-from gipo_cli.compare.figures import draw
+from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.style import GRID, INK, PAPER
+from gipo_cli.compare.parallel import spread
+from gipo_cli.compare.style import GRID, INK, PAPER, RC
 from gipo_cli.compare.summary import Row, summarise
 from gipo_cli.compare.table import HEADINGS, NUMERIC, cells
 
@@ -25,8 +29,23 @@ FORMAT = 1
 DPI = 160
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is written: its file name (no ending), texts and SVG."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str = field(repr=False)
+
+
 def write_report(
-    comparison: Comparison, folder: Path, *, command: str = "", tick: Callable[[str], object] = lambda name: None
+    comparison: Comparison,
+    folder: Path,
+    *,
+    command: str = "",
+    workers: int = 1,
+    tick: Callable[[], object] = lambda: None,
 ) -> list[Row]:
     """Write everything into an existing folder.
 
@@ -34,17 +53,18 @@ def write_report(
         comparison: what to show.
         folder: gets ``summary.csv``, ``summary.md``, ``summary.json``, ``report.html`` and ``figures/``.
         command: the command line, to be repeated in the report.
-        tick: called with the name of each figure once it is written.
+        workers: processes to draw with.
+        tick: called after each kind of figure.
 
     Returns:
         The rows of the table.
     """
     rows, remarks = summarise(comparison), notes(comparison)
     (folder / "figures").mkdir()
-    drawings: list[tuple[Picture, str]] = []
-    for picture in draw(comparison):
-        drawings.append((picture, _save(picture, folder / "figures")))
-        tick(picture.name)
+    drawings: list[Drawing] = []
+    for some in spread(_draw, (comparison, folder / "figures"), range(len(FIGURES)), workers=workers):
+        drawings += some
+        tick()
     _write_csv(rows, folder / "summary.csv")
     content = _record(comparison, rows, remarks, command)
     (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
@@ -53,15 +73,22 @@ def write_report(
     return rows
 
 
-def _save(picture: Picture, folder: Path) -> str:
-    """Write one figure as PNG and SVG; returns the SVG's text."""
+def _draw(shared: tuple[Comparison, Path], kind: int) -> list[Drawing]:
+    """Draw and write the figures of one kind as PNG and SVG."""
+    comparison, folder = shared
+    with mpl.rc_context(RC):
+        return [_save(picture, folder) for picture in FIGURES[kind](comparison)]
+
+
+def _save(picture: Picture, folder: Path) -> Drawing:
+    # The layout is solved once and then switched off: savefig would solve it again for each format.
+    picture.figure.draw_without_rendering()
+    picture.figure.set_layout_engine(None)
     picture.figure.savefig(folder / f"{picture.name}.png", dpi=DPI)
-    # The layout has settled while the PNG was drawn; solving it again would double the time.
-    picture.figure.set_layout_engine("none")
     buffer = io.StringIO()
     picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
     (folder / f"{picture.name}.svg").write_text(buffer.getvalue(), encoding="utf-8")
-    return buffer.getvalue()
+    return Drawing(picture.name, picture.title, picture.caption, buffer.getvalue())
 
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -109,7 +136,7 @@ def _label(comparison: Comparison, arm: object) -> str | None:
 
 
 def _markdown(
-    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], drawings: Sequence[tuple[Picture, str]]
+    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], drawings: Sequence[Drawing]
 ) -> str:
     lines = [f"# Comparison by {comparison.metric.title}", "", *(f"- {remark}" for remark in remarks)]
     for environment, own in by_environment(rows).items():
@@ -119,7 +146,7 @@ def _markdown(
     if comparison.left_out:
         lines += ["", "## Left out", "", *(f"- `{out.path}`: {out.reason}" for out in comparison.left_out)]
     lines += ["", "## Figures", ""]
-    for picture, _ in drawings:
+    for picture in drawings:
         lines += [f"### {picture.title}", "", f"![{picture.title}](figures/{picture.name}.png)", "", picture.caption, ""]
     return "\n".join(lines)
 
@@ -137,7 +164,7 @@ def by_environment(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _html(
-    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], drawings: Sequence[tuple[Picture, str]], command: str
+    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], drawings: Sequence[Drawing], command: str
 ) -> str:
     page = Template(files("gipo_cli.compare").joinpath("report.template.html").read_text(encoding="utf-8"))
     return page.substitute(
@@ -145,7 +172,7 @@ def _html(
         runs=f"{len(comparison.used)} runs, {len(comparison.arms)} groups, {len(comparison.environments)} environments",
         remarks="".join(f"<li>{html.escape(remark)}</li>" for remark in remarks),
         tables="".join(_html_table(environment, own) for environment, own in by_environment(rows).items()),
-        figures="".join(_html_figure(picture, svg, number) for number, (picture, svg) in enumerate(drawings)),
+        figures="".join(_html_figure(drawing, number) for number, drawing in enumerate(drawings)),
         left_out=_html_left_out(comparison),
         command=html.escape(command),
     )
@@ -164,9 +191,9 @@ def _html_table(environment: str, rows: Sequence[Row]) -> str:
     )
 
 
-def _html_figure(picture: Picture, svg: str, number: int) -> str:
+def _html_figure(picture: Drawing, number: int) -> str:
     """The drawing inside the page, in the page's own colours for text, grid and ground."""
-    drawing = svg[svg.index("<svg") :]
+    drawing = picture.svg[picture.svg.index("<svg") :]
     for color, name in ((INK, "ink"), (GRID, "grid"), (PAPER, "paper")):
         drawing = drawing.replace(color, f"var(--{name})")
     # Names inside a drawing are unique within that drawing only.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gipo_cli.compare.comparison import Comparison, build_comparison
+from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.grouping import filter_runs
 from gipo_cli.compare.load import find_runs, load_runs
 from gipo_cli.compare.metric import SHORT_NAMES, find_metric
@@ -24,6 +26,7 @@ from gipo_cli.compare.table import terminal_table
 from gipo_cli.errors import UserError
 
 LEFT_OUT_SHOWN = 10
+MANY_RUNS = 40
 
 
 def compare(
@@ -123,7 +126,8 @@ def read_runs(
     """
     folders = find_runs(paths)
     with _progress(console, "reading runs", len(folders)) as tick:
-        runs, damaged = load_runs(folders, extra_column=SHORT_NAMES.get(metric, metric), tick=lambda: tick(""))
+        column = SHORT_NAMES.get(metric, metric)
+        runs, damaged = load_runs(folders, extra_column=column, workers=workers(len(folders)), tick=tick)
     if not runs:
         raise UserError(f"None of {len(folders)} run folders can be read; {damaged[0].path}: {damaged[0].reason}.")
     kept = filter_runs(runs, filters)
@@ -158,21 +162,36 @@ def write(comparison: Comparison, out: Path, *, command: str = "", console: Cons
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         fresh = Path(scratch) / "report"
         fresh.mkdir()
-        with _progress(console, "drawing", None) as tick:
-            rows = write_report(comparison, fresh, command=command, tick=tick)
+        with _progress(console, "drawing figures", len(FIGURES)) as tick:
+            rows = write_report(
+                comparison, fresh, command=command, workers=workers(len(comparison.used)), tick=tick
+            )
         if out.exists():
             out.rename(Path(scratch) / "earlier")
         fresh.rename(out)
     return rows
 
 
+def workers(runs: int) -> int:
+    """Processes for a comparison of so many runs: a few runs are read faster than a process starts."""
+    return min(4, os.cpu_count() or 1) if runs >= MANY_RUNS else 1
+
+
 @contextmanager
-def _progress(console: Console | None, text: str, total: int | None) -> Iterator[Callable[[str], None]]:
+def _progress(console: Console | None, text: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress line that vanishes when done, and is not there at all without a terminal."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (console and console.is_terminal)) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    shown = console is not None and console.is_terminal
+    # Without its own refreshing thread, so that worker processes may be forked meanwhile.
+    with Progress(*columns, console=console, transient=True, disable=not shown, auto_refresh=False) as progress:
         task = progress.add_task(text, total=total)
-        yield lambda name: progress.update(task, advance=1, description=f"{text} {name}".rstrip())
+        progress.refresh()
+
+        def tick() -> None:
+            progress.advance(task)
+            progress.refresh()
+
+        yield tick
 
 
 def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | None, console: Console) -> None:
