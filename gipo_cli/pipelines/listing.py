@@ -106,7 +106,7 @@ def print_runs(root: Path) -> None:
         if status is None:
             table.add_row(name, "unknown", "", "", "")
             continue
-        done = f"{status.step / status.total_steps:.0%}"
+        done = _share(status)
         result, success = _best_known(status)
         table.add_row(name, state_now(status), done, result, success)
     console.print(table)
@@ -201,6 +201,11 @@ def state_now(status: Status) -> str:
     return "lost" if status.state == "running" and silent > STALE_SECONDS else status.state
 
 
+def _share(status: Status) -> str:
+    """Progress in percent; the last rollout may reach beyond the budget."""
+    return f"{min(1.0, status.step / status.total_steps):.0%}"
+
+
 def _best_known(status: Status) -> tuple[str, str]:
     latest = status.latest
     kind = "eval_" if latest.get("eval_return") is not None else ""
@@ -216,7 +221,7 @@ def _facts(config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]
         yield "state", "unknown: status.json is missing or damaged"
         return
     yield "state", state_now(status) + (f": {status.reason}" if status.reason else "")
-    yield "steps", f"{status.step} of {status.total_steps} ({status.step / status.total_steps:.0%})"
+    yield "steps", f"{status.step} of {status.total_steps} ({_share(status)})"
     if status.steps_per_second:
         yield "speed", f"{status.steps_per_second:.0f} steps/s"
     for key, name in _LATEST.items():
