@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,14 +104,24 @@ def frontier(bias2: Floats, variance: Floats, levels: Floats = LEVELS) -> Floats
     return result
 
 
-def duel(gipo: Sweep, rival: Sweep, scale: str, sizes: tuple[int, ...]) -> Duel:
-    """Compare two families on the same pairs; ``scale`` is ``raw`` or ``scale_free``."""
-    ours, theirs = frontier(*gipo.points(scale)), frontier(*rival.points(scale))
+def duels(gipo: Sweep, rivals: Sequence[Sweep], scale: str, sizes: Sequence[int]) -> dict[str, Duel]:
+    """Compare GIPO with every rival on the same pairs; ``scale`` is ``raw`` or ``scale_free``."""
+    ours = frontier(*gipo.points(scale))
+    best = {n: gipo.mse(scale, n).min(0) for n in sizes}
+    results = {}
+    for rival in rivals:
+        theirs = frontier(*rival.points(scale))
+        results[rival.family.name] = _duel(
+            ours, theirs, {n: best[n] / rival.mse(scale, n).min(0) for n in sizes}
+        )
+    return results
+
+
+def _duel(ours: Floats, theirs: Floats, ratios: dict[int, Floats]) -> Duel:
     either = np.isfinite(ours) | np.isfinite(theirs)
     both = np.isfinite(ours) & np.isfinite(theirs)
     lower = (ours < (1 - TIE) * theirs)[either]
     higher = (theirs < (1 - TIE) * ours)[either]
-    ratios = {n: gipo.mse(scale, n).min(0) / rival.mse(scale, n).min(0) for n in sizes}
     return Duel(
         lower=float(lower.mean()),
         equal=float(1.0 - lower.mean() - higher.mean()),

@@ -1,0 +1,142 @@
+"""``gipo diagnose gridworld``: the exact study, from numbers to files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gipo_cli import __version__
+from gipo_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from gipo_cli.study.monte_carlo import Check
+    from gipo_cli.study.settings import Study
+
+SAMPLES = 200_000
+
+
+def gridworld(
+    out: Path, *, pairs: int = 100, points: int = 60, seed: int = 0, monte_carlo: bool = False
+) -> str:
+    """Run the exact study and write ``gridworld.csv``, ``gridworld.json``, ``verdict.md`` and the figures.
+
+    Args:
+        out: folder to write; made, and must not exist or must be empty.
+        pairs: policy pairs per setting.
+        points: knob values per family.
+        seed: of the pairs.
+        monte_carlo: also check exact numbers by sampling.
+
+    Returns: the verdict, in Markdown.
+    Raises: UserError if ``out`` cannot be used or a count is too small.
+    """
+    if pairs < 2 or points < 4:
+        raise UserError(
+            f"the study needs at least 2 pairs and 4 points, got {pairs} and {points}; "
+            "use --pairs 100 --points 60"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} already exists and is not overwritten; name another folder with --out")
+    from gipo_cli.study.report import verdict
+    from gipo_cli.study.settings import run_study
+
+    studies = run_study(pairs, points, seed)
+    checks = _monte_carlo(studies, seed) if monte_carlo else []
+    text = verdict(studies) + _checked(checks)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_tables(out, studies)
+        _write_summary(out, studies, checks, {"pairs": pairs, "points": points, "seed": seed})
+        (out / "verdict.md").write_text(text)
+        _draw(out, studies)
+    except OSError as error:
+        raise UserError(
+            f"could not write {out}: {error.strerror or error}; name another folder with --out"
+        ) from error
+    return text
+
+
+def _monte_carlo(studies: list[Study], seed: int) -> list[Check]:
+    from gipo_cli.study.monte_carlo import check
+
+    return [
+        one
+        for study in studies
+        for sweep in study.sweeps
+        for one in check(
+            study.pairs, sweep.family, sweep.family.values[len(sweep.family.values) // 2], SAMPLES, seed
+        )
+    ]
+
+
+def _checked(checks: list[Check]) -> str:
+    if not checks:
+        return ""
+    inside = sum(abs(c.z) < 2 for c in checks) / len(checks)
+    worst = max(abs(c.z) for c in checks)
+    return (
+        "\n## Monte-Carlo check\n\n"
+        f"{len(checks)} exact numbers against {SAMPLES:,} samples each: {inside:.0%} within two standard errors, "
+        f"the largest deviation is {worst:.1f} standard errors.\n"
+    )
+
+
+def _write_tables(out: Path, studies: list[Study]) -> None:
+    from gipo_cli.study.report import COLUMNS, rows
+
+    with (out / "gridworld.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows(studies))
+
+
+def _write_summary(out: Path, studies: list[Study], checks: list[Check], arguments: dict[str, Any]) -> None:
+    import numpy
+    import torch
+
+    summary = {
+        "format": 1,
+        "versions": {
+            "gipo": __version__,
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+        },
+        "arguments": arguments,
+        "duels": [
+            {
+                "setting": s.setting.kind,
+                "distance": s.setting.distance,
+                "scale": scale,
+                "rival": rival,
+                **asdict(duel),
+            }
+            for s in studies
+            for scale, rivals in s.duels.items()
+            for rival, duel in rivals.items()
+        ],
+        "monte_carlo": [{**asdict(c), "z": c.z} for c in checks],
+    }
+    (out / "gridworld.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def _draw(out: Path, studies: list[Study]) -> None:
+    import matplotlib as mpl
+
+    from gipo_cli.compare.style import LOOKS, OTHERS, RC
+    from gipo_cli.study.figures import VARIANTS, duels, frontiers
+
+    looks = {**LOOKS, **dict(zip(VARIANTS[1:], OTHERS, strict=False))}
+    with mpl.rc_context(cast(Any, RC)):
+        figures = {
+            "frontiers": frontiers(studies, looks, variants=False),
+            "frontiers_variants": frontiers(studies, looks, variants=True),
+            "duels": duels(studies),
+        }
+        for name, figure in figures.items():
+            figure.savefig(out / f"{name}.png", dpi=120)
+            figure.savefig(out / f"{name}.svg", metadata={"Date": None})

@@ -1,0 +1,112 @@
+"""Tables and plain words of the exact study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gipo_cli.study.settings import SCALES, SIZES, Study
+
+COLUMNS = [
+    "setting",
+    "distance",
+    "family",
+    "knob",
+    "value",
+    *(
+        f"{name}_{q}"
+        for name in ("bias2", "variance", "free_bias2", "free_variance", "cosine")
+        for q in ("p25", "p50", "p75")
+    ),
+    *(f"{scale}_mse_{n}" for scale in SCALES for n in SIZES),
+    "dead_mass",
+]
+"""Columns of ``gridworld.csv``: bias2, variance and MSE over ||reference||^2; quartiles over the pairs."""
+
+NEARLY_ALL = 0.95
+"""Share of bias levels at which one frontier is no higher, for it to dominate."""
+
+
+def rows(studies: Sequence[Study]) -> Iterator[list[Any]]:
+    """One row per setting, family and knob value, in the order of :data:`COLUMNS`."""
+    for study in studies:
+        for sweep in study.sweeps:
+            quartiles = [
+                np.quantile(getattr(sweep, name), (0.25, 0.5, 0.75), axis=1, method="inverted_cdf")
+                for name in ("bias2", "variance", "free_bias2", "free_variance", "cosine")
+            ]
+            errors = [np.median(sweep.mse(scale, n), axis=1) for scale in SCALES for n in SIZES]
+            for i, value in enumerate(sweep.family.values):
+                yield [
+                    study.setting.kind,
+                    study.setting.distance,
+                    sweep.family.name,
+                    sweep.family.knob,
+                    f"{value:.6g}" if sweep.family.knob else "",
+                    *(f"{q[i]:.6g}" for three in quartiles for q in three),
+                    *(f"{e[i]:.6g}" for e in errors),
+                    f"{sweep.dead_mass[i].mean():.6g}",
+                ]
+
+
+def standing(study: Study, scale: str, rival: str) -> str:
+    """``level``, ``dominates``, ``dominated`` or ``mixed``: GIPO against a rival in one setting."""
+    duel = study.duels[scale][rival]
+    if duel.equal >= NEARLY_ALL:
+        return "level"
+    if duel.lower + duel.equal >= NEARLY_ALL:
+        return "dominates"
+    return "dominated" if duel.higher + duel.equal >= NEARLY_ALL else "mixed"
+
+
+def verdict(studies: Sequence[Study]) -> str:
+    """Readable verdict per rival, raw and scale-free, in Markdown."""
+    count = len(studies[0].pairs.log_pi)
+    lines = [
+        "# GIPO on the exact GridWorld",
+        "",
+        f"{count} policy pairs in each of {len(studies)} settings. Frontiers are compared at bias levels of",
+        "0.1 % to 50 % of the squared gradient norm: at how many does GIPO (gaussian, both sides) need less",
+        "variance for the same bias, with 1 % as a tie? *Variance ratio* is GIPO's over the rival's at equal",
+        "bias, *MSE ratio* the same for the mean squared error of an n-sample gradient with each side at its",
+        "own best knob (geometric means over pairs; below 1 GIPO is better).",
+        "",
+    ]
+    for rival in studies[0].duels["raw"]:
+        lines += [f"## Against {rival}", ""]
+        for scale in SCALES:
+            lines += [_sentence(studies, scale, rival), ""]
+        lines += _table(studies, rival)
+    return "\n".join(lines)
+
+
+def _sentence(studies: Sequence[Study], scale: str, rival: str) -> str:
+    places: dict[str, list[str]] = {}
+    for study in studies:
+        places.setdefault(standing(study, scale, rival), []).append(study.setting.name)
+    phrases = {
+        "dominates": "GIPO dominates at",
+        "level": "the two are level at",
+        "mixed": "neither dominates at",
+        "dominated": "GIPO is dominated at",
+    }
+    said = [f"{phrase} {', '.join(places[key])}" for key, phrase in phrases.items() if key in places]
+    text = "; ".join(said)
+    title = "Raw" if scale == "raw" else "Scale-free"
+    return f"**{title}:** {text}."
+
+
+def _table(studies: Sequence[Study], rival: str) -> list[str]:
+    small, large = SIZES[0], SIZES[2]
+    head = f"| setting | scale | lower | tie | higher | variance ratio | MSE ratio n={small} | n={large} |"
+    lines = [head, "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for study in studies:
+        for scale in SCALES:
+            d = study.duels[scale][rival]
+            lines.append(
+                f"| {study.setting.name} | {scale} | {d.lower:.0%} | {d.equal:.0%} | {d.higher:.0%} "
+                f"| {d.variance_ratio:.2f} | {d.mse_ratio[small]:.2f} | {d.mse_ratio[large]:.2f} |"
+            )
+    return [*lines, ""]
