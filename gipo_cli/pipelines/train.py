@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 
 from gipo_cli.agents.agent import GIPO
@@ -29,9 +28,9 @@ from gipo_cli.runlog.display import Display, print_summary
 from gipo_cli.runlog.layout import RunDir, create
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.logs import log_to
-from gipo_cli.runlog.manifest import note_update, read_config, typed_command, write_inputs
+from gipo_cli.runlog.manifest import note_update, read_config, typed_command, write_config, write_inputs
 from gipo_cli.runlog.recorder import Recorder, flatten
-from gipo_cli.runlog.status import StatusFile
+from gipo_cli.runlog.status import StatusFile, read_status
 
 TABLES = {
     "columns": METRIC_COLUMNS,
@@ -95,7 +94,8 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
     saved = None
     if store.steps():
         saved = store.load("last", needs=("policy", "optimizer"))
-        if saved.state["agent"]["num_timesteps"] >= config.total_steps:
+        # A process killed after its last checkpoint still owes the last evaluation and its final word.
+        if saved.state["agent"]["num_timesteps"] >= config.total_steps and _says_done(run):
             raise UserError(
                 f"{run.path} has finished its {config.total_steps} steps; to go on, raise them with "
                 f"total_steps={2 * config.total_steps}"
@@ -105,15 +105,15 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
         attempt = StatusFile(run.status, total_steps=config.total_steps, step=step).status.attempt
         note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
         if changes:
-            _rewrite_config(run, config)
+            write_config(run, config)
         return _attempt(run, config, workshop, saved, quiet, locked=True)
 
 
-def _rewrite_config(run: RunDir, config: RunConfig) -> None:
-    from gipo_cli.config.compose import to_yaml
-    from gipo_cli.runlog.durable import write_text
-
-    write_text(run.config, to_yaml(config))
+def _says_done(run: RunDir) -> bool:
+    try:
+        return read_status(run.status).state == "done"
+    except UserError:
+        return False
 
 
 class _Workshop(ExitStack):
@@ -162,7 +162,8 @@ def _attempt(
         log = stack.enter_context(log_to(run.log))
         step = saved.step if saved else 0
         status = StatusFile(run.status, total_steps=config.total_steps, step=step)
-        title = f"{config.objective.name} on {config.env.task or config.env.id or config.env.name}, seed {config.seed}"
+        task = config.env.task or config.env.id or config.env.name
+        title = f"{config.objective.name} on {task}, seed {config.seed}"
         display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
         recorder = stack.enter_context(closing(_recorder(run, config, saved)))
         stop = stack.enter_context(_stop_signals())
@@ -283,7 +284,9 @@ class _Loop:
         self.best = None if state["best"] is None else tuple(state["best"])
         self.evaluated, self.saved, self.before = state["evaluated"], saved.step, state["wall"]
         if not repeats:
-            self._say("this environment does not repeat itself; new episodes begin here, so the run is not exact")
+            self._say(
+                "this environment does not repeat itself: new episodes begin here, and the run is not exact"
+            )
         if not exact:
             self._say("the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact")
         self.log.info("continued at step %d", saved.step)
@@ -306,11 +309,10 @@ class _Loop:
             stats = agent.update()
         except NonFinite as error:
             raise RunFailed(
-                f"at step {agent.num_timesteps}: {error}; that update was not applied and the last good checkpoint "
-                f"is of step {self.saved}. A bounded objective, a smaller learning rate or a KL penalty may help"
+                f"at step {agent.num_timesteps}: {error}; that update was not applied and the last good "
+                f"checkpoint is of step {self.saved}; a bounded objective, a smaller learning rate or a KL "
+                "penalty may help"
             ) from error
-        except FloatingPointError as error:
-            raise RunFailed(f"at step {agent.num_timesteps}: {error}") from error
         row = self._row(stats) | {"time/rollout": collected - begun, "time/update": clock() - collected}
         begun = clock()
         improved = self._due(self.config.eval.interval, before) and self._evaluate()
@@ -361,14 +363,16 @@ class _Loop:
         with torch.random.fork_rng(enabled=not config.deterministic):
             if not config.deterministic:
                 torch.manual_seed(config.seed)
-            result = self.evaluator.run(lambda obs: self.agent.act(obs, config.deterministic), config.episodes)
+            result = self.evaluator.run(
+                lambda obs: self.agent.act(obs, config.deterministic), config.episodes
+            )
         row = {"step": step, **result.row(), "time/wall": self._wall()}
         self.recorder.evaluation(row)
         self.display.evaluation(row)
         self.status.beat(
             step, latest={"eval_return": row["return_mean"], "eval_success": row["success"]}, force=True
         )
-        self.log.info("step %d: evaluation success %.3f, return %.6g", step, row["success"], row["return_mean"])
+        self.log.info("step %d: success %.3f, return %.6g", step, row["success"], row["return_mean"])
         self.evaluated = step
         self.score = (float(row["success"]), float(row["return_mean"]))
         improved = self.best is None or self.score > self.best
