@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gipo_cli.config.schema import DiagnosticsConfig
@@ -36,7 +33,6 @@ from gipo_cli.core.params import (
 from gipo_cli.diagnostics.gradients import Policy, Trace
 
 Ratio = Literal["joint", "per_dimension"]
-Rows = NDArray[np.int64]
 
 SAPO_NEG_RATIO = Sapo().tau_neg / Sapo().tau_pos
 """How much narrower the gate of negative advantages is, in the grid."""
@@ -87,6 +83,11 @@ class ProbeRow:
     reference_norm: float
     utilisation: float
     ess: float
+
+    def record(self, step: int) -> dict[str, Any]:
+        """The row of ``diagnostics.csv``; what is not there or not a number is None, an empty cell."""
+        row = {"step": step, **asdict(self)}
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
 def measure(
@@ -185,28 +186,6 @@ def least_mse(rows: Sequence[ProbeRow], reference: str) -> dict[str, ProbeRow]:
             incumbent = best.get(row.family)
             best[row.family] = row if incumbent is None or row.mse < incumbent.mse else incumbent
     return best
-
-
-def split_rows(size: int, newest: int, probe_size: int, rng: Generator) -> tuple[Rows, Rows]:
-    """Disjoint random rows of a buffer for the probe and for the fresh batch.
-
-    The fresh batch is the newest rollout, and the probe comes from older data; where there is none, or not
-    enough for a probe as large as the fresh batch, the newest rollout is halved between them.
-
-    Args:
-        size: transitions in the buffer, oldest first.
-        newest: how many of the last ones are the newest rollout.
-        probe_size: largest probe.
-        rng: a stream of the diagnostics' own.
-
-    Returns: positions of the probe and of the fresh batch, each in random order.
-    """
-    older = size - newest
-    last = older + rng.permutation(newest)
-    if older >= newest:
-        return rng.permutation(older)[:probe_size], last
-    pool = np.concatenate([np.arange(older), last[: newest // 2]])
-    return rng.permutation(pool)[:probe_size], last[newest // 2 :]
 
 
 def _fresh_layout(rows: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:

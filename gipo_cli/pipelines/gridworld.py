@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
+from gipo_cli.pipelines.diagnose import check_free
 
 if TYPE_CHECKING:
     from gipo_cli.study.monte_carlo import Check
@@ -39,8 +40,7 @@ def gridworld(
             f"the study needs at least 2 pairs and 4 points, got {pairs} and {points}; "
             "use --pairs 100 --points 60"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} already exists and is not overwritten; name another folder with --out")
+    check_free(out)
     from gipo_cli.study.report import verdict
     from gipo_cli.study.settings import run_study
 
@@ -80,8 +80,8 @@ def _checked(checks: list[Check]) -> str:
     worst = max(abs(c.z) for c in checks)
     return (
         "\n## Monte-Carlo check\n\n"
-        f"{len(checks)} exact numbers against {SAMPLES:,} samples each: {inside:.0%} within two standard errors, "
-        f"the largest deviation is {worst:.1f} standard errors.\n"
+        f"{len(checks)} exact numbers against {SAMPLES:,} samples each: {inside:.0%} within two standard "
+        f"errors, the largest deviation is {worst:.1f} standard errors.\n"
     )
 
 
