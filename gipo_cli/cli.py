@@ -209,6 +209,73 @@ def video(
 
 
 @app.command()
+def diagnose(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="gridworld|RUN",
+            help="gridworld: the exact study; else a run whose checkpoints kept their buffer",
+            autocompletion=_complete_run,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="folder to write (gridworld-study, or RUN/diagnose)")
+    ] = None,
+    pairs: Annotated[int | None, typer.Option(help="gridworld: policy pairs per setting (100)")] = None,
+    points: Annotated[int | None, typer.Option(help="gridworld: knob values per family (60)")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="gridworld: of the pairs (0)")] = None,
+    monte_carlo: Annotated[
+        bool, typer.Option("--monte-carlo", help="gridworld: check exact numbers by sampling")
+    ] = False,
+    checkpoint: Annotated[list[int] | None, typer.Option(help="run: a step; may be repeated (all)")] = None,
+    gipo_sigma: Annotated[list[float] | None, typer.Option(help="run: sigma values; may be repeated")] = None,
+    ppo_eps: Annotated[list[float] | None, typer.Option(help="run: eps values; may be repeated")] = None,
+    sapo_tau: Annotated[list[float] | None, typer.Option(help="run: tau values; may be repeated")] = None,
+    tis_c: Annotated[list[float] | None, typer.Option(help="run: c values; may be repeated")] = None,
+    probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
+    chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
+    device: Annotated[str | None, typer.Option(help="run: auto, cpu or cuda (cpu)")] = None,
+    runs: RunsRoot = None,
+) -> None:
+    """Bias and variance of every objective: exactly on a GridWorld, or on a run's checkpoints."""
+    of_study = {"pairs": pairs, "points": points, "seed": seed, "monte_carlo": monte_carlo or None}
+    settings = {
+        "gipo_sigma": gipo_sigma,
+        "ppo_eps": ppo_eps,
+        "sapo_tau": sapo_tau,
+        "tis_c": tis_c,
+        "probe_size": probe_size,
+        "chunks": chunks,
+    }
+    study = target == "gridworld"
+    foreign = {**settings, "checkpoint": checkpoint, "device": device} if study else of_study
+    for name, given in foreign.items():
+        if given:
+            where, other = ("a run", "gridworld") if study else ("gridworld", "a run")
+            raise UserError(f"--{name.replace('_', '-')} goes with {where}, not with {other}; leave it out")
+    if study:
+        from gipo_cli.pipelines.gridworld import gridworld
+
+        folder = out or Path("gridworld-study")
+        chosen: dict[str, Any] = {k: v for k, v in of_study.items() if v is not None}
+        typer.echo(gridworld(folder, **chosen))
+    else:
+        from gipo_cli.pipelines.diagnose import run as diagnose_run
+        from gipo_cli.runlog import layout
+
+        changes = {k: v for k, v in settings.items() if v}
+        folder, lines = diagnose_run(
+            layout.find(layout.runs_root(runs), target).path,
+            out=out,
+            changes=changes,
+            steps=checkpoint or (),
+            device=device or "cpu",
+        )
+        typer.echo("\n".join(lines))
+    typer.echo(f"written to {folder}")
+
+
+@app.command()
 def show(run: Run, runs: RunsRoot = None) -> None:
     """Show a run: its settings against the defaults, its state, its newest numbers, what to type next."""
     from gipo_cli.pipelines.listing import show_run
