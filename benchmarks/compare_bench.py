@@ -2,7 +2,7 @@
 
     python benchmarks/compare_bench.py [--keep FOLDER]
 
-Run folders are made first, outside the time. The command runs in a process of its own, restricted to two cores.
+Run folders are made first, outside the time. The command runs in a process of its own, on two cores.
 """
 
 import argparse
@@ -22,8 +22,20 @@ OBJECTIVES = {"gipo": {"sigma": 0.5}, "ppo_clip": {"eps": 0.2}, "sapo": {"tau_po
 BUFFERS = (512, 2048, 8192, 20_480, 51_200)
 SEEDS, ENVIRONMENTS = range(5), ("metaworld-reach", "metaworld-push")
 ROWS, EVALUATIONS, STEPS = 2000, 100, 1_024_000
-HEALTH = ("utilisation", "ess", "kl", "lag_mean", *(f"utilisation_lag_{b}" for b in ("0", "1_3", "4_15", "16_63", "64_up")))
-COLUMNS = ("step", "iteration", *(f"health/{name}" for name in HEALTH), "time/wall", *(f"loss/{k}" for k in range(35)))
+HEALTH = (
+    "utilisation",
+    "ess",
+    "kl",
+    "lag_mean",
+    *(f"utilisation_lag_{b}" for b in ("0", "1_3", "4_15", "16_63", "64_up")),
+)
+COLUMNS = (
+    "step",
+    "iteration",
+    *(f"health/{name}" for name in HEALTH),
+    "time/wall",
+    *(f"loss/{k}" for k in range(35)),
+)
 
 
 def write_table(path: Path, names: tuple[str, ...], table: np.ndarray) -> None:
@@ -32,7 +44,7 @@ def write_table(path: Path, names: tuple[str, ...], table: np.ndarray) -> None:
 
 
 def write_run(folder: Path, env: str, objective: str, buffer: int, seed: int) -> None:
-    rng = np.random.default_rng([seed, buffer])
+    rng = np.random.default_rng([seed, buffer, list(OBJECTIVES).index(objective), len(env)])
     folder.mkdir(parents=True)
     config = {
         "seed": seed, "total_steps": STEPS, "env": {"name": env, "n_envs": 1}, "buffer": {"size": buffer},
@@ -47,7 +59,9 @@ def write_run(folder: Path, env: str, objective: str, buffer: int, seed: int) ->
     steps = np.linspace(STEPS / EVALUATIONS, STEPS, EVALUATIONS)
     rate = np.clip(0.9 * (1 - np.exp(-3 * steps / STEPS)) + 0.1 * rng.standard_normal(EVALUATIONS), 0, 1)
     names = ("step", "episodes", "return_mean", "success", "time/wall")
-    write_table(folder / "eval.csv", names, np.column_stack([steps, steps * 0 + 20, 500 * rate, rate, steps / 300]))
+    write_table(
+        folder / "eval.csv", names, np.column_stack([steps, steps * 0 + 20, 500 * rate, rate, steps / 300])
+    )
 
 
 def main() -> None:
@@ -61,7 +75,15 @@ def main() -> None:
         size = sum(path.stat().st_size for path in (root / "runs").rglob("*.csv")) / 2**20
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-        command = [sys.executable, "-m", "gipo_cli", "compare", str(root / "runs"), "--out", str(root / "report")]
+        command = [
+            sys.executable,
+            "-m",
+            "gipo_cli",
+            "compare",
+            str(root / "runs"),
+            "--out",
+            str(root / "report"),
+        ]
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         wall = time.perf_counter() - start
@@ -69,7 +91,10 @@ def main() -> None:
         figures = len(list((root / "report" / "figures").glob("*.png")))
         runs = len(list((root / "runs").iterdir()))
         print(f"{runs} runs x {ROWS} rows, {size:.0f} MiB of CSV, {figures} figures")
-        print(f"wall {wall:.1f} s, processor {used.ru_utime + used.ru_stime:.1f} s, peak memory {used.ru_maxrss / 2**20:.2f} GiB")
+        print(
+            f"wall {wall:.1f} s, processor {used.ru_utime + used.ru_stime:.1f} s, peak memory "
+            f"{used.ru_maxrss / 2**20:.2f} GiB"
+        )
 
 
 if __name__ == "__main__":

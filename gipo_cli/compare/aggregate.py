@@ -2,7 +2,8 @@
 
 Scores are passed as one array ``[seeds]`` per environment ("stratum"). Every interval is a percentile
 bootstrap that resamples seeds within each environment, which is the stratified bootstrap of
-Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (arXiv 2108.13264, section 4).
+Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4
+(arXiv 2108.13264).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def mean(scores: FloatArray, axis: int = -1) -> FloatArray:
 
 
 def optimality_gap(scores: FloatArray, axis: int = -1) -> FloatArray:
-    """Mean shortfall from a normalised score of 1; scores above 1 count as 1 (arXiv 2108.13264, section 4.3)."""
+    """Mean shortfall from a normalised score of 1, above which scores count as 1 (arXiv 2108.13264, 4.3)."""
     return mean(np.maximum(1.0 - scores, 0.0), axis=axis)
 
 
@@ -78,8 +79,8 @@ def band(curves: FloatArray, *, resamples: int = BAND_RESAMPLES) -> tuple[FloatA
     value = iqm(curves, axis=0)
     if len(curves) < 2:
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
-    interval = _bootstrap((curves.T,), iqm, resamples)
-    return value, interval.low, interval.high
+    low, high = _bootstrap((curves.T,), iqm, resamples)
+    return value, low, high
 
 
 def probability_of_improvement(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Estimate:
@@ -99,7 +100,7 @@ def probability_of_improvement(ours: Scores, theirs: Scores, *, paired: Sequence
         return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean(axis=(-2, -1)), dtype=np.float64)
 
     def averaged(xs: Scores, ys: Scores) -> FloatArray:
-        return np.mean([chance(x, y) for x, y in zip(xs, ys, strict=True)], axis=0)
+        return mean(np.array([chance(x, y) for x, y in zip(xs, ys, strict=True)]), axis=0)
 
     return _two_arms(ours, theirs, averaged, paired)
 
@@ -129,17 +130,18 @@ def performance_profile(
     value = share(*above)
     if min(len(own) for own in scores) < 2:
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
-    interval = _bootstrap(above, share, resamples)
-    return value, interval.low, interval.high
+    low, high = _bootstrap(above, share, resamples)
+    return value, low, high
 
 
 def _two_arms(
     ours: Scores, theirs: Scores, statistic: Callable[[Scores, Scores], FloatArray], paired: Sequence[bool]
 ) -> Estimate:
-    """Bootstrap over positions instead of scores: a paired environment has one set of positions for both arms."""
+    """Bootstrap over positions, not scores: a paired environment has one set for both arms."""
     positions: list[FloatArray] = []
     for x, y, together in zip(ours, theirs, paired, strict=True):
-        positions += [np.arange(len(x))] if together else [np.arange(len(x)), np.arange(len(y))]
+        sizes = [len(x)] if together else [len(x), len(y)]
+        positions += [np.arange(size, dtype=np.float64) for size in sizes]
 
     def resampled(*drawn: FloatArray, axis: int = -1) -> FloatArray:
         own, other = [], []
@@ -157,18 +159,14 @@ def _interval(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: i
     value = float(statistic(*strata, axis=-1))
     if min(len(own) for own in strata) < 2:
         return Estimate(value)
-    interval = _bootstrap(strata, statistic, resamples)
-    return Estimate(value, float(interval.low), float(interval.high))
+    low, high = _bootstrap(strata, statistic, resamples)
+    return Estimate(value, float(low), float(high))
 
 
-@dataclass(frozen=True)
-class _Interval:
-    low: FloatArray
-    high: FloatArray
-
-
-def _bootstrap(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int) -> _Interval:
-    """Percentile bootstrap along the last axis; the same seed each time, so that a result never depends on others."""
+def _bootstrap(
+    strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int
+) -> tuple[FloatArray, FloatArray]:
+    """Percentile bootstrap along the last axis, seeded anew so that no result depends on another."""
     interval = stats.bootstrap(
         strata,
         statistic,
@@ -179,4 +177,4 @@ def _bootstrap(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: 
         vectorized=True,
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
-    return _Interval(np.asarray(interval.low), np.asarray(interval.high))
+    return np.asarray(interval.low, np.float64), np.asarray(interval.high, np.float64)

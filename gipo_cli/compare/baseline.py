@@ -35,12 +35,19 @@ def match_baseline(arms: Sequence[Arm], name: str | None) -> dict[Arm, Arm]:
         if (rival := chosen.setdefault(_surroundings(arm), arm)) is not arm:
             if name is None:
                 return {}
-            raise UserError(f"The baseline {name!r} could be {rival.series!r} or {arm.series!r}; write one of them in full.")
+            raise UserError(
+                f"The baseline {name!r} could be {rival.series!r} or {arm.series!r}; write one of them in "
+                "full."
+            )
     if not candidates and name is not None:
-        names = list(dict.fromkeys(text for arm in arms for text in (arm.objective, arm.series, arm.label) if text))
+        names = list(
+            dict.fromkeys(text for arm in arms for text in (arm.objective, arm.series, arm.label) if text)
+        )
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UserError(f"No group is called {name!r}.{hint} A baseline is one of: {', '.join(map(repr, names))}.")
+        raise UserError(
+            f"No group is called {name!r}.{hint} A baseline is one of: {', '.join(map(repr, names))}."
+        )
     return {arm: chosen[_surroundings(arm)] for arm in arms if _surroundings(arm) in chosen}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,15 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from gipo_cli.compare.aggregate import Estimate
 from gipo_cli.compare.comparison import Cell, Comparison, Environment
 from gipo_cli.compare.notes import seeds_note
 from gipo_cli.compare.style import Look
-from gipo_cli.compare.words import count_words
+from gipo_cli.compare.words import count_words, value_words
 
 WIDTH = 6.4
 PANEL_HEIGHT = 3.0
 HEADER_HEIGHT, LEGEND_LINE = 0.6, 0.25
 LETTERS_PER_LINE = 58
+ROW_HEIGHT, X_MARGIN = 0.36, 0.9
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def facets(comparison: Comparison, environment: Environment) -> list[Facet]:
         return [Facet("", tuple(cells))]
     return [
         Facet(
-            "buffer not stated" if size is None else f"buffer {count_words(size)}",
+            "buffer not stated" if size is None else f"buffer {value_words(size)}",
             tuple(cell for cell in cells if cell.arm.buffer == size),
         )
         for size in sizes
@@ -78,6 +81,12 @@ def panels(
         engine.set(w_pad=0.08)  # type: ignore[call-arg]
     axes = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
     figure.suptitle(header, x=0.012, ha="left", fontsize=11.5)
+    return figure, axes
+
+
+def row_panel(rows: int, *, header: str) -> tuple[Figure, Axes]:
+    """A figure with one panel that is as high as its labelled rows need."""
+    figure, (axes,) = panels(1, header=header, height=X_MARGIN + ROW_HEIGHT * rows)
     return figure, axes
 
 
@@ -130,9 +139,10 @@ def count_axis(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def log_axis(axis: Axis, low: float, high: float) -> None:
-    """A logarithmic axis with at most four plain numbers, also where it spans less than a decade."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+def log_axis(axes: Axes, along: str, low: float, high: float) -> None:
+    """A logarithmic axis (``x`` or ``y``) with at most four plain numbers, also within one decade."""
+    axes.set(**{f"{along}scale": "log"})
+    axis: Axis = getattr(axes, f"{along}axis")
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     few = len(decades) > 3
     marks = [digit * 10.0**power for power in decades for digit in ((1,) if few else (1, 2, 5))]
@@ -161,7 +171,7 @@ def slug(text: str) -> str:
 
 
 def environments(comparison: Comparison) -> Iterator[tuple[Environment, str]]:
-    """Each environment with the ending that its figures' file names get: distinct, none if there is only one."""
+    """Each environment with a distinct ending for its figures' file names, empty if there is only one."""
     taken: set[str] = set()
     for environment in comparison.environments:
         ending = slug(environment.label)
@@ -171,6 +181,16 @@ def environments(comparison: Comparison) -> Iterator[tuple[Environment, str]]:
         yield environment, f"_{ending}" if len(comparison.environments) > 1 else ""
 
 
-def error_bars(value: float, low: float, high: float) -> np.ndarray | None:
-    """Distances for ``Axes.errorbar``; None without an interval."""
-    return None if np.isnan(low) else np.array([[max(value - low, 0)], [max(high - value, 0)]])
+def row_labels(axes: Axes, labels: Sequence[str]) -> None:
+    """One labelled line per group, the first on top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+
+
+def interval(axes: Axes, x: float, y: float, estimate: Estimate, look: Look, *, along: str) -> None:
+    """A marker with an error bar along one axis; no bar without an interval."""
+    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+    bars: dict[str, Any] = {} if np.isnan(below) else {f"{along}err": [[max(below, 0)], [max(above, 0)]]}
+    marker: dict[str, Any] = {"color": look.color, "marker": look.marker, "fillstyle": look.fill}
+    axes.errorbar(x, y, **bars, **marker, capsize=3, zorder=3)

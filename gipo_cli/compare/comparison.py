@@ -81,7 +81,7 @@ class Cell:
         return np.array(rows)
 
     def averages(self, column: str) -> FloatArray:
-        """Mean over training of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN where there is none."""
+        """Mean of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN where there is none."""
         means = []
         for run in self.runs:
             steps, values = run.column("metrics", column)
@@ -119,7 +119,9 @@ class Comparison:
 
     def of(self, environment: Environment) -> list[Cell]:
         """Cells of one environment in the arms' order."""
-        return [self.cells[environment.label, arm] for arm in self.arms if (environment.label, arm) in self.cells]
+        return [
+            self.cells[environment.label, arm] for arm in self.arms if (environment.label, arm) in self.cells
+        ]
 
     def by_arm(self, arm: Arm) -> list[Cell]:
         """Cells of one arm in the environments' order."""
@@ -163,7 +165,9 @@ def build_comparison(
     used, left_out = select_runs(runs, metric, include_unfinished=include_unfinished)
     left_out = [*damaged, *left_out]
     if not used:
-        reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(out.reason for out in left_out).items())
+        reasons = "; ".join(
+            f"{reason} ({count})" for reason, count in Counter(out.reason for out in left_out).items()
+        )
         hint = "" if include_unfinished else " --include-unfinished keeps unfinished runs and other budgets."
         raise UserError(f"No run is left to compare: {reasons}.{hint}")
     if len(used) == 1:
@@ -176,7 +180,12 @@ def build_comparison(
     for run, arm, label in zip(used, grouping.arm_of, grouping.environment_of, strict=True):
         members.setdefault((label, arm), []).append(run)
     environments = tuple(
-        _environment(label, [run for (own, _), group in members.items() if own == label for run in group], metric, threshold)
+        _environment(
+            label,
+            [run for (own, _), group in members.items() if own == label for run in group],
+            metric,
+            threshold,
+        )
         for label in sorted(set(grouping.environment_of))
     )
     by_label = {environment.label: environment for environment in environments}
@@ -196,7 +205,10 @@ def select_runs(
 ) -> tuple[list[RunTable], list[LeftOut]]:
     """Split runs into those that enter the numbers and those that do not, each with its reason."""
     labels = environment_labels(runs)
-    budgets = {label: _usual_budget([r for r, own in zip(runs, labels, strict=True) if own == label]) for label in labels}
+    budgets = {
+        label: _usual_budget([r for r, own in zip(runs, labels, strict=True) if own == label])
+        for label in labels
+    }
     used: list[RunTable] = []
     left_out: list[LeftOut] = []
     seen: dict[object, RunTable] = {}
@@ -234,11 +246,15 @@ def _usual_budget(runs: Sequence[RunTable]) -> int:
     return max(counts, key=lambda budget: (counts[budget], budget))
 
 
-def _environment(label: str, runs: Sequence[RunTable], metric: Metric, threshold: float | None) -> Environment:
+def _environment(
+    label: str, runs: Sequence[RunTable], metric: Metric, threshold: float | None
+) -> Environment:
     columns = [run.column(metric.table, metric.column) for run in runs]
     grid = curves.common_grid([steps for steps, _ in columns])
     if not len(grid):
-        raise UserError(f"The runs of {label} have no common range of steps; filter out those that ended earliest.")
+        raise UserError(
+            f"The runs of {label} have no common range of steps; filter out those that ended earliest."
+        )
     low, high = 0.0, 1.0
     if not metric.is_rate:
         seen = np.concatenate([values[steps <= grid[-1]] for steps, values in columns])
@@ -258,7 +274,10 @@ def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: 
         finals=np.array([curves.final_value(*column, environment.horizon) for column in columns]),
         curves=on_grid,
         reached=np.array(
-            [curves.steps_to_threshold(*column, environment.threshold, environment.horizon) for column in columns]
+            [
+                curves.steps_to_threshold(*column, environment.threshold, environment.horizon)
+                for column in columns
+            ]
         ),
         areas=curves.area_under(environment.grid, on_grid),
     )

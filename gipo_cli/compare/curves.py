@@ -1,4 +1,4 @@
-"""One run's column to the numbers that comparisons need: a curve on a grid, a final value, a time to threshold."""
+"""One run's column to what comparisons need: curve on a grid, final value, time to threshold."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def on_grid(grid: FloatArray, steps: FloatArray, values: FloatArray) -> FloatArr
 
 
 def final_value(steps: FloatArray, values: FloatArray, horizon: float) -> float:
-    """Mean of the values in the last tenth of the steps up to ``horizon``, or the last value before if there is none."""
+    """Mean over the last tenth of the steps up to ``horizon``, or the last value if none lies there."""
     late = (steps > (1 - FINAL_SHARE) * horizon) & (steps <= horizon)
     if late.any():
         return float(values[late].mean())
@@ -48,7 +48,7 @@ def final_value(steps: FloatArray, values: FloatArray, horizon: float) -> float:
 
 
 def steps_to_threshold(steps: FloatArray, values: FloatArray, threshold: float, horizon: float) -> float:
-    """First recorded step up to ``horizon`` at which the value is at least ``threshold``; infinite if there is none."""
+    """First recorded step up to ``horizon`` with a value of at least ``threshold``; infinite for never."""
     reached = steps[(values >= threshold) & (steps <= horizon)]
     return float(reached[0]) if len(reached) else float("inf")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gipo_cli.compare import figures_frontier, figures_scores, figures_time
+from gipo_cli.compare import figures_frontier, figures_scores, figures_time, figures_versus
 from gipo_cli.compare.canvas import Picture
 from gipo_cli.compare.comparison import Comparison
 
@@ -14,8 +14,8 @@ FIGURES: tuple[Callable[[Comparison], Iterator[Picture]], ...] = (
     figures_scores.final_scores,
     figures_scores.final_vs_lag,
     figures_scores.sample_efficiency,
-    figures_scores.probability_of_improvement,
-    figures_scores.performance_profiles,
+    figures_versus.probability_of_improvement,
+    figures_versus.performance_profiles,
     figures_time.data_health,
     figures_frontier.utilisation_by_lag,
     figures_frontier.bias_variance,

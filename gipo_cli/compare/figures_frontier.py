@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,12 +29,12 @@ from gipo_cli.compare.canvas import (
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.csv_text import FloatArray
 from gipo_cli.compare.load import UTILISATION_BY_LAG
-from gipo_cli.compare.style import base_look, looks
+from gipo_cli.compare.style import Look, base_look, looks
 from gipo_cli.compare.words import objective_words, setting_words
 
 STAGES = ("first third", "last third")
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
-Probe = dict[str, NDArray[np.float64] | NDArray[np.str_]]
+Probe = dict[str, NDArray[Any]]
 Estimator = tuple[str, str, float]
 
 
@@ -41,9 +42,13 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
     """Squared bias against variance of every objective, early and late in training, by reference."""
     for environment, ending in environments(comparison):
         parts = [facet for facet in facets(comparison, environment) if _probe(facet.cells)]
-        for reference in sorted({str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}):
+        for reference in sorted(
+            {str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}
+        ):
             shown = [(facet, stage) for facet in parts for stage in range(len(STAGES))]
-            tables = [_medians(_select(facet, reference), environment.horizon, stage) for facet, stage in shown]
+            tables = [
+                _medians(_select(facet, reference), environment.horizon, stage) for facet, stage in shown
+            ]
             families = sorted({family for table in tables for family, _, _ in table})
             labels = [objective_words(family) for family in families]
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
@@ -57,8 +62,10 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
             yield Picture(
                 f"bias_variance{ending}_{reference}",
                 f"Bias and variance: {title}",
-                "Median over runs and measurements of that third of training; one line per objective over its parameter. "
-                "A hollow marker on the left edge is a squared bias estimated at or below zero: too small to be measured.",
+                "Median over runs and measurements of that third of training; one line per objective over "
+                "its parameter. "
+                "A hollow marker on the left edge is a squared bias estimated at or below zero: too small "
+                "to be measured.",
                 figure,
             )
 
@@ -67,12 +74,17 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
     """The parameter with the lowest mean squared error, over training, by objective."""
     for environment, ending in environments(comparison):
         parts = [facet for facet in facets(comparison, environment) if _probe(facet.cells)]
-        for reference in sorted({str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}):
+        for reference in sorted(
+            {str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}
+        ):
             probes = [_select(facet, reference) for facet in parts]
             families = _swept(probes)
             if not families:
                 continue
-            labels = {family: f"{objective_words(family)} {setting_words(f'objective.{knob}', '')}" for family, knob in families}
+            labels = {
+                family: f"{objective_words(family)} {setting_words(f'objective.{knob}', '')}"
+                for family, knob in families
+            }
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             figure, axes = panels(len(parts), header=title, legend=list(labels.values()))
             for axis, facet, probe in zip(axes, parts, probes, strict=True):
@@ -80,15 +92,24 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                 for family, _ in families:
                     steps, values = _best(probe, family)
                     color, marker, dash = base_look(family)
-                    axis.plot(steps, values, color=color, marker=marker, linestyle=dash, drawstyle="steps-mid", label=family)
-                log_axis(axis.yaxis, *_extent(axis))
+                    axis.plot(
+                        steps,
+                        values,
+                        color=color,
+                        marker=marker,
+                        linestyle=dash,
+                        drawstyle="steps-mid",
+                        label=family,
+                    )
+                log_axis(axis, "y", *_extent(axis))
                 count_axis(axis, "environment steps")
             left_labels(axes, "setting of lowest error")
             add_legend(figure, {labels[family]: _family_key(family) for family, _ in families})
             yield Picture(
                 f"best_setting{ending}_{reference}",
                 f"Best setting over time: {title}",
-                "Of the settings measured, the one whose mean squared error at the batch size in use is lowest (geometric mean over runs).",
+                "Of the settings measured, the one whose mean squared error at the batch size in use is "
+                "lowest (geometric mean over runs).",
                 figure,
             )
 
@@ -97,17 +118,25 @@ def utilisation_by_lag(comparison: Comparison) -> Iterator[Picture]:
     """Share of samples that still carry a gradient, by how old they are."""
     look = looks(comparison.arms)
     for environment, ending in environments(comparison):
-        parts = [facet for facet in facets(comparison, environment) if any(_by_lag(cell).size for cell in facet.cells)]
+        parts = [
+            facet
+            for facet in facets(comparison, environment)
+            if any(_by_lag(cell).size for cell in facet.cells)
+        ]
         cells = [cell for facet in parts for cell in facet.cells]
         if not cells:
             continue
         labels = series_labels(cells)
-        figure, axes = panels(len(parts), header=header(environment.label, cells), legend=list(labels.values()))
+        figure, axes = panels(
+            len(parts), header=header(environment.label, cells), legend=list(labels.values())
+        )
         for axis, facet in zip(axes, parts, strict=True):
             axis.set_title(facet.title)
             for cell in facet.cells:
                 if (values := _by_lag(cell)).size:
-                    axis.plot(range(len(BUCKET_WORDS)), values, label=cell.arm.series, **look[cell.arm.series].line)
+                    axis.plot(
+                        range(len(BUCKET_WORDS)), values, label=cell.arm.series, **look[cell.arm.series].line
+                    )
             axis.set_xticks(range(len(BUCKET_WORDS)), BUCKET_WORDS)
             axis.set_xlim(-0.3, len(BUCKET_WORDS) - 0.7)
             axis.set_ylim(-0.03, 1.05)
@@ -123,7 +152,7 @@ def utilisation_by_lag(comparison: Comparison) -> Iterator[Picture]:
 
 
 def _by_lag(cell: Cell) -> FloatArray:
-    """Utilisation by lag bucket ``[5]``, NaN in a bucket that never had samples; empty if none was recorded."""
+    """Utilisation by lag bucket ``[5]``, NaN in one that never had samples; empty if none was recorded."""
     values = []
     for column in UTILISATION_BY_LAG:
         means = cell.averages(column)
@@ -138,7 +167,9 @@ def _probe(cells: Sequence[Cell]) -> Probe:
     if not tables:
         return {}
     joined: Probe = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    joined["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables]).astype(np.float64)
+    joined["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables]).astype(
+        np.float64
+    )
     return joined
 
 
@@ -160,7 +191,10 @@ def _medians(probe: Probe, horizon: float, stage: int) -> dict[Estimator, tuple[
         *(probe[name] for name in ("family", "knob", "value", "bias2", "variance")), strict=True
     ):
         rows[str(family), str(knob), float(value) if knob else 0.0].append((float(bias2), float(variance)))
-    return {name: (float(np.median([b for b, _ in own])), float(np.median([v for _, v in own]))) for name, own in rows.items()}
+    return {
+        name: (float(np.median([b for b, _ in own])), float(np.median([v for _, v in own])))
+        for name, own in rows.items()
+    }
 
 
 def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]]) -> None:
@@ -168,15 +202,21 @@ def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]]) -> None:
     positive = [bias2 for bias2, _ in table.values() if bias2 > 0]
     edge = min(positive) / 3 if positive else 1.0
     for family in dict.fromkeys(name[0] for name in table):
-        points = [(max(bias2, edge), variance) for name, (bias2, variance) in sorted(table.items()) if name[0] == family]
+        points = [
+            (max(bias2, edge), variance)
+            for name, (bias2, variance) in sorted(table.items())
+            if name[0] == family
+        ]
         color, marker, dash = base_look(family)
         axes.plot(*zip(*points, strict=True), color=color, linestyle=dash, linewidth=1.3, label=family)
         for bias2, variance in points:
-            axes.plot(bias2, variance, marker=marker, color=color, fillstyle="none" if bias2 == edge else "full")
+            axes.plot(
+                bias2, variance, marker=marker, color=color, fillstyle="none" if bias2 == edge else "full"
+            )
     if table:
         variances = [variance for _, variance in table.values()]
-        log_axis(axes.xaxis, edge, max([edge, *positive]))
-        log_axis(axes.yaxis, min(variances), max(variances))
+        log_axis(axes, "x", edge, max([edge, *positive]))
+        log_axis(axes, "y", min(variances), max(variances))
 
 
 def _extent(axes: Axes) -> tuple[float, float]:
@@ -207,5 +247,4 @@ def _best(probe: Probe, family: str) -> tuple[FloatArray, FloatArray]:
 
 
 def _family_key(family: str) -> Line2D:
-    color, marker, dash = base_look(family)
-    return Line2D([], [], color=color, marker=marker, linestyle=dash)
+    return Line2D([], [], **Look(*base_look(family), "full").line)

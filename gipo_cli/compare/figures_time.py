@@ -43,7 +43,9 @@ def learning_curves(comparison: Comparison) -> Iterator[Picture]:
         parts = facets(comparison, environment)
         cells = comparison.of(environment)
         labels = series_labels(cells)
-        figure, axes = panels(len(parts), header=header(environment.label, cells), legend=list(labels.values()))
+        figure, axes = panels(
+            len(parts), header=header(environment.label, cells), legend=list(labels.values())
+        )
         for panel, facet in zip(axes, parts, strict=True):
             panel.set_title(facet.title)
             for cell in facet.cells:
@@ -79,12 +81,16 @@ def wall_time(comparison: Comparison) -> Iterator[Picture]:
         parts = facets(comparison, environment)
         cells = comparison.of(environment)
         labels = series_labels(cells)
-        figure, axes = panels(len(parts), header=header(environment.label, cells), legend=list(labels.values()))
+        figure, axes = panels(
+            len(parts), header=header(environment.label, cells), legend=list(labels.values())
+        )
         for panel, facet in zip(axes, parts, strict=True):
             panel.set_title(facet.title)
             for cell in facet.cells:
                 for seconds, values in _timed(cell):
-                    panel.plot(seconds / 60, values, alpha=0.8, **{**look[cell.arm.series].curve, "linewidth": 1.3})
+                    panel.plot(
+                        seconds / 60, values, alpha=0.8, **{**look[cell.arm.series].curve, "linewidth": 1.3}
+                    )
             rate_axis(panel, comparison)
             panel.set_xlabel("wall time (minutes)")
         left_labels(axes, comparison.metric.title)
@@ -110,14 +116,21 @@ def _timed(cell: Cell) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def data_health(comparison: Comparison) -> Iterator[Picture]:
-    """Utilisation, effective sample size, KL and lag over environment steps, for the smallest and largest buffer."""
+    """Utilisation, effective sample size, KL and lag over steps, for the smallest and largest buffer."""
     for environment, ending in environments(comparison):
         parts = facets(comparison, environment)
         ends = parts if len(parts) < 3 else [parts[0], parts[-1]]
         rows = [(column, [(facet, _healthy(facet, column)) for facet in ends]) for column in HEALTH]
-        shown = [(column, facet, found) for column, row in rows for facet, found in row if any(found for _, found in row)]
+        shown = [
+            (column, facet, found)
+            for column, row in rows
+            for facet, found in row
+            if any(found for _, found in row)
+        ]
         if shown:
-            omitted = " The buffer sizes in between are left out of this figure." if len(ends) < len(parts) else ""
+            omitted = (
+                " The buffer sizes in between are left out of this figure." if len(ends) < len(parts) else ""
+            )
             yield _health_picture(comparison, f"data_health{ending}", environment.label, shown, omitted)
 
 
@@ -155,7 +168,8 @@ def _health_picture(
     return Picture(
         name,
         f"Health of the data: {title}",
-        "Line: interquartile mean over seeds; shaded: lowest to highest seed. Utilisation is the share of samples whose "
+        "Line: interquartile mean over seeds; shaded: lowest to highest seed. Utilisation is the share of "
+        "samples whose "
         f"gradient coefficient exceeds 0.01.{omitted}",
         figure,
     )

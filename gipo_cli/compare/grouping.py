@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -160,7 +161,9 @@ def _belongs(key: str, members: Sequence[RunTable]) -> bool:
 def _join(parts: dict[str, str]) -> str:
     """Objective settings follow its name after a blank, everything else after a comma."""
     own = " ".join(words for key, words in parts.items() if key.startswith("objective."))
-    return ", ".join([own] * bool(own) + [words for key, words in parts.items() if not key.startswith("objective.")])
+    return ", ".join(
+        [own] * bool(own) + [words for key, words in parts.items() if not key.startswith("objective.")]
+    )
 
 
 def _order(arm: Arm) -> tuple[object, ...]:
@@ -207,7 +210,7 @@ def resolve_key(text: str, runs: Sequence[RunTable]) -> str:
         return fits[0]
     if fits:
         raise UserError(f"The key {text!r} is ambiguous; write one of {', '.join(fits)}.")
-    close = difflib.get_close_matches(text, [*known, *(key.rsplit('.', 1)[-1] for key in known)], n=1)
+    close = difflib.get_close_matches(text, [*known, *(key.rsplit(".", 1)[-1] for key in known)], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else " `gipo show RUN` prints a run's keys."
     raise UserError(f"No run has the setting {text!r}.{hint}")
 
@@ -216,13 +219,15 @@ def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTab
     """The runs that pass every ``key=value[,value]`` or ``key!=value[,value]``.
 
     Raises:
-        UserError: no ``=``, an unknown key, or a filter that no run passes; the message lists the values there are.
+        UserError: no ``=``, an unknown key, or a filter that no run passes.
     """
     kept = list(runs)
     for text in filters:
         name, equals, wanted = text.partition("=")
         if not equals or not name.rstrip("!"):
-            raise UserError(f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512.")
+            raise UserError(
+                f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512."
+            )
         key = resolve_key(name.rstrip("!"), runs)
         test = _reads_as(wanted.split(","))
         passing = [run for run in kept if test(run.config.get(key)) is not name.endswith("!")]
@@ -237,9 +242,10 @@ def _reads_as(wanted: Sequence[str]) -> Callable[[Value], bool]:
     """Whether a value is one of the texts typed: as a number where both are, else letter by letter."""
 
     def test(value: Value) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            text = {None: "null", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload]
-            return text in wanted
+        if value is None or isinstance(value, bool):
+            return json.dumps(value) in wanted
+        if not isinstance(value, int | float):
+            return str(value) in wanted
         return any(_is_number(text) and float(text) == value for text in wanted)
 
     return test

@@ -130,13 +130,16 @@ def find_runs(paths: Sequence[str]) -> list[Path]:
     for text in paths:
         roots = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
         if not roots:
-            raise UserError(f"Nothing is at {text!r} (searched from {Path.cwd()}); name run folders or folders of runs.")
+            raise UserError(
+                f"Nothing is at {text!r} (searched from {Path.cwd()}); name run folders or folders of runs."
+            )
         for root in roots:
             found.update(dict.fromkeys(folder.resolve() for folder in _below(Path(root))))
     if not found:
         searched = ", ".join(repr(text) for text in paths)
         raise UserError(
-            f"No runs found in {searched}: no folder there or below holds a config.yaml with a status.json or CSV files."
+            f"No runs found in {searched}: no folder there or below holds a config.yaml with a status.json "
+            "or CSV files."
         )
     return sorted(found)
 
@@ -216,7 +219,9 @@ def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
         metrics=metrics,
         diagnostics=_diagnostics(tables.get("diagnostics")),
         names={
-            "eval": frozenset(name for name in evaluated if np.isfinite(evaluated[name]).any() or not_finite[name]),
+            "eval": frozenset(
+                name for name in evaluated if np.isfinite(evaluated[name]).any() or not_finite[name]
+            ),
             "metrics": frozenset(tables["metrics"].names if "metrics" in tables else ()),
         },
         not_finite=not_finite,
@@ -234,7 +239,7 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def _config(path: Path) -> dict[str, Value]:
-    config = flatten(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))  # noqa: S506 - a safe loader
+    config = flatten(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
     for key in ("seed", "env.name", "objective.name"):
         if config.get(key) is None:
             raise DamagedFile(f"config.yaml does not say {key}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gipo_cli.compare.comparison import Comparison
+from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.curves import FINAL_SHARE
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import count_words, setting_words, value_words
 
 ENOUGH_SEEDS = 5
-PACKAGES = ("gipo-cli", "gipo_cli", "torch", "numpy", "mujoco", "gymnasium", "gymnasium-robotics", "metaworld", "stable-baselines3")  # fmt: skip
 
 
 def seeds_note(fewest: int) -> str | None:
@@ -31,6 +30,7 @@ def notes(comparison: Comparison) -> list[str]:
         *_arms(comparison),
         *_same_footing(comparison),
         *_missing(comparison),
+        *_apart(comparison),
         *_scale(comparison),
     ]
     return [note for note in found if note]
@@ -46,7 +46,8 @@ def _seeds(comparison: Comparison) -> Iterable[str | None]:
 def _left_out(comparison: Comparison) -> Iterable[str]:
     if comparison.left_out:
         yield (
-            f"{len(comparison.left_out)} of {len(comparison.left_out) + len(comparison.used)} runs are left out (listed "
+            f"{len(comparison.left_out)} of {len(comparison.left_out) + len(comparison.used)} runs are left "
+            "out (listed "
             "below); a group whose bad runs are missing looks better than it is."
         )
     unfinished = Counter(run.state for run in comparison.used if run.state != "done")
@@ -58,14 +59,19 @@ def _left_out(comparison: Comparison) -> Iterable[str]:
         budgets = {run.budget for run in runs}
         if len(budgets) > 1 or unfinished:
             words = " and ".join(count_words(budget) for budget in sorted(budgets))
-            yield f"{environment.label}: budgets of {words} steps, all cut at {count_words(environment.horizon)}."
+            yield (
+                f"{environment.label}: budgets of {words} steps, all cut at "
+                f"{count_words(environment.horizon)}."
+            )
 
 
 def _arms(comparison: Comparison) -> Iterable[str]:
     if len(comparison.arms) == 1:
         yield "Nothing to compare: all runs have one configuration and differ in their seed only."
     if comparison.grouping.tied:
-        yield "Settings that change together with those in the labels: " + _ranges(comparison, comparison.grouping.tied)
+        yield "Settings that change together with those in the labels: " + _ranges(
+            comparison, comparison.grouping.tied
+        )
     if comparison.grouping.pooled:
         yield "Settings that differ within a group, as the grouping was chosen: " + _ranges(
             comparison, comparison.grouping.pooled
@@ -73,9 +79,14 @@ def _arms(comparison: Comparison) -> Iterable[str]:
     for arm in comparison.arms:
         for cell in comparison.by_arm(arm):
             if len(set(cell.seeds)) < len(cell.seeds):
-                yield f"{arm.label} in {cell.environment.label} has several runs of one seed; they count as separate runs."
+                yield (
+                    f"{arm.label} in {cell.environment.label} has several runs of one seed; they count as "
+                    "separate runs."
+                )
     if len(comparison.arms) > 1 and not comparison.baselines:
-        yield "No baseline: the default, ppo_clip, is not among the groups or not unique; --baseline names one."
+        yield (
+            "No baseline: the default, ppo_clip, is not among the groups or not unique; --baseline names one."
+        )
 
 
 def _ranges(comparison: Comparison, keys: Sequence[str]) -> str:
@@ -88,21 +99,27 @@ def _ranges(comparison: Comparison, keys: Sequence[str]) -> str:
 
 
 def _same_footing(comparison: Comparison) -> Iterable[str]:
-    """Different packages, hardware, evaluation protocols and foreign runs."""
+    """Different packages, evaluation protocols and foreign runs."""
     runs = comparison.used
-    for package in PACKAGES:
-        versions = {str(found[package]) for run in runs if isinstance(found := run.meta.get("versions"), dict) and package in found}
-        if len(versions) > 1:
-            yield f"Runs used different versions of {package}: {', '.join(sorted(versions))}."
-    for key in sorted({key for run in runs for key in run.config if key.startswith("eval.") and key != "eval.interval"}):
+    versions: dict[str, set[str]] = {}
+    for run in runs:
+        for facts in (run.meta, *run.meta.get("updates", ())):
+            for package, version in facts.get("versions", {}).items():
+                versions.setdefault(package, set()).add(str(version))
+    for package, seen in sorted(versions.items()):
+        if len(seen) > 1:
+            yield f"Runs used different versions of {package}: {', '.join(sorted(seen))}."
+    for key in sorted(
+        {key for run in runs for key in run.config if key.startswith("eval.") and key != "eval.interval"}
+    ):
         values: set[Value] = {run.config[key] for run in runs if key in run.config}
         if len(values) > 1:
             yield f"Evaluation protocols differ: {key} is {', '.join(sorted(map(str, values)))}."
-    protocols = {repr(run.meta["protocol"]) for run in runs if "protocol" in run.meta}
-    if len(protocols) > 1 and len(comparison.environments) == 1:
-        yield f"Runs state different evaluation protocols: {'; '.join(sorted(protocols))}."
     if foreign := sum(_is_foreign(run) for run in runs):
-        yield f"{foreign} runs were imported from TensorBoard; their evaluation protocol and settings are not known."
+        yield (
+            f"{foreign} runs were imported from TensorBoard; their evaluation protocol and settings are "
+            "not known."
+        )
     if comparison.metric.table == "metrics":
         yield f"{comparison.metric.title} comes from training, not from evaluation episodes."
 
@@ -115,12 +132,41 @@ def _missing(comparison: Comparison) -> Iterable[str]:
     for arm in comparison.arms:
         there = {cell.environment.label for cell in comparison.by_arm(arm)}
         if missing := [env.label for env in comparison.environments if env.label not in there]:
-            yield f"{arm.label} has no runs in {', '.join(missing)}, so it is in no aggregate over environments."
+            yield (
+                f"{arm.label} has no runs in {', '.join(missing)}, so it is in no aggregate over "
+                "environments."
+            )
+
+
+def _apart(comparison: Comparison) -> Iterable[str]:
+    """Bootstrap intervals have no width where no resample can change the order of two arms."""
+    for arm, baseline in comparison.baselines.items():
+        for environment in comparison.environments:
+            own = comparison.cells.get((environment.label, arm))
+            other = comparison.cells.get((environment.label, baseline))
+            if (
+                own
+                and other
+                and own is not other
+                and _separate(own, other)
+                and min(len(own.runs), len(other.runs)) > 1
+            ):
+                yield (
+                    "Where every run of one group ends above every run of the other, the bootstrap "
+                    "interval of P(better) "
+                    "is a single point; that is a limit of so few runs, not certainty."
+                )
+                return
+
+
+def _separate(own: Cell, other: Cell) -> bool:
+    return bool(own.finals.min() > other.finals.max() or own.finals.max() < other.finals.min())
 
 
 def _scale(comparison: Comparison) -> Iterable[str]:
     yield (
-        f"Final value: mean of {comparison.metric.title} over the last {FINAL_SHARE:.0%} of the common range of steps "
+        f"Final value: mean of {comparison.metric.title} over the last {FINAL_SHARE:.0%} of the common "
+        "range of steps "
         f"({comparison.metric.source})."
     )
     if comparison.metric.is_rate:
@@ -128,7 +174,8 @@ def _scale(comparison: Comparison) -> Iterable[str]:
     else:
         scales = "; ".join(f"{env.label} {env.low:.4g} to {env.high:.4g}" for env in comparison.environments)
         yield (
-            "Normalised score: 0 is the lowest and 1 the highest value that any of these runs shows in that environment "
+            "Normalised score: 0 is the lowest and 1 the highest value that any of these runs shows in "
+            "that environment "
             f"({scales}), so it holds within this comparison only."
         )
     thresholds = "; ".join(f"{env.label} {env.threshold:.4g}" for env in comparison.environments)

@@ -99,7 +99,9 @@ def _write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerows(records)
 
 
-def _record(comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], command: str) -> dict[str, object]:
+def _record(
+    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], command: str
+) -> dict[str, object]:
     return {
         "format": FORMAT,
         "command": command,
@@ -113,16 +115,29 @@ def _record(comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str],
             "numpy": version("numpy"),
         },
         "environments": [
-            {"label": env.label, "horizon": env.horizon, "zero": env.low, "one": env.high, "threshold": env.threshold}
+            {
+                "label": env.label,
+                "horizon": env.horizon,
+                "zero": env.low,
+                "one": env.high,
+                "threshold": env.threshold,
+            }
             for env in comparison.environments
         ],
         "groups": [
-            {"label": arm.label, "settings": dict(arm.settings), "baseline": _label(comparison, arm)} for arm in comparison.arms
+            {"label": arm.label, "settings": dict(arm.settings), "baseline": _label(comparison, arm)}
+            for arm in comparison.arms
         ],
         "rows": [row.flat() for row in rows],
         "notes": list(remarks),
         "runs": [
-            {"path": str(run.path), "group": cell.arm.label, "environment": cell.environment.label, "seed": run.seed, "final": final}
+            {
+                "path": str(run.path),
+                "group": cell.arm.label,
+                "environment": cell.environment.label,
+                "seed": run.seed,
+                "final": final,
+            }
             for cell in comparison.cells.values()
             for run, final in zip(cell.runs, cell.finals.tolist(), strict=True)
         ],
@@ -141,13 +156,26 @@ def _markdown(
     lines = [f"# Comparison by {comparison.metric.title}", "", *(f"- {remark}" for remark in remarks)]
     for environment, own in by_environment(rows).items():
         table = [cells(row) for row in own]
-        lines += ["", f"## {environment}", "", _bars(HEADINGS), _bars(["--:" if name in NUMERIC else "---" for name in HEADINGS])]
+        lines += [
+            "",
+            f"## {environment}",
+            "",
+            _bars(HEADINGS),
+            _bars(["--:" if name in NUMERIC else "---" for name in HEADINGS]),
+        ]
         lines += [_bars([text.replace("|", "\\|") for text in row]) for row in table]
     if comparison.left_out:
         lines += ["", "## Left out", "", *(f"- `{out.path}`: {out.reason}" for out in comparison.left_out)]
     lines += ["", "## Figures", ""]
     for picture in drawings:
-        lines += [f"### {picture.title}", "", f"![{picture.title}](figures/{picture.name}.png)", "", picture.caption, ""]
+        lines += [
+            f"### {picture.title}",
+            "",
+            f"![{picture.title}](figures/{picture.name}.png)",
+            "",
+            picture.caption,
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -164,12 +192,17 @@ def by_environment(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _html(
-    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], drawings: Sequence[Drawing], command: str
+    comparison: Comparison,
+    rows: Sequence[Row],
+    remarks: Sequence[str],
+    drawings: Sequence[Drawing],
+    command: str,
 ) -> str:
     page = Template(files("gipo_cli.compare").joinpath("report.template.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=html.escape(f"Comparison by {comparison.metric.title}"),
-        runs=f"{len(comparison.used)} runs, {len(comparison.arms)} groups, {len(comparison.environments)} environments",
+        runs=f"{len(comparison.used)} runs in {len(comparison.arms)} groups; environments: "
+        + html.escape(", ".join(environment.label for environment in comparison.environments)),
         remarks="".join(f"<li>{html.escape(remark)}</li>" for remark in remarks),
         tables="".join(_html_table(environment, own) for environment, own in by_environment(rows).items()),
         figures="".join(_html_figure(drawing, number) for number, drawing in enumerate(drawings)),
@@ -180,9 +213,17 @@ def _html(
 
 def _html_table(environment: str, rows: Sequence[Row]) -> str:
     kinds = ["number" if name in NUMERIC else "words" for name in HEADINGS]
-    head = "".join(f'<th scope="col" class="{kind}">{html.escape(name)}</th>' for name, kind in zip(HEADINGS, kinds, strict=True))
+    head = "".join(
+        f'<th scope="col" class="{kind}">{html.escape(name)}</th>'
+        for name, kind in zip(HEADINGS, kinds, strict=True)
+    )
     body = "".join(
-        "<tr>" + "".join(f'<td class="{kind}">{html.escape(text)}</td>' for text, kind in zip(cells(row), kinds, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td class="{kind}">{html.escape(text)}</td>'
+            for text, kind in zip(cells(row), kinds, strict=True)
+        )
+        + "</tr>"
         for row in rows
     )
     return (
@@ -201,13 +242,16 @@ def _html_figure(picture: Drawing, number: int) -> str:
         drawing = drawing.replace(mark, f"{mark}f{number}-")
     title = html.escape(picture.title)
     drawing = drawing.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
-    return f"<figure><h3>{title}</h3>{drawing}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
+    return (
+        f"<figure><h3>{title}</h3>{drawing}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
+    )
 
 
 def _html_left_out(comparison: Comparison) -> str:
     if not comparison.left_out:
         return ""
     items = "".join(
-        f"<li><code>{html.escape(str(out.path))}</code>: {html.escape(out.reason)}</li>" for out in comparison.left_out
+        f"<li><code>{html.escape(str(out.path))}</code>: {html.escape(out.reason)}</li>"
+        for out in comparison.left_out
     )
     return f"<h2>Runs left out</h2><ul>{items}</ul>"

@@ -1,8 +1,8 @@
 """One fixed look per objective, in every figure: colour, marker and dashes.
 
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers tell apart, less its
-black and yellow, plus two of other lightness; marker and dashes repeat the distinction for a reader of a grey copy.
-All are legible on white and on the report's dark ground.
+Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers tell apart,
+less black and yellow, plus three of other lightness; marker and dashes repeat the distinction for a reader
+of a grey copy. All are legible on white and on the report's dark ground.
 """
 
 from __future__ import annotations
@@ -17,10 +17,16 @@ from matplotlib.colors import to_rgb
 from gipo_cli.compare.grouping import Arm
 
 INK, GRID, PAPER = "#1c1d22", "#d8d9de", "#fefefe"
-"""Text, grid lines and ground. The report replaces these three to follow the reader's light or dark setting."""
+"""Text, grid lines and ground, which the report replaces to follow the reader's light or dark setting."""
 
 Dash = str | tuple[float, tuple[float, ...]]
-LONG, SHORT, DOTS, DASHDOT, LONGDOT = (0, (7, 2)), (0, (3, 1.5)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 2))
+LONG, SHORT, DOTS, DASHDOT, LONGDOT = (
+    (0, (7, 2)),
+    (0, (3, 1.5)),
+    (0, (1, 1.3)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2, 1, 2)),
+)
 LOOKS: dict[str, tuple[str, str, Dash]] = {
     "gipo": ("#0072b2", "o", "-"),
     "ppo_clip": ("#d55e00", "s", LONG),
@@ -40,7 +46,7 @@ OTHERS: tuple[tuple[str, str, Dash], ...] = (
 )
 FILLS = ("full", "none", "left", "bottom", "right", "top")
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.size": 12.5,
     "axes.titlesize": 12.5,
     "axes.labelsize": 12.5,
@@ -106,7 +112,7 @@ def base_look(objective: str) -> tuple[str, str, Dash]:
 
 
 def looks(arms: Sequence[Arm]) -> dict[str, Look]:
-    """The look of every series: the objective's, with lightness and filling telling variants of one objective apart."""
+    """The look of every series: its objective's, with lightness and filling for variants of it."""
     variants: dict[str, list[str]] = {}
     for arm in arms:
         own = variants.setdefault(arm.objective, [])
@@ -125,6 +131,12 @@ def _shade(color: str, index: int, count: int) -> str | tuple[float, float, floa
     if count == 1:
         return color
     position = index / (count - 1)
-    target, amount = ((0.0, 0.0, 0.0), 0.35 * (1 - 2 * position)) if position < 0.5 else ((1.0, 1.0, 1.0), 0.9 * (position - 0.5))
-    red, green, blue = (part + (goal - part) * amount for part, goal in zip(to_rgb(color), target, strict=True))
+    target, amount = (
+        ((0.0, 0.0, 0.0), 0.35 * (1 - 2 * position))
+        if position < 0.5
+        else ((1.0, 1.0, 1.0), 0.9 * (position - 0.5))
+    )
+    red, green, blue = (
+        part + (goal - part) * amount for part, goal in zip(to_rgb(color), target, strict=True)
+    )
     return (red, green, blue)

@@ -67,14 +67,14 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """What the interval of `improvement` says, in words."""
+        """Where the interval of `improvement` lies, in words."""
         if self.improvement is None:
             return ""
         if self.fewest < 2:
-            return "no interval from one seed"
+            return "one seed"
         if self.improvement.includes(NO_DIFFERENCE):
-            return "interval includes no difference"
-        return "interval above no difference" if self.improvement.low > NO_DIFFERENCE else "interval below no difference"
+            return "includes no difference"
+        return "above no difference" if self.improvement.low > NO_DIFFERENCE else "below no difference"
 
     def flat(self) -> dict[str, object]:
         """Plain values by column name, for CSV and JSON; None where there is no number."""

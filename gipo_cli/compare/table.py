@@ -11,10 +11,10 @@ from gipo_cli.compare.summary import Row
 from gipo_cli.compare.words import count_words, duration_words
 
 HEADINGS = (
-    "group", "n", "IQM", "mean", "median", "P(better)", "IQM difference", "against the baseline", "gap", "area", "reached",
-    "steps", "efficiency", "wall time",
+    "group", "n", "IQM", "mean", "median", "P(better)", "IQM difference", "interval", "gap", "area",
+    "reached", "steps", "efficiency", "wall time",
 )  # fmt: skip
-NUMERIC = frozenset(HEADINGS) - {"group", "against the baseline"}
+NUMERIC = frozenset(HEADINGS) - {"group", "interval"}
 NARROW = ("group", "n", "IQM", "P(better)", "steps")
 MIDDLE = ("group", "n", "IQM", "mean", "P(better)", "reached", "steps", "wall time")
 NOTHING = "-"
@@ -58,7 +58,9 @@ def _steps(row: Row) -> str:
 def terminal_table(title: str, rows: Sequence[Row], width: int) -> Table:
     """One environment's rows; a narrow terminal gets fewer columns, never cut numbers."""
     shown = NARROW if width < 100 else MIDDLE
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for name in shown:
         numeric = name in NUMERIC
         table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")

@@ -16,8 +16,8 @@ OBJECTIVES = {
     "spo": "SPO",
 }
 SETTINGS = {
-    "objective.sigma": "σ",
-    "objective.neg_ratio": "σ ratio",
+    "objective.sigma": "σ",  # noqa: RUF001
+    "objective.neg_ratio": "σ ratio",  # noqa: RUF001
     "objective.kernel": "",
     "objective.side": "side",
     "objective.eps": "ε",
@@ -48,7 +48,9 @@ def setting_words(key: str, value: Value) -> str:
         return objective_words(str(value))
     words = SETTINGS.get(key)
     if words is None:
-        words = " ".join(key.split(".")[-2:] if key.endswith((".kind", ".size", ".name")) else key.split(".")[-1:])
+        words = " ".join(
+            key.split(".")[-2:] if key.endswith((".kind", ".size", ".name")) else key.split(".")[-1:]
+        )
         words = words.replace("_", " ")
     return f"{words} {value_words(value)}".strip()
 
@@ -60,7 +62,7 @@ def value_words(value: Value) -> str:
             return "none"
         case bool():
             return "on" if value else "off"
-        case int() if value >= 1000:
+        case int() if value >= 1000 and value % 100 == 0:
             return count_words(value)
         case float():
             return f"{value:g}"
@@ -69,11 +71,11 @@ def value_words(value: Value) -> str:
     return str(value).replace("_", " ")
 
 
-def count_words(count: float) -> str:
-    """A number of steps or transitions: 512, 20k, 1.5M; rounded to four digits."""
+def count_words(count: float, digits: int = 4) -> str:
+    """A number of steps or transitions: 512, 20k, 1.5M; rounded to so many digits."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
         if count >= size:
-            return f"{count / size:.4g}{letter}"
+            return f"{count / size:.{digits}g}{letter}"
     return f"{count:.4g}"
 
 

@@ -68,7 +68,9 @@ def compare(
     """
     console = console or Console()
     if watch is not None and watch <= 0:
-        raise UserError(f"--watch {watch:g} is no waiting time; write a number of seconds above 0, such as --watch 60.")
+        raise UserError(
+            f"--watch {watch:g} is no waiting time; write a number of seconds above 0, such as --watch 60."
+        )
     check_output(out, force=force)
 
     def read() -> Comparison:
@@ -129,7 +131,9 @@ def read_runs(
         column = SHORT_NAMES.get(metric, metric)
         runs, damaged = load_runs(folders, extra_column=column, workers=workers(len(folders)), tick=tick)
     if not runs:
-        raise UserError(f"None of {len(folders)} run folders can be read; {damaged[0].path}: {damaged[0].reason}.")
+        raise UserError(
+            f"None of {len(folders)} run folders can be read; {damaged[0].path}: {damaged[0].reason}."
+        )
     kept = filter_runs(runs, filters)
     return build_comparison(
         kept,
@@ -151,13 +155,19 @@ def check_output(out: Path, *, force: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out.is_dir() and (out / "summary.json").is_file() and (out / "report.html").is_file()):
-        raise UserError(f"{out} exists and is no earlier report, so it is left alone; choose another folder with --out.")
+        raise UserError(
+            f"{out} exists and is no earlier report, so it is left alone; choose another folder with --out."
+        )
     if not force:
-        raise UserError(f"{out} already holds a report; add --force to replace it, or choose another folder with --out.")
+        raise UserError(
+            f"{out} already holds a report; add --force to replace it, or choose another folder with --out."
+        )
 
 
-def write(comparison: Comparison, out: Path, *, command: str = "", console: Console | None = None) -> list[Row]:
-    """Write the report beside ``out`` and move it there once it is whole, so that an interruption leaves no half."""
+def write(
+    comparison: Comparison, out: Path, *, command: str = "", console: Console | None = None
+) -> list[Row]:
+    """Write the report beside ``out`` and move it there once whole: an interruption leaves no half."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         fresh = Path(scratch) / "report"
@@ -183,7 +193,9 @@ def _progress(console: Console | None, text: str, total: int) -> Iterator[Callab
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     shown = console is not None and console.is_terminal
     # Without its own refreshing thread, so that worker processes may be forked meanwhile.
-    with Progress(*columns, console=console, transient=True, disable=not shown, auto_refresh=False) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not shown, auto_refresh=False
+    ) as progress:
         task = progress.add_task(text, total=total)
         progress.refresh()
 

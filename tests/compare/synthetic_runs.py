@@ -14,8 +14,8 @@ EVAL_COLUMNS = (
     "success_last", "length_mean", "time/wall",
 )  # fmt: skip
 DIAGNOSTIC_COLUMNS = (
-    "step", "reference", "family", "knob", "value", "trained", "n", "batch_size", "bias2", "bias2_se", "variance",
-    "variance_se", "mse", "mse_se", "cosine", "norm", "reference_norm", "utilisation", "ess",
+    "step", "reference", "family", "knob", "value", "trained", "n", "batch_size", "bias2", "bias2_se",
+    "variance", "variance_se", "mse", "mse_se", "cosine", "norm", "reference_norm", "utilisation", "ess",
 )  # fmt: skip
 
 
@@ -50,16 +50,26 @@ def write_csv(path, columns):
     path.write_text("\n".join(lines) + "\n")
 
 
-def write_run(folder: Path, tree, success, *, steps=None, returns=None, state="done", meta=None, metrics=True):
+def write_run(
+    folder: Path, tree, success, *, steps=None, returns=None, state="done", meta=None, metrics=True
+):
     """One run whose evaluations have the given success rates."""
     folder.mkdir(parents=True)
     success = [float(x) for x in success]
     n = len(success)
     steps = list(steps) if steps is not None else [tree["total_steps"] * (i + 1) // n for i in range(n)]
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
-    status = {"format": 1, "state": state, "reason": None, "step": steps[-1], "total_steps": tree["total_steps"]}
+    status = {
+        "format": 1,
+        "state": state,
+        "reason": None,
+        "step": steps[-1],
+        "total_steps": tree["total_steps"],
+    }
     (folder / "status.json").write_text(json.dumps(status))
-    (folder / "meta.json").write_text(json.dumps(meta or {"versions": {"torch": "2.13.0", "mujoco": "3.3.0"}}))
+    (folder / "meta.json").write_text(
+        json.dumps(meta or {"versions": {"torch": "2.13.0", "mujoco": "3.3.0"}})
+    )
     values = dict.fromkeys(EVAL_COLUMNS, [0.0] * n)
     values |= {"step": steps, "episodes": [20] * n, "return_mean": returns or [100 * x for x in success]}
     values |= {"success": success, "time/wall": [60.0 * (i + 1) for i in range(n)]}
@@ -76,7 +86,11 @@ def write_metrics(folder, tree, *, rows=20, lag=None):
     size = (tree["buffer"]["size"] or tree["agent"]["rollout_steps"]) / tree["agent"]["rollout_steps"]
     lag = size / 2 if lag is None else lag
     keep = {"gipo": 0.95, "sapo": 0.9}.get(tree["objective"]["name"], 0.6)
-    columns = {"step": steps.tolist(), "iteration": list(range(rows)), "train/return": [None] + [1.0] * (rows - 1)}
+    columns = {
+        "step": steps.tolist(),
+        "iteration": list(range(rows)),
+        "train/return": [None] + [1.0] * (rows - 1),
+    }
     for name, base in zip(HEALTH, (keep, keep / (1 + lag / 20), 0.02 * lag, lag), strict=True):
         columns[name] = (base * (1 + 0.03 * rng.standard_normal(rows))).tolist()
     for index, name in enumerate(UTILISATION_BY_LAG):
@@ -89,7 +103,9 @@ def write_metrics(folder, tree, *, rows=20, lag=None):
 def write_diagnostics(folder, tree, *, measurements=6):
     """Variance falls and bias grows with the trust width; the best width shrinks over training."""
     grid = [("gipo", "sigma", v) for v in (0.1, 0.2, 0.5, 1.0, 2.0)] + [("no_clip", "", "")]
-    grid += [("ppo_clip", "eps", v) for v in (0.05, 0.1, 0.2, 0.4)] + [("sapo", "tau_pos", v) for v in (0.5, 1.0, 2.0)]
+    grid += [("ppo_clip", "eps", v) for v in (0.05, 0.1, 0.2, 0.4)] + [
+        ("sapo", "tau_pos", v) for v in (0.5, 1.0, 2.0)
+    ]
     columns = {name: [] for name in DIAGNOSTIC_COLUMNS}
     for k in range(measurements):
         for family, knob, value in grid:
@@ -97,14 +113,23 @@ def write_diagnostics(folder, tree, *, measurements=6):
             bias2 = 1e-3 / (1 + width) ** 2 * (1 + k) if knob else -1e-6
             variance = 1.0 * (1 + width) if knob else 8.0
             row = {"step": tree["total_steps"] * (k + 1) // measurements, "reference": "importance_sampled"}
-            row |= {"family": family, "knob": knob, "value": value, "trained": 0, "n": 2048, "batch_size": 512}
+            row |= {
+                "family": family,
+                "knob": knob,
+                "value": value,
+                "trained": 0,
+                "n": 2048,
+                "batch_size": 512,
+            }
             row |= {"bias2": bias2, "variance": variance, "mse": max(bias2, 0) + variance / 512}
             for name in DIAGNOSTIC_COLUMNS:
                 columns[name].append(row.get(name, 0.0))
     write_csv(folder / "diagnostics.csv", columns)
 
 
-def write_study(root, *, objectives=("gipo", "ppo_clip"), buffers=(2000, 20_000), seeds=3, envs=("reach",), points=10):
+def write_study(
+    root, *, objectives=("gipo", "ppo_clip"), buffers=(2000, 20_000), seeds=3, envs=("reach",), points=10
+):
     """Learning curves in which the objectives differ more the larger the buffer is."""
     folders = []
     for env in envs:
@@ -114,7 +139,9 @@ def write_study(root, *, objectives=("gipo", "ppo_clip"), buffers=(2000, 20_000)
                     tree = config(objective, seed=seed, env=env, buffer=buffer)
                     rng = np.random.default_rng([seed, buffer, len(objective)])
                     top = 0.9 - (0.05 if objective == "gipo" else 0.35) * (buffer > 2000)
-                    rate = np.clip(top * np.linspace(0.1, 1, points) + 0.08 * rng.standard_normal(points), 0, 1)
+                    rate = np.clip(
+                        top * np.linspace(0.1, 1, points) + 0.08 * rng.standard_normal(points), 0, 1
+                    )
                     folder = root / env / f"{objective}-{buffer}-{seed}"
                     write_run(folder, tree, np.round(rate * 20) / 20)
                     write_diagnostics(folder, tree)

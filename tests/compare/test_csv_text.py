@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from gipo_cli.compare.csv_text import DamagedFile, read_csv
+
+
+def write(tmp_path, text):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_numbers_and_empty_cells_equal_numpys_own_reader(tmp_path):
+    text = "step,a,b\n1,0.1,\n2,,-3e-07\n3,inf,1e300\n"
+    table = read_csv(write(tmp_path, text))
+    expected = np.genfromtxt(text.splitlines(), delimiter=",", names=True)
+    for name in ("step", "a", "b"):
+        np.testing.assert_array_equal(table.numbers(name), expected[name])
+
+
+def test_windows_line_ends_are_read_alike(tmp_path):
+    table = read_csv(write(tmp_path, "step,a\r\n1,2\r\n3,4\r\n"))
+    assert table.numbers("a").tolist() == [2, 4]
+
+
+def test_header_alone_is_a_table_without_rows(tmp_path):
+    assert read_csv(write(tmp_path, "step,a\n")).numbers("a").shape == (0,)
+
+
+def test_recorded_nan_is_told_from_an_empty_cell(tmp_path):
+    table = read_csv(write(tmp_path, "step,a\n1,\n2,nan\n3,-inf\n4,1\n"))
+    assert table.recorded_not_finite("a") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("step,a\n1,2\n3,", "cut off in line 3"),
+        ("step,a\n1,2\n3\n", "line 3: 1 cells where the header has 2"),
+        ("step,a\n1,2,7\n3,4\n", "line 2: 3 cells"),
+        ("a,b\n1,2\n", "no header line with a step column"),
+        ("step,a,a\n1,2,3\n", "distinct names"),
+        ("step,a\n5,1\n4,1\n", "go backwards"),
+        ("step,a\n,1\n", "missing"),
+        ('step,a\n1,"2"\n', "quoted"),
+    ],
+)
+def test_damage_is_named(tmp_path, text, words):
+    with pytest.raises(DamagedFile, match="metrics.csv") as caught:
+        read_csv(write(tmp_path, text))
+    assert words in str(caught.value)
+
+
+def test_text_in_a_number_column_is_damage_of_that_column(tmp_path):
+    table = read_csv(write(tmp_path, "step,a,b\n1,x,2\n"))
+    assert table.numbers("b").tolist() == [2]
+    with pytest.raises(DamagedFile, match="column a"):
+        table.numbers("a")
+
+
+def test_a_line_still_being_written_is_not_read(tmp_path):
+    table = read_csv(write(tmp_path, "step,a\n1,2\n3,"), still_written=True)
+    assert table.numbers("a").tolist() == [2]
