@@ -8,6 +8,8 @@ from pathlib import Path
 import gipo_cli
 from gipo_cli.errors import UserError
 
+STUDIES = "study"
+"""Folder of the study files, which `gipo sweep` reads; no group that a run is composed of."""
 IMPLIED = frozenset({"preset_objective", "tuned"})
 """Groups whose files follow from the preset and from another group; nobody needs to type them."""
 
@@ -38,7 +40,7 @@ def group_choices(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
             if not file.name.startswith("_"):
                 group = file.parent.relative_to(root).as_posix()
                 found.setdefault(group, set()).add(file.stem)
-    return {group: sorted(names) for group, names in sorted(found.items())}
+    return {group: sorted(names) for group, names in sorted(found.items()) if group != STUDIES}
 
 
 def find_file(group: str, choice: str, config_dirs: Sequence[Path] = ()) -> Path | None:

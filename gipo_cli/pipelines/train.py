@@ -61,7 +61,7 @@ def train(
     """
     run = create(run_dir.parent, run_dir.name, unique=False)
     try:
-        with _Workshop(config) as workshop:
+        with Workshop(config) as workshop:
             write_inputs(run, config, overrides=overrides, command=command)
             return _attempt(run, config, workshop, None, quiet)
     except UserError:
@@ -100,7 +100,7 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
                 f"{run.path} has finished its {config.total_steps} steps; to go on, raise them with "
                 f"total_steps={2 * config.total_steps}"
             )
-    with RunLock(run.lock), _Workshop(config) as workshop:
+    with RunLock(run.lock), Workshop(config) as workshop:
         step = saved.step if saved else 0
         attempt = StatusFile(run.status, total_steps=config.total_steps, step=step).status.attempt
         note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
@@ -116,7 +116,7 @@ def _says_done(run: RunDir) -> bool:
         return False
 
 
-class _Workshop(ExitStack):
+class Workshop(ExitStack):
     """Environments and agent of a run, opened before anything is written."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -149,7 +149,7 @@ def _store(run: RunDir, config: RunConfig) -> CheckpointStore:
 def _attempt(
     run: RunDir,
     config: RunConfig,
-    workshop: _Workshop,
+    workshop: Workshop,
     saved: Checkpoint | None,
     quiet: bool,
     *,
@@ -242,7 +242,7 @@ class _Loop:
         self,
         run: RunDir,
         config: RunConfig,
-        workshop: _Workshop,
+        workshop: Workshop,
         recorder: Recorder,
         status: StatusFile,
         display: Display,

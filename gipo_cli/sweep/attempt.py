@@ -1,0 +1,106 @@
+"""Attempts: how a run survives a process that was given up for dead and goes on writing.
+
+On a cluster nobody can be sure that the process before has ended: a node that does not answer may still
+compute, and a lock on a shared file system may not reach it. So no two processes ever share a folder there.
+
+Every attempt works in a new folder of its own, ``.sweep/<run>.attempts/<random id>``, which begins as a copy
+of the furthest state that any earlier attempt saved. A checkpoint is verified against its digests when it is
+read, so a copy that raced with its writer is noticed and the checkpoint before it used. A finished attempt is
+published by renaming its folder to the run's: one atomic step, which only one attempt can win. Since every
+attempt computes the same numbers, it does not matter which. Publishing removes the other attempts; a process
+that still lives there ends at its next write.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+from gipo_cli.errors import RunFailed
+from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.durable import TEMPORARY, fsync_dir
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.lock import RunLock
+from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.plan import PlannedRun
+from gipo_cli.sweep.state import finished_in, places
+
+_COPIES = 3
+_REPLACED = "replaced-"
+
+
+def new_attempt(folder: StudyDir, run: PlannedRun) -> Path:
+    """Path for the next attempt, which does not exist until it is filled."""
+    parent = folder.attempts(run.name)
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent / secrets.token_hex(6)
+
+
+def furthest(folder: StudyDir, run: PlannedRun) -> Path | None:
+    """Folder with the furthest state to go on from; the published one if it is as far as any."""
+    found = {path: _step(path) for path in places(folder, run.name)}
+    return max(found, key=lambda path: found[path], default=None)
+
+
+def continue_as(source: Path, attempt: Path) -> None:
+    """Copy a state into a new attempt, from under a process that may still be writing there.
+
+    Raises:
+        RunFailed: It could not be copied.
+    """
+    for _ in range(_COPIES):
+        try:
+            shutil.copytree(
+                source, attempt, ignore=shutil.ignore_patterns(".lock", f"{TEMPORARY}*", ".old-*")
+            )
+            return
+        # The writer dropped an old checkpoint meanwhile: what lies there now is newer.
+        except (shutil.Error, FileNotFoundError):
+            shutil.rmtree(attempt, ignore_errors=True)
+        except OSError as error:
+            raise RunFailed(f"could not copy {source}: {error.strerror or error}") from error
+    raise RunFailed(f"could not copy {source}: it kept changing")
+
+
+def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> bool:
+    """Make an attempt the run, unless another one already finished it.
+
+    Args:
+        folder: The study's folder.
+        run: The run.
+        attempt: Its folder.
+
+    Returns:
+        Whether this attempt is the run now.
+
+    Raises:
+        UserError: A live process works in the run's own folder.
+        RunFailed: The disk refused.
+    """
+    final = folder.run(run.name)
+    if finished_in(final, run):
+        return False
+    with ExitStack() as stack:
+        if final.is_dir():
+            stack.enter_context(RunLock(RunDir(final).lock))
+            final.rename(folder.attempts(run.name) / f"{_REPLACED}{secrets.token_hex(6)}")
+        try:
+            attempt.rename(final)
+        except OSError as error:
+            if finished_in(final, run):
+                return False
+            raise RunFailed(f"could not publish {attempt}: {error.strerror or error}") from error
+    fsync_dir(folder.path)
+    return True
+
+
+def drop_attempts(folder: StudyDir, run: PlannedRun) -> None:
+    """Remove what is left of a published run's attempts; a process that still writes there keeps its rest."""
+    shutil.rmtree(folder.attempts(run.name), ignore_errors=True)
+
+
+def _step(path: Path) -> int:
+    steps = CheckpointStore(RunDir(path).checkpoints).steps()
+    return steps[-1] if steps else -1

@@ -1,0 +1,162 @@
+"""How long a study takes and how many of its runs fit into memory, from earlier runs or a short trial."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runlog.durable import read_sealed, write_sealed
+from gipo_cli.sweep.engine import ONE_THREAD
+from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.plan import PlannedRun
+from gipo_cli.sweep.state import RunState
+
+TRIAL_SECONDS = 120.0
+TRIALS = 3
+"""Environments tried at most; the others are taken to be like their mean."""
+HEADROOM = 0.9
+"""Share of the free memory that runs may take."""
+
+
+class Trial(BaseModel):
+    """What a trial of a few iterations measured, in seconds, steps and bytes of one run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seconds: float
+    steps: int
+    start: float
+    evaluation: float
+    bytes: int
+
+    def run_seconds(self, run: PlannedRun, steps: int) -> float:
+        """Time that so many steps of a run take."""
+        interval = run.config.eval.interval
+        evaluations = 1 if interval is None else -(-steps // interval)
+        return self.start + self.seconds * steps / self.steps + self.evaluation * evaluations
+
+
+def subject(run: PlannedRun) -> str:
+    """What a run's speed depends on most: the environment."""
+    env = run.config.env
+    return " ".join(part for part in (env.name, env.task or env.id) if part)
+
+
+def measure(runs: Sequence[PlannedRun], folder: StudyDir | None) -> tuple[dict[str, Trial], list[str]]:
+    """Try one run of each environment, that with the largest buffer, unless that was done before.
+
+    Args:
+        runs: Runs that are to be started.
+        folder: Where trials are kept; None writes nothing.
+
+    Returns:
+        Trials by environment, and what went wrong.
+    """
+    file = folder.private / "trials.json" if folder else None
+    known = _read(file) if file else {}
+    notes = []
+    largest: dict[str, PlannedRun] = {}
+    for run in sorted(runs, key=lambda run: run.config.buffer_size):
+        largest[subject(run)] = run
+    for name, run in list(largest.items())[:TRIALS]:
+        key = f"{name} {run.config.buffer_size} {run.config.agent.rollout_steps}"
+        if key not in known:
+            try:
+                known[key] = _trial(run)
+            except RunFailed as error:
+                notes.append(str(error))
+    if file is not None:
+        write_sealed(file, {key: trial.model_dump() for key, trial in known.items()})
+    found = {name: trial for key, trial in known.items() for name in largest if key.startswith(f"{name} ")}
+    return found, notes
+
+
+def _trial(run: PlannedRun) -> Trial:
+    command = [sys.executable, "-m", "gipo_cli.pipelines.sweep_worker", "--calibrate"]
+    try:
+        result = subprocess.run(
+            command,
+            input=json.dumps(run.config.model_dump(mode="json")).encode(),
+            capture_output=True,
+            timeout=TRIAL_SECONDS,
+            env={**os.environ, **ONE_THREAD},
+            check=False,
+        )
+        return Trial.model_validate_json(result.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        raise RunFailed(f"a trial of {run.name} took more than {TRIAL_SECONDS:.0f} s; no estimate") from None
+    except (IndexError, ValidationError):
+        said = result.stderr.decode(errors="replace").strip().splitlines()
+        raise RunFailed(f"a trial of {run.name} failed: {said[-1] if said else 'it said nothing'}") from None
+
+
+def _read(file: Path) -> dict[str, Trial]:
+    try:
+        return {key: Trial.model_validate(value) for key, value in read_sealed(file).items()}
+    except (UserError, ValidationError):
+        # Only a saving of time: measured again.
+        return {}
+
+
+def seconds_of(
+    run: PlannedRun, state: RunState, trials: Mapping[str, Trial], speeds: Mapping[str, float]
+) -> float | None:
+    """Time that the rest of a run takes alone on a core; None if nothing is known."""
+    name = subject(run)
+    if name in speeds:
+        return state.left / speeds[name]
+    if name in trials:
+        return trials[name].run_seconds(run, state.left)
+    guesses = [trial.run_seconds(run, state.left) for trial in trials.values()]
+    return fmean(guesses) if guesses else None
+
+
+def speeds(runs: Sequence[PlannedRun], states: Mapping[str, RunState]) -> dict[str, float]:
+    """Steps per second, evaluations included, that earlier runs of each environment came to."""
+    seen: dict[str, list[float]] = {}
+    for run in runs:
+        state = states[run.name]
+        if state.state == "done" and state.seconds > 0:
+            seen.setdefault(subject(run), []).append(state.step / state.seconds)
+    return {name: fmean(values) for name, values in seen.items()}
+
+
+def together(seconds: Sequence[float], jobs: int) -> float:
+    """Time that runs of these lengths take, so many at a time."""
+    return max(sum(seconds) / jobs, max(seconds)) if seconds else 0.0
+
+
+def free_memory() -> int:
+    """Bytes that new processes can have: the machine's, or the control group's if that is less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        free = min(free, int(limit) - int(used))
+    return max(free, 0)
+
+
+def jobs_that_fit(need: int, free: int) -> int:
+    """Runs of so many bytes that fit into the free memory.
+
+    Raises:
+        UserError: not even one does.
+    """
+    fit = int(HEADROOM * free) // need
+    if fit < 1:
+        raise UserError(
+            f"one run needs about {need / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free; "
+            f"lower buffer.size, or free some"
+        )
+    return fit

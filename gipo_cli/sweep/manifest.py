@@ -1,0 +1,179 @@
+"""``study.json``: what a study's folder is for, sealed, and written before anything starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gipo_cli import __version__
+from gipo_cli.config.compose import validate
+from gipo_cli.errors import UserError
+from gipo_cli.runlog.durable import read_sealed, write_sealed
+from gipo_cli.runlog.recorder import flatten
+from gipo_cli.sweep.plan import PlannedRun, Study
+
+FORMAT = 1
+_DIFFERENCES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class StudyDir:
+    """The folder of one study.
+
+    Runs lie directly in it. What belongs to the sweep itself lies in ``.sweep``, which listings and
+    comparisons of runs do not enter.
+    """
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The sealed plan."""
+        return self.path / "study.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one sweep that works here."""
+        return self.path / ".lock"
+
+    @property
+    def private(self) -> Path:
+        """Claims, outputs and attempts."""
+        return self.path / ".sweep"
+
+    def run(self, name: str) -> Path:
+        """Folder of a run."""
+        return self.path / name
+
+    def claim(self, name: str) -> Path:
+        """Lock held by the process that works on a run in its folder, from before the folder exists."""
+        return self.private / f"{name}.lock"
+
+    def output(self, name: str) -> Path:
+        """What a run's newest process printed."""
+        return self.private / f"{name}.out"
+
+    def attempts(self, name: str) -> Path:
+        """Folders of a run's attempts that are not published yet."""
+        return self.private / f"{name}.attempts"
+
+
+def write_study(folder: StudyDir, study: Study, *, command: str) -> None:
+    """Write or renew the manifest; only the holder of the study's lock may call this.
+
+    Args:
+        folder: The study's folder.
+        study: The plan.
+        command: What was typed.
+
+    Raises:
+        RunFailed: The disk refused.
+    """
+    folder.private.mkdir(parents=True, exist_ok=True)
+    runs = [
+        {
+            "name": run.name,
+            "overrides": list(run.overrides),
+            "hash": run.hash,
+            "config": run.config.model_dump(mode="json"),
+        }
+        for run in study.runs
+    ]
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "gipo": __version__,
+        "study": study.name,
+        "written": time.time(),
+        "command": command,
+        "directory": str(Path.cwd()),
+        "overrides": list(study.overrides),
+        "runs": runs,
+    }
+    write_sealed(folder.manifest, content)
+
+
+def read_study(folder: StudyDir, only: str | None = None) -> Study:
+    """Read the plan that a folder was made for.
+
+    Args:
+        folder: The study's folder.
+        only: Check and return this run alone; default: all of them.
+
+    Returns:
+        The study as planned.
+
+    Raises:
+        UserError: There is none, it was edited or cut off, or it is of another version of gipo.
+    """
+    try:
+        content = read_sealed(folder.manifest)
+    except UserError as error:
+        raise UserError(
+            f"{error}; a study's plan is not edited by hand: restore it, or start another with --name"
+        ) from error
+    if content.get("format") != FORMAT:
+        raise UserError(
+            f"{folder.manifest} has format {content.get('format')} of gipo {content.get('gipo')}; this gipo "
+            f"{__version__} reads format {FORMAT}"
+        )
+    listed = [entry for entry in content["runs"] if only in (None, entry["name"])]
+    if not listed:
+        raise UserError(f"the study {content['study']} has no run {only!r}; {folder.manifest} lists them")
+    runs = [
+        PlannedRun(entry["name"], tuple(entry["overrides"]), validate(entry["config"])) for entry in listed
+    ]
+    return Study(content["study"], tuple(content["overrides"]), tuple(runs))
+
+
+def check_same(folder: StudyDir, study: Study) -> None:
+    """Refuse a folder that was made for something else. More runs and more steps are welcome.
+
+    Raises:
+        UserError: Runs of the folder's plan are missing from this one, or were planned longer; says what
+            differs.
+    """
+    if not folder.manifest.exists():
+        # A sweep that was killed before it had written its plan leaves hidden files only.
+        if folder.path.is_dir() and any(not path.name.startswith(".") for path in folder.path.iterdir()):
+            raise UserError(f"{folder.path} exists and is no study's folder; choose another with --name")
+        return
+    old = {run.key: run for run in read_study(folder).runs}
+    new = {run.key: run for run in study.runs}
+    if not old.keys() <= new.keys():
+        raise UserError(
+            f"{folder.path} was made by a different study: {_difference(old.values(), new.values())}; choose "
+            f"another folder with --name"
+        )
+    shorter = [run for key, run in old.items() if new[key].total_steps < run.total_steps]
+    if shorter:
+        raise UserError(
+            f"{folder.path} was planned with total_steps={shorter[0].total_steps}, which can only be raised "
+            f"and not lowered to {new[shorter[0].key].total_steps}; choose another folder with --name"
+        )
+
+
+def _difference(old: Any, new: Any) -> str:
+    before, after = _values(list(old)), _values(list(new))
+    found = [
+        f"{key} {_listed(before.get(key, {}))} there, {_listed(after.get(key, {}))} here"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    more = f" and {len(found) - _DIFFERENCES_SHOWN} more settings" if len(found) > _DIFFERENCES_SHOWN else ""
+    return "; ".join(found[:_DIFFERENCES_SHOWN]) + more or "the same values in other combinations"
+
+
+def _values(runs: Sequence[PlannedRun]) -> dict[str, dict[str, None]]:
+    """Every value that a setting takes over the runs, in order."""
+    values: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for key, value in flatten(run.config.model_dump(mode="json")).items():
+            values.setdefault(key, {})[str(value)] = None
+    return values
+
+
+def _listed(values: Mapping[str, None]) -> str:
+    return ",".join(values) or "(absent)"

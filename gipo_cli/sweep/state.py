@@ -1,0 +1,130 @@
+"""What a run of a study is doing, read from its folder alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gipo_cli.errors import UserError
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.lock import holder
+from gipo_cli.runlog.status import Status, read_status
+from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.plan import PlannedRun
+
+State = Literal["waiting", "running", "done", "failed", "interrupted"]
+SILENT_SECONDS = 60.0
+"""A run elsewhere that claims to be running and has been silent for longer is taken for interrupted."""
+_TAIL_BYTES = 20_000
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is.
+
+    Attributes:
+        state: ``waiting``: never started; ``interrupted``: begun and not being worked on, or planned longer
+            than it went.
+        step: Environment steps done.
+        total_steps: As planned.
+        speed: Steps per second as last reported.
+        success: Newest success rate, evaluated if there was an evaluation.
+        reason: Why it failed or stopped.
+        seconds: From the first start to the newest sign of life.
+    """
+
+    state: State
+    step: int
+    total_steps: int
+    speed: float | None = None
+    success: float | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def left(self) -> int:
+        """Environment steps to go."""
+        return max(self.total_steps - self.step, 0)
+
+
+def observe(folder: StudyDir, run: PlannedRun) -> RunState:
+    """Look at a run: at its folder, and at its attempts that are not published yet."""
+    statuses = [(path, status) for path in places(folder, run.name) if (status := _status(path))]
+    if not statuses:
+        return RunState("waiting", 0, run.total_steps)
+    finished = [(path, s) for path, s in statuses if is_finished(s, run)]
+    path, status = finished[0] if finished else max(statuses, key=lambda pair: pair[1].heartbeat)
+    latest = status.latest
+    success = latest.get("eval_success")
+    return RunState(
+        state=_state(folder, run, path, status),
+        step=status.step,
+        total_steps=run.total_steps,
+        speed=status.steps_per_second,
+        success=latest.get("success") if success is None else success,
+        reason=status.reason,
+        seconds=status.heartbeat - status.started,
+    )
+
+
+def places(folder: StudyDir, name: str) -> list[Path]:
+    """Folders in which a run's state may lie: the published one first, then its attempts."""
+    attempts = folder.attempts(name)
+    found = sorted(attempts.iterdir()) if attempts.is_dir() else []
+    return [path for path in (folder.run(name), *found) if RunDir(path).exists()]
+
+
+def is_finished(status: Status, run: PlannedRun) -> bool:
+    """Whether a status says that the run's planned steps are done."""
+    return status.state == "done" and status.step >= run.total_steps
+
+
+def finished_in(path: Path, run: PlannedRun) -> bool:
+    """Whether the run is finished in this folder."""
+    status = _status(path)
+    return status is not None and is_finished(status, run)
+
+
+def holder_of(folder: StudyDir, name: str) -> int | None:
+    """Process that works on a run in its folder now, as far as this host can tell."""
+    for lock in (folder.claim(name), RunDir(folder.run(name)).lock):
+        record = holder(lock)
+        if record is not None:
+            return int(record.get("pid", 0))
+    return None
+
+
+def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
+    """The end of what the run's newest process printed, else of the run's log."""
+    logs = [RunDir(path).log for path in places(folder, name)]
+    for file in (folder.output(name), *reversed(logs)):
+        try:
+            with file.open("rb") as handle:
+                handle.seek(max(file.stat().st_size - _TAIL_BYTES, 0))
+                text = handle.read().decode(errors="replace")
+        except OSError:
+            continue
+        said = [line.rstrip() for line in text.splitlines() if line.strip()]
+        if said:
+            return said[-lines:]
+    return []
+
+
+def _state(folder: StudyDir, run: PlannedRun, path: Path, status: Status) -> State:
+    if status.state == "running":
+        # A lock tells at once, a heartbeat only after a while; an attempt's process may be on any host.
+        if path == folder.run(run.name):
+            return "running" if holder_of(folder, run.name) is not None else "interrupted"
+        return "running" if time.time() - status.heartbeat < SILENT_SECONDS else "interrupted"
+    if status.state == "done" and not is_finished(status, run):
+        return "interrupted"
+    return status.state
+
+
+def _status(path: Path) -> Status | None:
+    try:
+        return read_status(RunDir(path).status)
+    except UserError:
+        return None

@@ -1,0 +1,160 @@
+"""What the user sees of a sweep: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from gipo_cli.sweep.state import RunState
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+LINE_SECONDS = 30.0
+_ORDER = ("running", "failed", "interrupted", "waiting", "done")
+_STYLE = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
+_MARGIN = 6
+
+States = Mapping[str, RunState]
+
+
+class View:
+    """Shows the states of a sweep's runs; a context manager.
+
+    Args:
+        title: The study's name.
+        console: Where to.
+    """
+
+    def __init__(self, title: str, console: Console) -> None:
+        self.console = console
+        self._title = title
+        self._live: Live | None = None
+        self._states: dict[str, RunState] = {}
+        self._left: float | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        from rich.live import Live
+
+        if self.console.is_terminal:
+            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def update(self, states: States, left: float | None) -> None:
+        """Show how far the runs are.
+
+        Args:
+            states: By name of run, in order.
+            left: Seconds until the sweep ends, if that can be told.
+        """
+        before, self._states, self._left = self._states, dict(states), left
+        if self._live is not None:
+            return
+        for name, state in states.items():
+            if name in before and before[name].state != state.state:
+                self.note(_line(name, state))
+        if time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.note(counts(states, left))
+
+    def note(self, text: str) -> None:
+        """Say something once."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _render(self) -> Table:
+        room = max(self.console.height - _MARGIN, 1)
+        return table(self._title, self._states, self._left, room)
+
+
+def table(title: str, states: States, left: float | None = None, room: int | None = None) -> Table:
+    """The states as a table that fits 80 columns.
+
+    Args:
+        title: The study's name.
+        states: By name of run.
+        left: Seconds until the sweep ends, if that can be told.
+        room: Rows at most; those that matter least at the moment are only counted. None: all.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
+    shown.title = Text(f"{title}: {counts(states, left)}")
+    shown.add_column("run", overflow="ellipsis", no_wrap=True, ratio=1)
+    for heading in ("state", "done", "steps/s", "success", "left"):
+        shown.add_column(heading, no_wrap=True, justify="left" if heading == "state" else "right")
+    names = sorted(states, key=lambda name: _ORDER.index(states[name].state)) if room else list(states)
+    for name in names[:room]:
+        state = states[name]
+        cells = [f"{_percent(state)}%", _number(state.speed, ",.0f"), _number(state.success, ".0%")]
+        shown.add_row(
+            Text(name), Text(state.state, style=_STYLE[state.state]), *cells, duration(run_left(state))
+        )
+    if hidden := len(states) - len(names[:room]):
+        shown.add_row(Text(f"and {hidden} more", style="dim"))
+    return shown
+
+
+def counts(states: States, left: float | None = None) -> str:
+    """All runs in one line."""
+    numbers = {kind: sum(state.state == kind for state in states.values()) for kind in reversed(_ORDER)}
+    parts = [f"{number} {kind}" for kind, number in numbers.items() if number]
+    total = sum(state.total_steps for state in states.values())
+    done = sum(min(state.step, state.total_steps) for state in states.values())
+    parts.append(f"{100 * done // max(total, 1)}% of all steps")
+    if left:
+        parts.append(f"{duration(left)} left")
+    return ", ".join(parts)
+
+
+def run_left(state: RunState) -> float | None:
+    """Seconds that a running run still needs at its present speed."""
+    return state.left / state.speed if state.state == "running" and state.speed else None
+
+
+def duration(seconds: float | None) -> str:
+    """Hours, minutes and seconds; ``-`` for what is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"
+
+
+def failures(ended: Mapping[str, str], words: Mapping[str, Sequence[str]]) -> list[str]:
+    """Lines that say which runs failed, why, and what each said last."""
+    lines = []
+    for name, reason in ended.items():
+        lines += [f"{name}: {reason}", *(f"    {word}" for word in words[name])]
+    return lines
+
+
+def _line(name: str, state: RunState) -> str:
+    parts = [f"{name}: {state.state}", f"step {state.step} of {state.total_steps}"]
+    if state.success is not None:
+        parts.append(f"success {state.success:.0%}")
+    if state.state in ("failed", "interrupted") and state.reason:
+        parts.append(state.reason)
+    return ", ".join(parts)
+
+
+def _percent(state: RunState) -> int:
+    return 100 * min(state.step, state.total_steps) // state.total_steps
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
