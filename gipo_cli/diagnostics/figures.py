@@ -36,6 +36,7 @@ def frontiers(found: Mapping[int, Sequence[ProbeRow]], looks: Mapping[str, Look]
             for family in dict.fromkeys(r.family for r in rows):
                 _family(axis, [r for r in rows if r.family == family], looks[family], floor)
             axis.set(xscale="log", yscale="log", title=f"step {step:,}\n{title}", xlabel="bias$^2$")
+            axis.xaxis.set_minor_formatter("")
         row[0].set_ylabel("variance per sample")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 8))
