@@ -1,19 +1,10 @@
 import pytest
-from synthetic_runs import config, write_run
+from synthetic_runs import config
 
 from gipo_cli.compare.baseline import match_baseline
 from gipo_cli.compare.grouping import environment_labels, filter_runs, group_runs, resolve_key
-from gipo_cli.compare.load import load_run
+from gipo_cli.compare.words import count_words, duration_words, setting_words
 from gipo_cli.errors import UserError
-
-
-@pytest.fixture
-def make(tmp_path):
-    def made(*trees):
-        folders = [write_run(tmp_path / str(i), tree, [0.5], metrics=False) for i, tree in enumerate(trees)]
-        return [load_run(folder) for folder in folders]
-
-    return made
 
 
 def labels(grouping):
@@ -21,17 +12,152 @@ def labels(grouping):
 
 
 def test_seeds_are_never_a_group(make):
-    grouping = group_runs(make(*(config(seed=seed) for seed in range(3))))
-    assert labels(grouping) == ["GIPO"]
+    runs = make(*(config(seed=seed) for seed in range(3)))
+    assert labels(group_runs(runs)) == ["GIPO"]
     with pytest.raises(UserError, match="Seeds are repetitions"):
-        group_runs(make(config(seed=8)) if False else [], ["seed"]) if False else group_runs(
-            make_more(make), ["seed"]
-        )
+        group_runs(runs, ["seed"])
 
 
-def make_more(make):
-    return make.__wrapped__ if hasattr(make, "__wrapped__") else _runs(make)
+def test_objective_and_buffer_size_make_groups_in_order_of_size(make):
+    runs = make(*(config(name, buffer=size) for size in (20_000, 512) for name in ("ppo_clip", "gipo")))
+    assert labels(group_runs(runs)) == [
+        "GIPO, buffer 512", "GIPO, buffer 20k", "PPO-clip, buffer 512", "PPO-clip, buffer 20k"
+    ]  # fmt: skip
+    assert [arm.series for arm in group_runs(runs).arms] == ["GIPO", "GIPO", "PPO-clip", "PPO-clip"]
 
 
-def _runs(make):
-    return make(config(seed=11, env="other"))
+def test_an_objectives_own_setting_shows_only_where_it_varies(make):
+    runs = make(
+        config("gipo", **{"objective.sigma": 1.0}), config("gipo", **{"objective.sigma": 0.2}), config("ppo_clip")
+    )  # fmt: skip
+    assert labels(group_runs(runs)) == ["GIPO σ 0.2", "GIPO σ 1", "PPO-clip"]  # noqa: RUF001
+
+
+def test_what_does_not_treat_the_agent_is_no_group(make):
+    runs = make(
+        config(),
+        config(seed=2, **{"logging.tensorboard": False, "eval.episodes": 5, "runtime.device": "cpu"}),
+        config(seed=3, **{"preset": "other", "checkpoint.keep_last": 7, "diagnostics.interval": 100}),
+    )
+    assert labels(group_runs(runs)) == ["GIPO"]
+
+
+def test_settings_that_change_together_make_one_label_and_are_told(make):
+    runs = make(
+        config("gipo", **{"agent.update.batch_size": 64}), config("ppo_clip", **{"agent.update.batch_size": 32})
+    )  # fmt: skip
+    grouping = group_runs(runs)
+    assert labels(grouping) == ["GIPO", "PPO-clip"]
+    assert grouping.tied == ("agent.update.batch_size",)
+
+
+def test_a_setting_that_cuts_across_makes_a_group_in_words(make):
+    runs = make(*(config(name, **{"agent.ratio": r}) for name in ("gipo", "sapo") for r in ("joint", "per_dim")))
+    assert labels(group_runs(runs)) == [
+        "GIPO, ratio joint", "GIPO, ratio per dim", "SAPO, ratio joint", "SAPO, ratio per dim"
+    ]  # fmt: skip
+
+
+def test_grouping_by_hand_pools_and_says_so(make):
+    runs = make(*(config(name, buffer=size) for size in (512, 2000) for name in ("ppo_clip", "gipo")))
+    grouping = group_runs(runs, ["objective"])
+    assert labels(grouping) == ["GIPO", "PPO-clip"]
+    assert grouping.pooled == ("buffer.size",)
+    assert {arm.buffer for arm in grouping.arms} == {None}
+
+
+def test_environments_are_told_apart_by_what_differs(make):
+    runs = make(
+        config(env="fetch_push", **{"env.reward": "dense"}),
+        config(env="fetch_push", **{"env.reward": "sparse"}),
+        config(env="metaworld", **{"env.task": "reach-v3"}),
+    )
+    assert environment_labels(runs) == (
+        "fetch_push, reward dense", "fetch_push, reward sparse", "metaworld reach-v3"
+    )  # fmt: skip
+    assert labels(group_runs(runs)) == ["GIPO"]
+
+
+def test_keys_may_be_short_where_that_is_unambiguous(make):
+    runs = make(config(**{"a.kind": 1, "b.kind": 2}))
+    assert resolve_key("objective", runs) == "objective.name"
+    assert resolve_key("sigma", runs) == "objective.sigma"
+    assert resolve_key("buffer", runs) == "buffer.size"
+    with pytest.raises(UserError, match="ambiguous"):
+        resolve_key("kind", runs)
+    with pytest.raises(UserError, match="Did you mean 'sigma'"):
+        resolve_key("sigmma", runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("objective=gipo", [0, 1]),
+        ("objective!=gipo", [2]),
+        ("sigma=0.50", [0]),
+        ("buffer.size=512,2e3", [0, 1, 2]),
+        ("buffer=512", [1]),
+        ("tensorboard=true", [0, 1, 2]),
+        ("env.task=null", [0, 1, 2]),
+    ],
+)
+def test_filters(make, text, kept):
+    runs = make(config(), config(buffer=512, **{"objective.sigma": 2.0}), config("sapo"))
+    assert filter_runs(runs, [text]) == [runs[i] for i in kept]
+
+
+def test_filters_that_cannot_be_met_say_what_there_is(make):
+    runs = make(config(), config("sapo"))
+    with pytest.raises(UserError, match="objective.name is one of: gipo, sapo"):
+        filter_runs(runs, ["objective=ppo"])
+    with pytest.raises(UserError, match="no key=value"):
+        filter_runs(runs, ["gipo"])
+
+
+class TestBaseline:
+    def grouping(self, make, *names):
+        return group_runs(make(*(config(name, buffer=size) for name in names for size in (512, 2000)))).arms
+
+    def test_the_default_is_ppo_clip_of_the_same_buffer(self, make):
+        arms = self.grouping(make, "gipo", "ppo_clip")
+        found = {arm.label: other.label for arm, other in match_baseline(arms, None).items()}
+        assert found["GIPO, buffer 512"] == "PPO-clip, buffer 512"
+        assert found["GIPO, buffer 2k"] == "PPO-clip, buffer 2k"
+
+    def test_a_whole_label_is_everyones_baseline(self, make):
+        arms = self.grouping(make, "gipo", "ppo_clip")
+        assert {other.label for other in match_baseline(arms, "GIPO, buffer 512").values()} == {"GIPO, buffer 512"}
+
+    def test_without_ppo_clip_there_is_none(self, make):
+        assert match_baseline(self.grouping(make, "gipo", "sapo"), None) == {}
+
+    def test_an_unknown_or_ambiguous_name_is_refused(self, make):
+        with pytest.raises(UserError, match="Did you mean 'sapo'"):
+            match_baseline(self.grouping(make, "gipo", "sapo"), "sappo")
+        arms = group_runs(make(*(config(**{"objective.sigma": s}) for s in (0.5, 1.0)))).arms
+        with pytest.raises(UserError, match="could be 'GIPO σ 0.5' or 'GIPO σ 1'"):  # noqa: RUF001
+            match_baseline(arms, "gipo")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("objective.name", "ppo_dual_clip", "PPO dual-clip"),
+        ("objective.name", "my_own", "my_own"),
+        ("objective.kernel", "cauchy", "cauchy"),
+        ("agent.update.batch_size", 512, "batch size 512"),
+        ("agent.advantage.kind", "vtrace", "advantage vtrace"),
+        ("agent.policy.hidden", (64, 64), "hidden 64 x 64"),
+        ("agent.update.kl_stop", None, "kl stop none"),
+        ("env.normalize_obs", True, "normalize obs on"),
+        ("buffer.size", 2048, "buffer 2048"),
+        ("buffer.size", 1_500_000, "buffer 1.5M"),
+    ],
+)
+def test_settings_in_words(key, value, words):
+    assert setting_words(key, value) == words
+
+
+def test_counts_and_durations_in_words():
+    assert [count_words(x) for x in (0, 999, 20_000, 1_250_000)] == ["0", "999", "20k", "1.25M"]
+    assert [duration_words(x) for x in (45, 600, 12_240, float("nan"))] == ["45 s", "10 min", "3.4 h", "unknown"]
