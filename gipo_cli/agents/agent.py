@@ -30,7 +30,8 @@ from gipo_cli.data.rollout import Rollout
 class GIPO(OnPolicyAlgorithm):
     """Policy optimisation from a replay buffer of older rollouts, with any registered objective.
 
-    ``learn``, ``predict``, ``save``, ``load``, callbacks and ``evaluate_policy`` work as Stable-Baselines3's do.
+    ``learn``, ``predict``, ``save``, ``load``, callbacks and ``evaluate_policy`` work as in
+    Stable-Baselines3.
 
     Args:
         policy: a ``PolicyConfig``, ``"mlp"``, ``"layernorm"`` or a policy class.
@@ -49,7 +50,8 @@ class GIPO(OnPolicyAlgorithm):
         tensorboard_log: folder for Stable-Baselines3's own logger.
 
     Raises:
-        ValueError: an observation space that is not a one-dimensional Box, or a buffer smaller than a rollout.
+        ValueError: an observation space that is not a one-dimensional Box, or a buffer smaller than a
+            rollout.
     """
 
     policy: MlpPolicy
@@ -122,7 +124,11 @@ class GIPO(OnPolicyAlgorithm):
 
     @classmethod
     def without_env(
-        cls, config: RunConfig, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], device: str
+        cls,
+        config: RunConfig,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: str,
     ) -> GIPO:
         """The same for acting only: no environment, and a buffer of one rollout."""
         agent = cls(device=device, **{**_arguments(config), "buffer_size": None}, _init_setup_model=False)
@@ -139,11 +145,11 @@ class GIPO(OnPolicyAlgorithm):
             raise ValueError(
                 f"the observation space must be a one-dimensional Box, got {space}; flatten it first"
             )
-        self.policy = self.policy_class(space, self.action_space, self.lr_schedule, **self.policy_kwargs)  # type: ignore[assignment]
-        self.policy = self.policy.to(self.device)
+        policy = self.policy_class(space, self.action_space, self.lr_schedule, **self.policy_kwargs)
+        self.policy = policy.to(self.device)  # type: ignore[assignment]
         self.policy.optimizer = self._optimizer()
         # Legacy stream: Stable-Baselines3 shuffles with it, and equality with its PPO is a promise.
-        self._shuffle = np.random.RandomState(self.seed)  # noqa: NPY002
+        self._shuffle = np.random.RandomState(self.seed)
         self._draw = np.random.default_rng(self.seed)
         self.updater = Updater(
             self.policy, self.policy.optimizer, self.agent, self.objective, self._shuffle, self._draw
@@ -158,8 +164,13 @@ class GIPO(OnPolicyAlgorithm):
             {"params": self.policy.actor_parameters(), "lr": update.actor_lr},
             {"params": self.policy.critic_parameters(), "lr": update.critic_lr},
         ]
-        implementation = {"fused": True} if update.fused else {"foreach": True}
-        return kind(groups, eps=update.adam_eps, weight_decay=update.weight_decay, **implementation)
+        return kind(
+            groups,
+            eps=update.adam_eps,
+            weight_decay=update.weight_decay,
+            fused=update.fused,
+            foreach=not update.fused,
+        )
 
     def _empty_buffer(self, space: spaces.Box) -> ReplayBuffer:
         rollout = self.n_steps * self.n_envs
@@ -182,7 +193,7 @@ class GIPO(OnPolicyAlgorithm):
         )
 
     def begin(self, total_steps: int) -> None:
-        """Prepare to call :meth:`collect` and :meth:`update` in turn, up to ``total_steps``, from today's count."""
+        """Prepare to call :meth:`collect` and :meth:`update` in turn, up to ``total_steps`` in all."""
         self._total_timesteps = total_steps
         self.ep_info_buffer = self.ep_info_buffer or deque(maxlen=self._stats_window_size)
         self.ep_success_buffer = self.ep_success_buffer or deque(maxlen=self._stats_window_size)
@@ -194,10 +205,18 @@ class GIPO(OnPolicyAlgorithm):
         if self.env is None:
             raise ValueError("this agent has no environment; give one to its constructor or to load()")
         self._last_obs = self.env.reset()  # type: ignore[assignment]
-        self._running = [[self._nothing_done()] for _ in range(self.env.num_envs)]
+        self._forget_running()
 
-    def _nothing_done(self) -> NDArray[Any]:
-        return np.zeros((0, *self.action_space.shape), self.action_space.dtype)  # type: ignore[misc]
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        before = self._last_obs
+        result = super()._setup_learn(*args, **kwargs)
+        if self._last_obs is not before:
+            self._forget_running()
+        return result
+
+    def _forget_running(self) -> None:
+        nothing = np.zeros((0, *self.action_space.shape), self.action_space.dtype)  # type: ignore[misc]
+        self._running = [[nothing] for _ in range(self._env().num_envs)]
 
     def collect(self, callback: BaseCallback | None = None) -> Rollout | None:
         """Step the environments for one rollout and add it to the buffer.
@@ -230,7 +249,7 @@ class GIPO(OnPolicyAlgorithm):
                         truncated[t, e] = infos[e].get("TimeLimit.truncated", False)
                         terminated[t, e] = not truncated[t, e]
                         final = infos[e]["terminal_observation"].astype(np.float32, copy=False)
-                        tails.add(t, e, final, policy.critic(policy.shared(self._tensor(final[None]))))
+                        tails.add(t, int(e), final, policy.critic(policy.shared(self._tensor(final[None]))))
                     self._update_info_buffer(infos, done)
                     self.episodes.add([infos[e] for e in np.flatnonzero(done)])
                 if callback is not None:
@@ -242,7 +261,7 @@ class GIPO(OnPolicyAlgorithm):
             ended = (terminated | truncated)[-1]
             following = policy.critic(policy.shared(self._tensor(last_obs)))
             for e in np.flatnonzero(~ended):
-                tails.add(steps - 1, e, last_obs[e], following[e : e + 1])
+                tails.add(steps - 1, int(e), last_obs[e], following[e : e + 1])
             output, action = torch.stack(outputs), torch.stack(actions)
             rollout = Rollout(
                 obs,
@@ -271,8 +290,10 @@ class GIPO(OnPolicyAlgorithm):
                 self._running[e].append(sent[:, e])
 
     def running_episodes(self) -> tuple[list[int], list[NDArray[Any]], NDArray[np.float32]]:
-        """What :meth:`replay_episodes` needs: per environment the running episode's number, what was done in it
-        so far (``[steps, ...]``, as sent to the environment), and its newest observation ``[E, d]``.
+        """What :meth:`replay_episodes` needs.
+
+        Returns: per environment the running episode's number and what was done in it so far
+        (``[steps, ...]``, as sent to the environment), and the newest observations ``[E, d]``.
         """
         numbers = [int(following) - 1 for following in self._env().get_attr("episode_index")]
         actions = [np.concatenate(parts) for parts in self._running]
@@ -301,7 +322,7 @@ class GIPO(OnPolicyAlgorithm):
 
     @torch.no_grad()
     def act(self, obs: NDArray[np.float32], deterministic: bool = True) -> NDArray[Any]:
-        """Actions ``[n, D]`` for raw observations ``[n, d]``; the cheapest path, without checks or clipping."""
+        """Actions ``[n, D]`` for raw observations ``[n, d]``: the cheapest path, nothing clipped."""
         output = self.policy.actor(self.policy.shared(self._tensor(obs))).float()
         head = self.policy.head
         actions: NDArray[Any] = (head.mode(output) if deterministic else head.sample(output)).cpu().numpy()
@@ -313,7 +334,7 @@ class GIPO(OnPolicyAlgorithm):
     def _to_env(self, action: torch.Tensor) -> NDArray[Any]:
         numbers: NDArray[Any] = action.cpu().numpy()
         if isinstance(self.action_space, spaces.Box):
-            return np.clip(numbers, self.action_space.low, self.action_space.high)
+            numbers = np.clip(numbers, self.action_space.low, self.action_space.high)
         return numbers
 
     def update(self) -> UpdateStats:
@@ -356,7 +377,7 @@ class GIPO(OnPolicyAlgorithm):
         return [*super()._excluded_save_params(), "updater", "buffer", "_shuffle", "_draw"]
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, NDArray[Any]]]:
-        """Everything exact resuming needs but the environments: (JSON-able numbers, tensors, buffer arrays)."""
+        """All that exact resuming needs but the environments: JSON-able numbers, tensors, buffer arrays."""
         key = self._shuffle.get_state(legacy=False)
         legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - third-party environments may draw from it
         version, internal, gauss = random.getstate()
@@ -429,7 +450,7 @@ class _Tails:
         self.values: list[torch.Tensor] = []
 
     def add(self, t: int, e: int, obs: NDArray[np.float32], value: torch.Tensor) -> None:
-        self.rows.append(t * self.envs + int(e))
+        self.rows.append(t * self.envs + e)
         self.obs.append(obs)
         self.values.append(value)
 
@@ -437,7 +458,8 @@ class _Tails:
         """Rows (ascending), observations and values."""
         order = np.argsort(self.rows)
         rows, obs = np.array(self.rows, np.int64), np.stack(self.obs)
-        return rows[order], obs[order], torch.cat(self.values).cpu().numpy()[order]
+        values: NDArray[np.float32] = torch.cat(self.values).cpu().numpy()
+        return rows[order], obs[order], values[order]
 
 
 def _json_state(state: Any) -> dict[str, Any]:

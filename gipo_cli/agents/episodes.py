@@ -26,7 +26,8 @@ class EpisodeWindow:
                 continue
             success = float(info.get("is_success", np.nan))
             any_, last = info.get("success_any", success), info.get("success_last", success)
-            self._episodes.append((float(episode["r"]), success, float(any_), float(last), float(episode["l"])))
+            numbers = (episode["r"], success, any_, last, episode["l"])
+            self._episodes.append(tuple(float(number) for number in numbers))
             self.count += 1
 
     def means(self) -> dict[str, float]:

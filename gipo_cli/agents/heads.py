@@ -95,7 +95,7 @@ class BinnedHead(Head):
         self.distribution_dim = action_dim * bins
 
     def _logits(self, output: Tensor) -> Tensor:
-        return output.unflatten(-1, (self.action_dim, self.bins))
+        return output.view(*output.shape[:-1], self.action_dim, self.bins)
 
     def sample(self, output: Tensor) -> Tensor:
         """See :class:`Head`."""

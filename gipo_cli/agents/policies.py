@@ -159,7 +159,8 @@ class LayerNormPolicy(MlpPolicy):
 
     def shared(self, obs: Tensor) -> Tensor:
         """Encoder features, ``[B, encoder]``."""
-        out: Tensor = self.mlp_extractor.encoder(self.extract_features(obs))
+        torso: Any = self.mlp_extractor
+        out: Tensor = torso.encoder(self.extract_features(obs))
         return out
 
     def critic(self, shared: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ class NonFinite(ArithmeticError):  # noqa: N818 - names the state, as RunFailed 
 class Batch:
     """A batch on the learner's device.
 
-    Shapes: ``obs [B, d]``, ``action`` and ``log_prob`` ``[B, D]``, ``advantage``, ``value_target`` and ``lag`` ``[B]``,
-    ``distribution [B, P]`` (P = 0 where none is stored).
+    Shapes: ``obs [B, d]``, ``action`` and ``log_prob`` ``[B, D]``, ``advantage``, ``value_target`` and
+    ``lag`` ``[B]``, ``distribution [B, P]`` (P = 0 where none is stored).
     """
 
     obs: Tensor
@@ -46,8 +46,8 @@ class Batch:
 class UpdateStats:
     """What one update did: numbers by the column names of ``metrics.csv``, and samples for histograms.
 
-    ``log_ratio``, ``coefficient`` (``[n]`` or ``[n, D]``) and ``lag`` (``[n]``) are of the transitions of all actor
-    steps, each at the moment of its use.
+    ``log_ratio``, ``coefficient`` (``[n]`` or ``[n, D]``) and ``lag`` (``[n]``) are of the transitions of all
+    actor steps, each at the moment of its use.
     """
 
     numbers: dict[str, float]
@@ -223,12 +223,13 @@ class Updater:
     def _apply(self, loss: Tensor, parameters: list[Tensor], tally: _Tally) -> None:
         """One optimizer step, unless anything in it is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         bound = self.config.update.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, math.inf if bound is None else bound))
         if not math.isfinite(norm):
-            quantity = "the gradient norm" if torch.isfinite(loss) else "the loss"
-            raise NonFinite(f"{quantity} is {norm if torch.isfinite(loss) else float(loss)}")
+            value = float(loss.detach())
+            broken = ("the gradient norm", norm) if math.isfinite(value) else ("the loss", value)
+            raise NonFinite(f"{broken[0]} is {broken[1]}")
         self.optimizer.step()
         tally.grad_norm.append(norm)
         tally.critic_steps += 1

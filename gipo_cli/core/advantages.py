@@ -70,8 +70,8 @@ def vtrace(
     # Value of the next state: the corrected target inside a segment, the critic's at its end.
     following = np.zeros_like(correction)
     following[:-1] = correction[1:]
-    following = segments.next_value + gae_lambda * np.where(segments.ended, 0.0, following)
-    advantage = segments.reward + gamma * not_terminated * following - segments.value
+    bootstrap = segments.next_value + gae_lambda * np.where(segments.ended, 0.0, following)
+    advantage = segments.reward + gamma * not_terminated * bootstrap - segments.value
     return Targets(advantage.astype(np.float32), target)
 
 

@@ -107,9 +107,9 @@ class ReplayBuffer:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(getattr(self, name).nbytes for name in self.ARRAYS) + sum(
-            block.tail_obs.nbytes + block.tail_row.nbytes for block in self.blocks
-        )
+        columns = [getattr(self, name) for name in self.ARRAYS]
+        tails = [array for block in self.blocks for array in (block.tail_row, block.tail_obs)]
+        return sum(int(array.nbytes) for array in columns + tails)
 
     def add(self, rollout: Rollout, advantage: AdvantageConfig) -> None:
         """Append a rollout, dropping the oldest transitions, with advantages by the behaviour critic."""
@@ -157,10 +157,7 @@ class ReplayBuffer:
         held = len(self)
         if held == 0:
             raise ValueError("the replay buffer is empty; add a rollout before drawing from it")
-        if size >= held:
-            rows = np.arange(held)
-        else:
-            rows = rng.choice(held, size, replace=False, shuffle=False)
+        rows = np.arange(held) if size >= held else rng.choice(held, size, replace=False, shuffle=False)
         return (self.oldest + rows) % self.capacity
 
     def shuffled(self, size: int, rng: np.random.RandomState) -> Iterator[Indices]:

@@ -14,8 +14,9 @@ class Rollout:
 
     Self-contained, so that it may come from another process with an older policy version.
 
-    Shapes: ``obs [T, E, d]``, ``action [T, E, D]``, ``reward``, ``terminated``, ``truncated`` and ``value`` ``[T, E]``,
-    ``log_prob [T, E, D]`` (of the unclipped action, per dimension), ``distribution [T, E, P]`` or None.
+    Shapes: ``obs [T, E, d]``, ``action [T, E, D]``, ``reward``, ``terminated``, ``truncated`` and ``value``
+    ``[T, E]``, ``log_prob [T, E, D]`` (of the unclipped action, per dimension), ``distribution [T, E, P]`` or
+    None.
     Tails are the observations that follow a step but start no row: the final one of each ended episode and
     the one after the last row. ``tail_row [k]`` is the flat row ``t * E + e`` they follow (ascending),
     ``tail_obs [k, d]`` the observations and ``tail_value [k]`` the behaviour critic's values of them.

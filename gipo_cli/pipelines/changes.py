@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gipo_cli.config.compose import parse_overrides, validate
 from gipo_cli.config.schema import RunConfig
@@ -27,7 +28,7 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
     data = before.model_dump(mode="json")
     for override in parse_overrides(overrides):
         *parents, leaf = override.key_or_group.split(".")
-        section = data
+        section: Any = data
         for name in parents:
             section = section.get(name) if isinstance(section, dict) else None
         if not isinstance(section, dict) or leaf not in section or isinstance(section[leaf], dict):
@@ -35,10 +36,10 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
         section[leaf] = override.value()
     after = validate(data)
     old, new = flatten(before.model_dump(mode="json")), flatten(after.model_dump(mode="json"))
-    changes = [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+    changes = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
     if after.total_steps < before.total_steps:
         raise UserError(
-            f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only be raised"
+            f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only grow"
         )
     refused = [change for change in changes if not change.startswith("total_steps:")]
     if refused and not allow:

@@ -32,7 +32,9 @@ def which(checkpoint: str) -> Any:
     raise UserError(f"checkpoint {checkpoint!r} is not one; use last, best or a step such as 25000")
 
 
-def load_agent(run: Path, checkpoint: str = "last", device: str = "cpu") -> tuple[GIPO, RunConfig, Checkpoint]:
+def load_agent(
+    run: Path, checkpoint: str = "last", device: str = "cpu"
+) -> tuple[GIPO, RunConfig, Checkpoint]:
     """The agent of a run at a checkpoint, without its buffer and its training environments.
 
     Raises:
@@ -43,7 +45,8 @@ def load_agent(run: Path, checkpoint: str = "last", device: str = "cpu") -> tupl
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda was asked for and there is no usable GPU; use cpu or auto")
     config = read_config(RunDir(run))
-    saved = CheckpointStore(RunDir(run).checkpoints).load(which(checkpoint), only=("policy",), needs=("policy",))
+    store = CheckpointStore(RunDir(run).checkpoints)
+    saved = store.load(which(checkpoint), only=("policy",), needs=("policy",))
     env = make_env(config.env, config.seed)
     spaces = env.observation_space, env.action_space
     env.close()
@@ -64,3 +67,20 @@ def load_actor(run: Path, checkpoint: str = "last", device: str = "cpu") -> tupl
     """
     agent, config, _ = load_agent(run, checkpoint, device)
     return agent.act, config
+
+
+def load_run(run: str | Path, checkpoint: str = "last", device: str = "cpu") -> GIPO:
+    """A run's agent at a checkpoint, ready for ``predict``.
+
+    Args:
+        run: The run folder.
+        checkpoint: ``last``, ``best`` or a step.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Returns:
+        The agent; give it an environment with ``set_env`` to go on learning, with an empty buffer.
+
+    Raises:
+        UserError: As :func:`load_agent`.
+    """
+    return load_agent(Path(run), checkpoint, device)[0]

@@ -1,0 +1,222 @@
+"""The agent as a Stable-Baselines3 algorithm, and equal to its PPO where it must be."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+
+from gipo_cli.agents.agent import GIPO
+from gipo_cli.agents.policies import ObsNormalizer
+from gipo_cli.config.compose import compose
+from gipo_cli.config.schema import AgentConfig, PolicyConfig, UpdateConfig
+from gipo_cli.core.params import PpoClip
+from gipo_cli.envs.make import make_vec_env
+
+TASKS = {"fetch": ["env=fetch_reach"], "metaworld": ["env=metaworld", "env.task=reach-v3"]}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("envs", [1, 4])
+def test_sb3_ppo_preset_equals_stable_baselines3_ppo(task, envs):
+    steps = 256
+    config = compose(
+        ["preset=sb3_ppo", *TASKS[task], f"env.n_envs={envs}", f"agent.rollout_steps={steps}"]
+    ).config
+    total = 5 * steps * envs
+    theirs = PPO("MlpPolicy", make_vec_env(config.env, 7), n_steps=steps, seed=7, device="cpu").learn(total)
+    config = config.model_copy(update={"seed": 7})
+    ours = GIPO.from_config(config, make_vec_env(config.env, 7), "cpu").learn(total)
+    assert_same_parameters(theirs, ours)
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("envs", [1, 4])
+def test_sb3_ppo_preset_equals_stable_baselines3_ppo_at_its_own_rollout_length(task, envs):
+    config = compose(["preset=sb3_ppo", *TASKS[task], f"env.n_envs={envs}", "seed=3"]).config
+    total = 5 * 2048 * envs
+    theirs = PPO("MlpPolicy", make_vec_env(config.env, 3), seed=3, device="cpu").learn(total)
+    ours = GIPO.from_config(config, make_vec_env(config.env, 3), "cpu").learn(total)
+    assert_same_parameters(theirs, ours)
+
+
+def assert_same_parameters(theirs, ours):
+    expected = theirs.policy.state_dict()
+    got = ours.policy.state_dict()
+    assert list(expected) == list(got)
+    for name, value in expected.items():
+        assert torch.equal(value, got[name]), name
+    start = PPO("MlpPolicy", ours.env, seed=ours.seed, device="cpu").policy.state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in expected.items())
+
+
+def pendulum(**kwargs) -> VecEnv:
+    overrides = [
+        "env=gymnasium",
+        "env.id=Pendulum-v1",
+        *(f"env.{key}={value}" for key, value in kwargs.items()),
+    ]
+    return make_vec_env(compose(overrides).config.env, 1)
+
+
+def small(**update) -> AgentConfig:
+    return AgentConfig(rollout_steps=64, update=UpdateConfig(rounds=3, batch_size=32, **update))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "layernorm"])
+@pytest.mark.parametrize("action", ["continuous", "binned"])
+def test_learn_predict_save_load_evaluate(tmp_path, kind, action):
+    env = pendulum(n_envs=2, action=f"{{kind:{action},bins:5}}")
+    model = GIPO(kind, env, agent=small(), buffer_size=300, seed=0, device="cpu", normalize_obs=True)
+    assert model.learn(400) is model
+    obs = env.reset()
+    expected, _ = model.predict(obs, deterministic=True)
+    assert np.array_equal(
+        expected,
+        np.clip(model.act(obs), env.action_space.low, env.action_space.high)
+        if action == "continuous"
+        else model.act(obs),
+    )
+    model.save(tmp_path / "model.zip")
+    loaded = GIPO.load(tmp_path / "model.zip", device="cpu")
+    assert np.array_equal(loaded.predict(obs, deterministic=True)[0], expected)
+    mean, std = evaluate_policy(loaded, env, n_eval_episodes=2)
+    assert np.isfinite([mean, std]).all()
+    loaded.set_env(env)
+    loaded.learn(128)
+    assert len(loaded.buffer) == 128
+
+
+def test_callbacks_see_every_step_and_can_stop():
+    class Counter(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.n_calls < 100
+
+    counter = Counter()
+    model = GIPO("mlp", pendulum(), agent=small(), seed=0, device="cpu").learn(640, callback=counter)
+    assert counter.n_calls == 100
+    assert model.num_timesteps == 100
+    assert model.version == 1
+
+
+def test_a_gym_env_without_our_wrapper_works():
+    model = GIPO("mlp", gym.make("Pendulum-v1"), agent=small(), seed=0, device="cpu").learn(256)
+    assert model.episodes.count == 1
+    assert set(model.episodes.means()) >= {"return", "length"}
+
+
+def test_dictionary_observations_are_refused_with_the_cure():
+    import gymnasium_robotics
+
+    gym.register_envs(gymnasium_robotics)
+    with pytest.raises(ValueError, match="flatten it first"):
+        GIPO("mlp", gym.make("FetchReachDense-v4"), agent=small(), device="cpu")
+
+
+def test_same_seed_is_bit_identical_and_another_differs():
+    def parameters(seed):
+        model = GIPO(
+            "mlp", pendulum(n_envs=2), agent=small(), buffer_size=500, seed=seed, device="cpu"
+        ).learn(600)
+        return torch.cat([p.detach().flatten() for p in model.policy.parameters()])
+
+    first, again, other = parameters(1), parameters(1), parameters(2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_actions_are_stored_unclipped_and_sent_clipped():
+    env = pendulum()
+    model = GIPO(PolicyConfig(log_std_init=2.0), env, agent=small(), seed=0, device="cpu")
+    model.begin(64)
+    rollout = model.collect()
+    assert np.abs(rollout.action).max() > env.action_space.high.max()
+    numbers, sent, _ = model.running_episodes()
+    assert numbers == [0]
+    assert np.array_equal(sent[0], np.clip(rollout.action[:, 0], env.action_space.low, env.action_space.high))
+
+
+@pytest.mark.parametrize("ratio", ["joint", "per_dimension"])
+def test_at_lag_zero_every_ratio_is_one(ratio):
+    agent = AgentConfig(rollout_steps=64, ratio=ratio, update=UpdateConfig(rounds=1, batch_size=64))
+    env = pendulum(action="{kind:binned,bins:5}")
+    stats = GIPO("layernorm", env, agent=agent, seed=0, device="cpu")
+    stats.begin(64)
+    stats.collect()
+    result = stats.update()
+    assert result.log_ratio.abs().max() < 1e-5
+    torch.testing.assert_close(result.coefficient, torch.ones_like(result.coefficient), atol=1e-5, rtol=0)
+    assert result.numbers["health/ess"] == pytest.approx(1)
+    assert result.numbers["health/lag_max"] == 0
+
+
+def test_lag_counts_iterations_and_old_rows_stay():
+    model = GIPO("mlp", pendulum(), agent=small(), buffer_size=192, seed=0, device="cpu")
+    model.begin(1000)
+    for _ in range(5):
+        model.collect()
+        stats = model.update()
+    assert sorted(set(model.buffer.version.tolist())) == [2, 3, 4]
+    assert stats.numbers["health/lag_max"] == 2
+
+
+def test_critic_steps_leave_the_actor_alone():
+    agent = small(reuse=4, actor_every=4)
+    model = GIPO("layernorm", pendulum(), agent=agent, seed=0, device="cpu")
+    model.begin(64)
+    model.collect()
+    stats = model.update()
+    assert stats.numbers["update/actor_steps"] == 3
+    assert stats.numbers["update/critic_steps"] == 12
+
+
+def test_kl_stop_ends_the_iteration():
+    agent = AgentConfig(
+        rollout_steps=64, update=UpdateConfig(rounds=50, batch_size=64, actor_lr=0.05, kl_stop=0.01)
+    )
+    model = GIPO("mlp", pendulum(), objective="no_clip", agent=agent, seed=0, device="cpu")
+    model.begin(64)
+    model.collect()
+    numbers = model.update().numbers
+    assert numbers["update/kl_stopped"] == 1
+    assert 1 <= numbers["update/actor_steps"] < 50
+
+
+def test_ppo_kl_stores_the_distribution_and_penalises():
+    model = GIPO("mlp", pendulum(), objective="ppo_kl", agent=small(), seed=0, device="cpu")
+    assert model.buffer.distribution.shape[1] == 2
+    model.begin(64)
+    model.collect()
+    model.update()
+    assert model.update().numbers["loss/kl_penalty"] > 0
+    assert (
+        GIPO("mlp", pendulum(), objective=PpoClip(), agent=small(), device="cpu").buffer.distribution.shape[1]
+        == 0
+    )
+
+
+def test_running_statistics_are_those_of_all_observations():
+    model = GIPO("mlp", pendulum(), agent=small(), buffer_size=200, normalize_obs=True, seed=0, device="cpu")
+    model.begin(1000)
+    seen = [model.collect().obs.reshape(-1, 3) for _ in range(3)]
+    every = np.concatenate(seen).astype(np.float64)
+    normalizer = model.policy.features_extractor
+    assert isinstance(normalizer, ObsNormalizer)
+    np.testing.assert_allclose(normalizer.mean, every.mean(0))
+    np.testing.assert_allclose(normalizer.var, every.var(0))
+    out = normalizer(torch.from_numpy(every).float())
+    np.testing.assert_allclose(out.mean(0), 0, atol=1e-5)
+
+
+def test_layernorm_critic_does_not_move_the_encoder():
+    model = GIPO("layernorm", pendulum(), agent=small(), seed=0, device="cpu")
+    obs = torch.randn(4, 3)
+    model.policy.critic(model.policy.shared(obs)).sum().backward()
+    moved = {name for name, p in model.policy.named_parameters() if p.grad is not None}
+    assert moved == {name for name, _ in model.policy.named_parameters() if "value_net" in name}
+    owned = {id(p) for p in model.policy.critic_parameters()}
+    assert moved == {name for name, p in model.policy.named_parameters() if id(p) in owned}

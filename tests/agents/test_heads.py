@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.distributions import DiagGaussianDistribution, MultiCategoricalDistribution
+from torch.distributions import Categorical, Normal, kl_divergence
+
+from gipo_cli.agents.heads import BinnedHead, GaussianHead
+
+
+@pytest.fixture
+def gaussian():
+    torch.manual_seed(0)
+    return GaussianHead(torch.tensor([0.3, -1.0, 0.0]))
+
+
+@pytest.fixture
+def binned():
+    return BinnedHead(3, 7)
+
+
+def test_gaussian_agrees_with_stable_baselines3(gaussian):
+    mean, action = torch.randn(5, 3), torch.randn(5, 3)
+    theirs = DiagGaussianDistribution(3).proba_distribution(mean, gaussian.log_std)
+    assert torch.equal(gaussian.log_prob(mean, action).sum(-1), theirs.log_prob(action))
+    torch.testing.assert_close(gaussian.entropy(mean).sum(-1), theirs.entropy())
+    assert torch.equal(gaussian.mode(mean), theirs.mode())
+    torch.manual_seed(4)
+    ours = gaussian.sample(mean)
+    torch.manual_seed(4)
+    assert torch.equal(ours, theirs.sample())
+
+
+def test_binned_agrees_with_stable_baselines3(binned):
+    torch.manual_seed(0)
+    logits, action = torch.randn(5, 21), torch.randint(0, 7, (5, 3))
+    theirs = MultiCategoricalDistribution([7, 7, 7]).proba_distribution(logits)
+    torch.testing.assert_close(binned.log_prob(logits, action).sum(-1), theirs.log_prob(action))
+    torch.testing.assert_close(binned.entropy(logits).sum(-1), theirs.entropy())
+    assert torch.equal(binned.mode(logits), theirs.mode())
+
+
+def test_kl_agrees_with_torch(gaussian, binned):
+    torch.manual_seed(1)
+    other = GaussianHead(torch.tensor([0.1, 0.2, -0.4]))
+    mean, new_mean = torch.randn(2, 5, 3)
+    expected = kl_divergence(Normal(mean, other.log_std.exp()), Normal(new_mean, gaussian.log_std.exp()))
+    torch.testing.assert_close(gaussian.kl(other.distribution(mean), new_mean), expected)
+    logits, new_logits = torch.randn(2, 5, 21)
+    expected = kl_divergence(
+        Categorical(logits=logits.view(5, 3, 7)), Categorical(logits=new_logits.view(5, 3, 7))
+    )
+    torch.testing.assert_close(binned.kl(binned.distribution(logits), new_logits), expected)
+
+
+def test_binned_samples_follow_the_probabilities(binned):
+    torch.manual_seed(0)
+    logits = torch.randn(1, 21)
+    counts = np.stack(
+        [np.bincount(binned.sample(logits.expand(20_000, -1))[:, d], minlength=7) for d in range(3)]
+    )
+    expected = 20_000 * torch.softmax(logits.view(3, 7), -1).numpy()
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()

@@ -1,0 +1,106 @@
+"""The update against Stable-Baselines3's arithmetic lives in test_agent; here: guards and schedules."""
+
+import numpy as np
+import pytest
+import torch
+
+from gipo_cli.agents.agent import GIPO
+from gipo_cli.agents.schedules import lr_factor
+from gipo_cli.agents.updater import NonFinite
+from gipo_cli.config.compose import compose
+from gipo_cli.config.schema import AdvantageConfig, AgentConfig, UpdateConfig
+from gipo_cli.core.params import PARAMS
+from gipo_cli.envs.make import make_vec_env
+
+
+def agent(objective="gipo", kind="mlp", **settings):
+    env = make_vec_env(compose(["env=gymnasium", "env.id=Pendulum-v1"]).config.env, 1)
+    config = AgentConfig(rollout_steps=64, **{"update": UpdateConfig(rounds=2, batch_size=32), **settings})
+    model = GIPO(kind, env, objective=objective, agent=config, buffer_size=256, seed=0, device="cpu")
+    model.begin(1000)
+    model.collect()
+    return model
+
+
+@pytest.mark.parametrize("objective", PARAMS)
+@pytest.mark.parametrize("ratio", ["joint", "per_dimension"])
+@pytest.mark.parametrize("advantage", ["stored", "recompute", "vtrace"])
+def test_every_objective_updates(objective, ratio, advantage):
+    model = agent(objective, ratio=ratio, advantage=AdvantageConfig(kind=advantage))
+    before = [p.clone() for p in model.policy.actor_parameters()]
+    model.update()
+    model.collect()
+    numbers = model.update().numbers
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.actor_parameters(), strict=True))
+    assert np.isfinite([numbers["loss/actor"], numbers["loss/critic"], numbers["health/kl"]]).all()
+
+
+@pytest.mark.parametrize("array", ["advantage", "value_target"])
+def test_a_non_finite_update_is_named_and_never_applied(array):
+    model = agent(advantage=AdvantageConfig(kind="stored"))
+    getattr(model.buffer, array)[:] = np.nan
+    before = [p.clone() for p in model.policy.parameters()]
+    with pytest.raises(NonFinite, match="the loss is nan"):
+        model.update()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_an_infinite_gradient_with_a_finite_loss_is_named():
+    model = agent("no_clip", advantage=AdvantageConfig(kind="stored", normalize="none"))
+    # r = e^80 overflows only once squared: in the gradient norm.
+    model.buffer.log_prob[:] -= 80.0
+    before = [p.clone() for p in model.policy.parameters()]
+    with pytest.raises(NonFinite, match="the gradient norm is inf"):
+        model.update()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_gipo_survives_what_no_clip_does_not():
+    model = agent("gipo", advantage=AdvantageConfig(kind="stored", normalize="none"))
+    model.buffer.log_prob[:] -= 80.0
+    numbers = model.update().numbers
+    assert numbers["health/utilisation"] == 0.0
+
+
+@pytest.mark.parametrize("normalize", ["none", "batch", "buffer"])
+def test_advantage_normalisation_is_over_what_it_says(normalize):
+    model = agent(advantage=AdvantageConfig(kind="stored", normalize=normalize))
+    model.buffer.advantage[:] = np.random.default_rng(0).normal(3.0, 2.0, len(model.buffer.advantage))
+    seen = []
+    updater = model.updater
+    learn = updater._learn
+    updater._learn = lambda batch, tally: (seen.append(batch.advantage.clone()), learn(batch, tally))
+    model.update()
+    means = np.array([float(a.mean()) for a in seen])
+    if normalize == "none":
+        assert (means > 1).all()
+    elif normalize == "batch":
+        np.testing.assert_allclose(means, 0, atol=1e-5)
+        np.testing.assert_allclose([float(a.std()) for a in seen], 1, atol=1e-4)
+    else:
+        assert ((np.abs(means) < 1) & (np.abs(means) > 1e-5)).all()
+
+
+def factors(**update):
+    settings = UpdateConfig(**update)
+    return [lr_factor(settings, i, 12) for i in range(13)]
+
+
+def test_learning_rate_schedules():
+    assert factors() == [1.0] * 13
+    assert factors(lr_schedule="linear") == pytest.approx([1 - i / 12 for i in range(13)])
+    cosine = factors(lr_schedule="cosine", lr_warmup=2)
+    assert cosine[:3] == [0.0, 0.5, 1.0]
+    assert cosine[7] == pytest.approx(0.5)
+    assert cosine[12] == pytest.approx(0.0)
+
+
+def test_actor_and_critic_have_their_own_rates():
+    model = agent(update=UpdateConfig(rounds=1, batch_size=32, actor_lr=1e-5, critic_lr=1e-2))
+    numbers = model.update().numbers
+    assert (numbers["lr/actor"], numbers["lr/critic"]) == (1e-5, 1e-2)
+    actor, critic = (
+        max(float(p.grad.abs().max()) for p in group)
+        for group in (model.policy.actor_parameters(), model.policy.critic_parameters())
+    )
+    assert min(actor, critic) > 0

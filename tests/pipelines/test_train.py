@@ -1,0 +1,334 @@
+"""Training through the command line, in real processes: complete, repeatable, and exact after any stop."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gipo_cli.diagnostics.catalog import EVALUATION_COLUMNS, METRIC_COLUMNS
+from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.status import read_status
+
+PENDULUM = [
+    "env=gymnasium",
+    "env.id=Pendulum-v1",
+    "env.n_envs=2",
+    "agent.rollout_steps=64",
+    "buffer.size=700",
+    "agent.update.rounds=2",
+    "agent.update.batch_size=64",
+    "eval.interval=512",
+    "eval.episodes=2",
+    "checkpoint.interval=300",
+    "total_steps=1500",
+]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def gipo(*arguments, cwd, **kwargs):
+    command = [sys.executable, "-m", "gipo_cli", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **kwargs
+    )
+
+
+def start(*arguments, cwd):
+    command = [sys.executable, "-m", "gipo_cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def train(cwd, name, *overrides):
+    done = gipo("train", "--name", name, *PENDULUM, *overrides, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd / "runs" / name
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def reproducible(path):
+    """Rows as text, the columns that measure time aside."""
+    return [{key: cell for key, cell in row.items() if not key.startswith("time/")} for row in rows(path)]
+
+
+def parameters(run):
+    saved = CheckpointStore(run / "checkpoints").load("last")
+    return saved.step, saved.tensors["policy"], saved.tensors["optimizer"]
+
+
+def assert_same_run(run, expected):
+    assert reproducible(run / "metrics.csv") == reproducible(expected / "metrics.csv")
+    assert reproducible(run / "eval.csv") == reproducible(expected / "eval.csv")
+    (step, policy, optimizer), (other_step, other_policy, other_optimizer) = (
+        parameters(run),
+        parameters(expected),
+    )
+    assert step == other_step
+    assert all(torch.equal(policy[name], other_policy[name]) for name in other_policy)
+    moments, others = optimizer["state"], other_optimizer["state"]
+    assert all(torch.equal(moments[key]["exp_avg"], others[key]["exp_avg"]) for key in others)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("finished"), "whole")
+
+
+def test_the_run_folder_is_complete(finished):
+    metrics, evaluations = rows(finished / "metrics.csv"), rows(finished / "eval.csv")
+    assert tuple(metrics[0]) == METRIC_COLUMNS
+    assert tuple(evaluations[0]) == EVALUATION_COLUMNS
+    assert [int(row["step"]) for row in metrics] == list(range(128, 1537, 128))
+    assert [int(row["step"]) for row in evaluations] == [512, 1024, 1536]
+    status = read_status(finished / "status.json")
+    assert (status.state, status.step, status.attempt) == ("done", 1536, 1)
+    assert {"config.yaml", "overrides.txt", "command.txt", "meta.json", "log.txt", "tb", "checkpoints"} <= {
+        path.name for path in finished.iterdir()
+    }
+    assert (finished / "overrides.txt").read_text().splitlines() == PENDULUM
+    values = [float(row["health/ess"]) for row in metrics]
+    assert all(0 < value <= 1 for value in values)
+
+
+def test_tensorboard_holds_the_same_numbers(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tb"), size_guidance={"scalars": 0, "histograms": 0}).Reload()
+    for tag in ("health/ess", "train/return", "loss/critic"):
+        column = [(int(row["step"]), float(row[tag])) for row in rows(finished / "metrics.csv") if row[tag]]
+        scalars = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert [step for step, _ in scalars] == [step for step, _ in column]
+        np.testing.assert_allclose([v for _, v in scalars], [v for _, v in column], rtol=1e-6)
+
+
+def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
+    assert_same_run(train(tmp_path, "again"), finished)
+    other = train(tmp_path, "other", "seed=2")
+    assert reproducible(other / "metrics.csv") != reproducible(finished / "metrics.csv")
+
+
+def test_neither_checkpoints_nor_evaluations_change_what_is_learned(finished, tmp_path):
+    bare = train(
+        tmp_path, "bare", "checkpoint.interval=null", "eval.interval=null", "eval.deterministic=false"
+    )
+    assert reproducible(bare / "metrics.csv") == reproducible(finished / "metrics.csv")
+
+
+STOPS = {
+    "pendulum-recompute": (PENDULUM, []),
+    "pendulum-binned-stored": (
+        PENDULUM,
+        ["env.action.kind=binned", "env.action.bins=7", "agent.advantage.kind=stored"],
+    ),
+    "pendulum-epochs-normalised-subproc": (
+        PENDULUM,
+        [
+            "agent.update.sampling=epochs",
+            "agent.update.epochs=2",
+            "env.normalize_obs=true",
+            "env.vector=subproc",
+        ],
+    ),
+    "fetch-vtrace": (
+        ["env=fetch_reach", "agent.rollout_steps=70", *PENDULUM[4:8], "eval.interval=400", *PENDULUM[8:10]],
+        ["total_steps=1000", "env.n_envs=2", "agent.advantage.kind=vtrace"],
+    ),
+    "metaworld-authors": (
+        ["preset=authors", "env.task=reach-v3", "agent.rollout_steps=200", "buffer.size=900"],
+        [
+            "agent.update.rounds=2",
+            "eval.episodes=1",
+            "eval.interval=600",
+            "checkpoint.interval=500",
+            "total_steps=1200",
+        ],
+    ),
+}
+
+
+def kill_when(process, run, step, number):
+    """Send a signal once the run has reported a step."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if (run / "metrics.csv").exists() and (run / "metrics.csv").read_bytes().count(b"\n") > step:
+            process.send_signal(number)
+            break
+        time.sleep(0.005)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.parametrize("case", STOPS)
+def test_killed_and_resumed_is_as_never_interrupted(case, tmp_path):
+    base, extra = STOPS[case]
+    overrides = [*base, *extra]
+    expected = gipo("train", "--name", "whole", *overrides, cwd=tmp_path)
+    assert expected.returncode == 0, expected.stderr
+    run = tmp_path / "runs" / "stopped"
+    process = start("train", "--name", "stopped", *overrides, cwd=tmp_path)
+    codes = [kill_when(process, run, 1, signal.SIGKILL)]
+    for iteration, number in ((3, signal.SIGINT), (4, signal.SIGKILL), (5, signal.SIGTERM)):
+        process = start("train", "--resume", "stopped", cwd=tmp_path)
+        codes.append(kill_when(process, run, iteration, number))
+    final = gipo("train", "--resume", "stopped", cwd=tmp_path)
+    assert final.returncode in (0, 2), final.stderr
+    assert codes[0] == -signal.SIGKILL
+    assert_same_run(run, tmp_path / "runs" / "whole")
+    assert read_status(run / "status.json").state == "done"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp_path):
+    process = start(
+        "train", "--name", "r", *PENDULUM, "total_steps=1000000", "checkpoint.interval=null", cwd=tmp_path
+    )
+    run = tmp_path / "runs" / "r"
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.csv").exists() or (run / "metrics.csv").read_bytes().count(b"\n") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == code
+    assert "gipo train --resume" in output
+    status = read_status(run / "status.json")
+    assert status.state == "interrupted"
+    assert parameters(run)[0] == status.step == int(rows(run / "metrics.csv")[-1]["step"])
+
+
+def test_a_longer_budget_extends_and_other_changes_are_refused(finished, tmp_path):
+    longer = train(tmp_path, "longer", "total_steps=2000")
+    short = train(tmp_path, "short")
+    refused = gipo(
+        "train", "--resume", "short", "total_steps=2000", "agent.update.actor_lr=0.1", cwd=tmp_path
+    )
+    assert refused.returncode == 2
+    assert "agent.update.actor_lr: 0.0003 -> 0.1" in refused.stderr
+    done = gipo("train", "--resume", "short", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has finished its 1500 steps" in done.stderr
+    assert gipo("train", "--resume", "short", "total_steps=2000", cwd=tmp_path).returncode == 0
+    assert reproducible(short / "metrics.csv") == reproducible(longer / "metrics.csv")
+    assert json.loads((short / "meta.json").read_text())["updates"][0]["changes"] == [
+        "total_steps: 1500 -> 2000"
+    ]
+
+
+def test_an_existing_run_is_never_overwritten(finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    again = gipo("train", "--name", "whole", *PENDULUM, cwd=finished.parent.parent)
+    assert again.returncode == 2
+    assert "already exists" in again.stderr
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+BAD = {
+    "cuda": (["runtime.device=cuda"], "no usable GPU"),
+    "buffer": (["buffer.size=100"], "smaller than one rollout of 128"),
+    "unknown id": (["env.id=Pendulam-v1"], "Pendulum-v1"),
+    "steps": (["total_steps=0"], "total_steps"),
+    "discrete": (["env.id=CartPole-v1"], "Box"),
+    "module": (["env.imports=[not_there]"], "not_there"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_writes_nothing(case, tmp_path):
+    overrides, words = BAD[case]
+    if case == "cuda" and torch.cuda.is_available():
+        overrides = ["runtime.device=gpu"]
+        words = "cuda"
+    done = gipo("train", *PENDULUM, *overrides, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+FAULTY = """
+import gymnasium as gym, numpy as np
+class Faulty(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    steps = 0
+    def __init__(self, fault): self.fault = fault
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        self.steps += 1
+        late = self.steps > 300
+        if late and self.fault == "raise": raise OSError("the arm fell off")
+        obs = np.zeros(3 if late and self.fault == "shape" else 2, np.float32)
+        if late and self.fault == "obs": obs[1] = np.nan
+        return obs, float("inf") if late and self.fault == "reward" else 1.0, False, self.steps % 20 == 0, {}
+gym.register("Faulty-v0", Faulty)
+"""
+FAULTS = {"raise": "the arm fell off", "obs": "observation", "reward": "reward is inf", "shape": "shape"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_environment_fails_the_run_and_keeps_the_last_good_checkpoint(fault, tmp_path):
+    (tmp_path / "faulty_module.py").write_text(FAULTY)
+    settings = [
+        "env=gymnasium",
+        "env.id=Faulty-v0",
+        "env.imports=[faulty_module]",
+        f"env.kwargs={{fault:{fault}}}",
+    ]
+    sizes = ["agent.rollout_steps=64", "checkpoint.interval=64", "eval.interval=null", "total_steps=1000"]
+    done = gipo("train", "--name", "r", *settings, *sizes, cwd=tmp_path)
+    assert done.returncode == 1
+    assert FAULTS[fault] in done.stderr
+    assert "Traceback" not in done.stderr
+    status = read_status(tmp_path / "runs" / "r" / "status.json")
+    assert status.state == "failed"
+    assert FAULTS[fault] in status.reason
+    assert parameters(tmp_path / "runs" / "r")[0] == 256
+
+
+def test_a_non_finite_update_fails_the_run_and_names_it(tmp_path):
+    blow_up = ["objective=no_clip", "agent.update.actor_lr=1e6", "agent.update.max_grad_norm=null"]
+    done = gipo("train", "--name", "r", *PENDULUM, *blow_up, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "at step" in done.stderr
+    assert "was not applied" in done.stderr
+    assert read_status(tmp_path / "runs" / "r" / "status.json").state == "failed"
+
+
+def test_three_lines_of_python_load_a_checkpoint(finished):
+    from gipo_cli import load_run
+
+    model = load_run(finished)
+    action, _ = model.predict(np.zeros(3, np.float32), deterministic=True)
+    assert action.shape == (1,)
+    assert np.array_equal(
+        action, load_run(finished, "last").predict(np.zeros(3, np.float32), deterministic=True)[0]
+    )
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    process = start("train", "--name", "r", *PENDULUM, "total_steps=1000000", cwd=tmp_path)
+    run = Path(tmp_path / "runs" / "r")
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.csv").exists() or (run / "metrics.csv").read_bytes().count(b"\n") < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second = gipo("train", "--resume", "r", cwd=tmp_path)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "is being written by process" in second.stderr
