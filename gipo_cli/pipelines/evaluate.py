@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from gipo_cli.config.schema import EnvConfig, RunConfig
 
 Act = Callable[[np.ndarray], np.ndarray]
+# Of an evaluation's batches; the same in training and afterwards.
+LANES = 5
 
 
 class Evaluator:
     """Keeps evaluation environments open between evaluations.
 
-    Episode k of every evaluation starts alike, whatever ran before and however many environments share the
-    work.
+    Episode k of every evaluation starts alike, whatever ran before. It is played in lane k modulo ``n_envs``
+    of batches that always have ``n_envs`` rows, so that its actions are the same to the last bit however many
+    episodes there are: sums of a matrix product are rounded differently in batches of another size.
 
     Args:
         cfg: The environment, as in training.
@@ -45,19 +48,32 @@ class Evaluator:
     """
 
     def __init__(
-        self, cfg: EnvConfig, *, seed: int, task_seed: int, n_envs: int = 1, protocol: Protocol = "standard"
+        self,
+        cfg: EnvConfig,
+        *,
+        seed: int,
+        task_seed: int,
+        n_envs: int = LANES,
+        protocol: Protocol = "standard",
     ) -> None:
+        self._cfg, self._seed, self._task_seed, self._lanes = cfg, seed, task_seed, n_envs
+        self._stop_at_success = protocol == "metaworld"
+        self._envs: list[gym.Env[Any, Any]] = []
+        self._open(1)
+
+    def _open(self, count: int) -> None:
         from gipo_cli.envs.make import make_env
 
-        self._stop_at_success = protocol == "metaworld"
-        # All have index 0: a start depends on the episode's number alone.
-        self._envs = [make_env(cfg, seed, task_seed=task_seed, goals="cycle") for _ in range(n_envs)]
+        while len(self._envs) < count:
+            # All have index 0: a start depends on the episode's number alone.
+            self._envs.append(make_env(self._cfg, self._seed, task_seed=self._task_seed, goals="cycle"))
 
     def run(self, act: Act, episodes: int) -> EvalResult:
         """Play the first ``episodes`` episodes.
 
         Args:
-            act: Actions ``[n, ...]`` for float32 observations ``[n, d]``, n at most ``n_envs``.
+            act: Actions ``[n_envs, ...]`` for float32 observations ``[n_envs, d]``; rows without an episode
+                hold anything.
             episodes: How many.
 
         Returns:
@@ -66,26 +82,23 @@ class Evaluator:
         Raises:
             RunFailed: An environment raised or returned something unusable.
         """
+        self._open(min(self._lanes, episodes))
+        playing = {
+            lane: _Episode(env, lane, self._stop_at_success) for lane, env in enumerate(self._envs[:episodes])
+        }
+        observations = np.zeros((self._lanes, *playing[0].observation.shape), np.float32)
         outcomes: dict[int, _Outcome] = {}
-        waiting = iter(range(episodes))
-        playing = [
-            _Episode(env, number, self._stop_at_success)
-            for env, number in zip(self._envs, waiting, strict=False)
-        ]
         while playing:
-            actions = act(np.stack([episode.observation for episode in playing]))
-            for episode, action in zip(playing, actions, strict=True):
-                episode.step(action)
-            still: list[_Episode] = []
-            for episode in playing:
-                if episode.outcome is None:
-                    still.append(episode)
-                    continue
-                outcomes[episode.number] = episode.outcome
-                number = next(waiting, None)
-                if number is not None:
-                    still.append(_Episode(episode.env, number, self._stop_at_success))
-            playing = still
+            for lane, episode in playing.items():
+                observations[lane] = episode.observation
+            actions = act(observations.copy())
+            for lane, episode in list(playing.items()):
+                outcome = episode.step(actions[lane])
+                if outcome is not None:
+                    outcomes[episode.number] = outcome
+                    following = playing.pop(lane).number + self._lanes
+                    if following < episodes:
+                        playing[lane] = _Episode(episode.env, following, self._stop_at_success)
         columns = zip(*(outcomes[number] for number in range(episodes)), strict=True)
         return EvalResult(*(np.array(column) for column in columns))
 
@@ -103,24 +116,24 @@ class _Episode:
         import gymnasium as gym
 
         self.env, self.number = env, number
-        self.outcome: _Outcome | None = None
         self._stop_at_success = stop_at_success
         self._box = env.action_space if isinstance(env.action_space, gym.spaces.Box) else None
         self._return, self._steps = 0.0, 0
         env.get_wrapper_attr("set_episode_index")(number)
         self.observation = env.reset()[0]
 
-    def step(self, action: np.ndarray) -> None:
+    def step(self, action: np.ndarray) -> _Outcome | None:
+        """Take one step; the outcome if it was the last."""
         if self._box is not None:
             action = np.clip(action, self._box.low, self._box.high)
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
         self._steps += 1
         if terminated or truncated:
-            flags = info["is_success"], info["success_any"], info["success_last"]
-            self.outcome = (self._return, self._steps, *flags)
-        elif self._stop_at_success and info["is_success_step"]:
-            self.outcome = (self._return, self._steps, True, True, True)
+            return self._return, self._steps, info["is_success"], info["success_any"], info["success_last"]
+        if self._stop_at_success and info["is_success_step"]:
+            return self._return, self._steps, True, True, True
+        return None
 
 
 def evaluate_policy(
@@ -130,7 +143,7 @@ def evaluate_policy(
     episodes: int,
     seed: int,
     task_seed: int,
-    n_envs: int = 1,
+    n_envs: int = LANES,
     protocol: Protocol = "standard",
 ) -> EvalResult:
     """Open environments, evaluate once, close them; see ``Evaluator``.
@@ -166,7 +179,6 @@ def evaluate_run(
     checkpoint: str = "last",
     protocol: str | None = None,
     device: str = "cpu",
-    n_envs: int = 1,
 ) -> EvalReport:
     """Evaluate a run's policy.
 
@@ -178,7 +190,6 @@ def evaluate_run(
         checkpoint: ``last``, ``best`` or a step.
         protocol: A name in ``PROTOCOLS``; None: ``metaworld`` for its tasks, else ``standard``.
         device: Where the policy runs.
-        n_envs: Environments stepped together.
 
     Returns:
         The report.
@@ -187,6 +198,8 @@ def evaluate_run(
         UserError: The run, checkpoint or protocol does not exist, or does not fit.
         RunFailed: The environment failed.
     """
+    import torch
+
     from gipo_cli.pipelines.loading import load_agent
 
     if episodes is not None and episodes < 1:
@@ -195,13 +208,15 @@ def evaluate_run(
     name = choose_protocol(config, protocol)
     count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
     seed = config.eval.seed if seed is None else seed
+    # The same numbers as in training, and sampled actions that repeat.
+    torch.set_num_threads(config.runtime.torch_threads)
+    torch.manual_seed(seed)
     result = evaluate_policy(
         lambda observations: agent.act(observations, deterministic),
         config.env,
         episodes=count,
         seed=seed,
         task_seed=config.seed,
-        n_envs=min(n_envs, count),
         protocol=name,
     )
     return build_report(

@@ -283,4 +283,5 @@ class _Writer:
         if kind is None:
             self._aside.replace(self._path)
         else:
-            self._aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._aside.unlink(missing_ok=True)

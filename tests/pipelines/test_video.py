@@ -1,0 +1,148 @@
+import os
+import subprocess
+import sys
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from gipo_cli.config.schema import EnvConfig
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.pipelines.video import choose_renderer, film, record
+
+FETCH = EnvConfig(name="fetch_reach")
+
+
+def up(observations):
+    return np.tile(np.float32([0, 0, 1, 0]), (len(observations), 1))
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    found = choose_renderer()
+    if found is None:
+        pytest.skip("no EGL or OSMesa here")
+    return found
+
+
+def test_a_film_of_two_episodes(renderer, tmp_path):
+    path = tmp_path / "a folder é" / "film.mp4"
+    returns, successes, frames, fps = film(up, FETCH, path, episodes=2, seed=3, task_seed=1, every=10)
+    assert (len(returns), len(successes)) == (2, 2)
+    # The start and every tenth of 50 steps.
+    assert frames == 2 * 6
+    assert fps == 2.5
+    pictures = iio.imread(path)
+    assert pictures.shape == (12, 480, 480, 3)
+    assert pictures[0].std() > 10
+    # The arm moves; the second episode starts where the first did.
+    moved = np.abs(pictures[5].astype(int) - pictures[0]).mean()
+    assert moved > 3 * np.abs(pictures[6].astype(int) - pictures[0]).mean()
+    assert [entry.name for entry in path.parent.iterdir()] == ["film.mp4"]
+
+
+def test_a_gif_of_metaworld_shows_the_robot_the_right_way_up(renderer, tmp_path):
+    cfg = EnvConfig(name="metaworld", task="reach-v3", max_episode_steps=4)
+    _, _, frames, fps = film(up, cfg, tmp_path / "a.GIF", episodes=1, seed=3, task_seed=1, fps=5)
+    assert (frames, fps) == (3, 5)
+    picture = iio.imread(tmp_path / "a.GIF")[0].astype(int)
+    # The grey background is at the top, the robot's red to the left of the middle.
+    assert np.abs(picture[:20] - picture[:20].mean((0, 1))).max() < 20
+    red = (picture[..., 0] > 120) & (picture[..., 1] < 60) & (picture[..., 2] < 60)
+    assert np.nonzero(red)[1].mean() < 240
+
+
+def test_an_error_leaves_no_half_film(renderer, tmp_path):
+    calls = []
+
+    def fail(observations):
+        calls.append(1)
+        if len(calls) == 5:
+            raise RunFailed("broken")
+        return up(observations)
+
+    with pytest.raises(RunFailed, match="broken"):
+        film(fail, FETCH, tmp_path / "a.mp4", episodes=1, seed=3, task_seed=1, every=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_filmed_again_and_again_without_overwriting(renderer, trained_run):
+    first = record(trained_run, every=25)
+    second = record(trained_run, every=25, checkpoint="last")
+    assert first.path.parent == trained_run / "videos"
+    assert first.path != second.path
+    assert second.path.name.startswith("step_000000000256")
+    assert first.path.is_file()
+    assert second.frames == 3
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(renderer, trained_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        record(trained_run, out=tmp_path / "file" / "a.mp4", every=25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"out": "a.avi"}, "neither .mp4 nor .gif"),
+        ({"out": "config.yaml.mp4"}, "already exists and is not overwritten"),
+        ({"episodes": 0}, "episodes=0"),
+        ({"every": -1}, "every=-1"),
+        ({"fps": 0.0}, "fps=0.0"),
+        ({"checkpoint": "77"}, "no checkpoint of step 77"),
+    ],
+)
+def test_a_request_that_does_not_fit_is_one_sentence(trained_run, tmp_path, arguments, message):
+    (tmp_path / "config.yaml.mp4").write_text("mine")
+    if "out" in arguments:
+        arguments = {"out": tmp_path / arguments["out"]}
+    with pytest.raises(UserError, match=message):
+        record(trained_run, **arguments)
+
+
+def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run):
+    code = (
+        "import sys; from pathlib import Path; from gipo_cli.errors import UserError\n"
+        "from gipo_cli.pipelines.video import record\n"
+        "try: record(Path(sys.argv[1]))\n"
+        "except UserError as error: print(error)"
+    )
+    environment = {**os.environ, "MUJOCO_GL": "disable"}
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(trained_run)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.startswith("no renderer works here; ")
+    assert "apt-get install libegl1 libgl1 libgl1-mesa-dri" in result.stdout
+    assert result.stdout.count("\n") == 1
+
+
+def test_the_users_choice_of_renderer_is_respected(renderer, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    assert choose_renderer() is None
+    monkeypatch.setenv("MUJOCO_GL", renderer)
+    assert choose_renderer() == renderer
+
+
+def test_no_renderer_complains_when_the_program_ends(renderer, tmp_path):
+    code = (
+        "import numpy as np; from pathlib import Path; from gipo_cli.config.schema import EnvConfig\n"
+        "from gipo_cli.pipelines.video import film\n"
+        "film(lambda o: np.zeros((1, 4)), EnvConfig(name='fetch_reach', max_episode_steps=2),\n"
+        "     Path('a.mp4'), episodes=1, seed=1, task_seed=1)"
+    )
+    environment = {**os.environ, "MUJOCO_GL": renderer}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stderr == ""
+    assert (tmp_path / "a.mp4").is_file()
