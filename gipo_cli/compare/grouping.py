@@ -13,11 +13,11 @@ from gipo_cli.compare.words import setting_words
 from gipo_cli.errors import UserError
 
 TASK_KEYS = (
-    "env.name", "env.id", "env.task", "env.reward", "env.kwargs", "env.max_episode_steps", "env.success",
-    "env.success_key",
+    "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",
 )  # fmt: skip
-NO_TREATMENT = ("seed", "preset", "imports", "total_steps", "env.imports", "env.vector")
-NO_TREATMENT_SECTIONS = ("eval.", "checkpoint.", "diagnostics.", "logging.", "runtime.", "env.kwargs.")
+ARGUMENTS = "env.kwargs."
+NO_TREATMENT = ("seed", "preset", "imports", "total_steps", "env.imports", "env.vector", "env.kwargs")
+NO_TREATMENT_SECTIONS = ("eval.", "checkpoint.", "diagnostics.", "logging.", "runtime.", ARGUMENTS)
 FIRST_KEYS = ("objective.name", "buffer.size")
 SHORT_KEYS = {"objective": "objective.name", "buffer": "buffer.size", "env": "env.name", "task": "env.task"}
 
@@ -84,7 +84,7 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
         if "seed" in keys:
             raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
     # The task is always told apart, as a panel of its own, so it takes no part in the labels.
-    keys = tuple(key for key in keys if key not in TASK_KEYS and not key.startswith("env.kwargs."))
+    keys = tuple(key for key in keys if key not in TASK_KEYS and not key.startswith(ARGUMENTS))
     groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
     for run in runs:
         groups[_values(run, keys)].append(run)
@@ -175,19 +175,18 @@ def _order(arm: Arm) -> tuple[object, ...]:
 
 def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
     """The task of every run in words: its name, and whatever else is needed to tell two apart."""
-    identities = [tuple((key, run.config[key]) for key in _task_keys(run)) for run in runs]
     short = [_short_task(run) for run in runs]
-    labels = []
-    for name, identity in zip(short, identities, strict=True):
-        rivals = [set(other) for other, label in zip(identities, short, strict=True) if label == name]
-        common = set.intersection(*rivals)
-        extra = [setting_words(key, value) for key, value in identity if (key, value) not in common]
-        labels.append(", ".join([name, *extra]))
-    return tuple(labels)
-
-
-def _task_keys(run: RunTable) -> list[str]:
-    return [key for key in run.config if key in TASK_KEYS or key.startswith("env.kwargs.")]
+    extra: dict[str, list[str]] = {}
+    for name in set(short):
+        rivals = [run for run, own in zip(runs, short, strict=True) if own == name]
+        arguments = sorted({key for run in rivals for key in run.config if key.startswith(ARGUMENTS)})
+        # An argument that is not given is a difference; a setting that an imported run omits is not.
+        extra[name] = [key for key in TASK_KEYS if len(_seen(rivals, key)) > 1]
+        extra[name] += [key for key in arguments if len({run.config.get(key) for run in rivals}) > 1]
+    return tuple(
+        ", ".join([name, *(setting_words(key, run.config[key]) for key in extra[name] if key in run.config)])
+        for run, name in zip(runs, short, strict=True)
+    )
 
 
 def _short_task(run: RunTable) -> str:

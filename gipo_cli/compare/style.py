@@ -31,7 +31,7 @@ LOOKS: dict[str, tuple[str, str, Dash]] = {
     "gipo": ("#0072b2", "o", "-"),
     "ppo_clip": ("#d55e00", "s", LONG),
     "sapo": ("#009e73", "^", DASHDOT),
-    "no_clip": ("#7a7a7a", "X", DOTS),
+    "no_clip": ("#a3a3a3", "X", DOTS),
     "tis": ("#56b4e9", "D", SHORT),
     "cispo": ("#8e6bd8", "v", LONGDOT),
     "ppo_kl": ("#cc79a7", "P", (0, (4, 1, 1, 1, 1, 1))),

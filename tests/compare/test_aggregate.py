@@ -118,7 +118,10 @@ class TestProbabilityOfImprovement:
     def test_is_mann_whitney_u_per_pair_averaged_over_environments(self):
         ours, theirs = [RNG.integers(0, 9, 7) / 9, RNG.random(4)], [RNG.integers(0, 9, 5) / 9, RNG.random(6)]
         expected = np.mean(
-            [stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)) for x, y in zip(ours, theirs, strict=True)]
+            [
+                stats.mannwhitneyu(x, y).statistic / (len(x) * len(y))
+                for x, y in zip(ours, theirs, strict=True)
+            ]
         )
         assert probability_of_improvement(ours, theirs, paired=[False] * 2).value == pytest.approx(expected)
 
@@ -126,7 +129,9 @@ class TestProbabilityOfImprovement:
         x, y = [RNG.random(6)], [RNG.random(6)]
         forth = probability_of_improvement(x, y, paired=[True])
         back = probability_of_improvement(y, x, paired=[True])
-        assert (back.value, back.low, back.high) == pytest.approx((1 - forth.value, 1 - forth.high, 1 - forth.low))
+        assert (back.value, back.low, back.high) == pytest.approx(
+            (1 - forth.value, 1 - forth.high, 1 - forth.low)
+        )
 
     def test_complete_separation_has_no_width(self):
         found = probability_of_improvement([np.array([3.0, 4.0])], [np.array([1.0, 2.0])], paired=[False])

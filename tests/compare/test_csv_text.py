@@ -47,7 +47,7 @@ def test_recorded_nan_is_told_from_an_empty_cell(tmp_path):
     ],
 )
 def test_damage_is_named(tmp_path, text, words):
-    with pytest.raises(DamagedFile, match="metrics.csv") as caught:
+    with pytest.raises(DamagedFile, match=r"metrics\.csv") as caught:
         read_csv(write(tmp_path, text))
     assert words in str(caught.value)
 

@@ -1,0 +1,129 @@
+import json
+
+import pytest
+import yaml
+from rich.console import Console
+from synthetic_runs import config, write_run
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from gipo_cli.compare.load import load_run
+from gipo_cli.errors import UserError
+from gipo_cli.pipelines.compare import compare
+from gipo_cli.pipelines.import_tb import import_tb
+
+SETTINGS = ["env.name=reach", "objective.name=ppo_clip", "seed=5", "buffer.size=2000"]
+
+
+def write_events(folder, points, *, start=1000.0):
+    """Events with the writer that both loggers use underneath; one second per step."""
+    writer = EventFileWriter(str(folder))
+    for tag, step, value in points:
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+        writer.add_event(Event(step=step, wall_time=start + step, summary=summary))
+    writer.close()
+    return folder
+
+
+SB3 = [
+    ("rollout/ep_rew_mean", 2048, -3.0), ("rollout/success_rate", 2048, 0.25),
+    ("eval/mean_reward", 4000, 7.5),
+    ("eval/success_rate", 4000, 0.5), ("eval/mean_reward", 8000, 9.5),
+    ("eval/success_rate", 8000, 0.75), ("time/fps", 2048, 99.0),
+]  # fmt: skip
+AUTHORS = [
+    ("System/EnvSteps", 0, 500.0), ("System/EnvSteps", 1, 1000.0), ("System/EnvSteps", 2, 1500.0),
+    ("Eval/return_mean", 1, 12.0), ("Eval/success_mean", 1, 0.0), ("Eval/return_mean", 2, 15.0),
+    ("Eval/success_mean", 2, 1.0), ("Rollout/ReturnMean", 0, 4.0),
+]  # fmt: skip
+
+
+def test_a_stable_baselines_folder_becomes_a_run(tmp_path):
+    write_events(tmp_path / "PPO_1", SB3)
+    assert import_tb(tmp_path / "PPO_1", out=tmp_path / "run", settings=SETTINGS) == 0
+    run = load_run(tmp_path / "run", extra_column="train/return")
+    assert run.eval["step"].tolist() == [4000, 8000]
+    assert run.eval["success"].tolist() == [0.5, 0.75]
+    assert run.eval["return_mean"].tolist() == [7.5, 9.5]
+    assert run.column("metrics", "train/return")[1].tolist() == [-3.0]
+    assert (run.seed, run.objective, run.state, run.budget, run.buffer) == (5, "ppo_clip", "done", 8000, 2000)
+    assert run.eval["time/wall"].tolist() == [8000 - 6048, 8000 - 2048]
+
+
+def test_the_authors_iterations_become_environment_steps(tmp_path):
+    write_events(tmp_path / "tb", AUTHORS)
+    import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
+    run = load_run(tmp_path / "run")
+    assert run.eval["step"].tolist() == [1000, 1500]
+    assert run.eval["success"].tolist() == [0.0, 1.0]
+
+
+def test_other_tags_and_step_units_can_be_named(tmp_path):
+    write_events(tmp_path / "tb", [("charts/episodic_return", 3, 1.5), ("charts/won", 3, 1.0)])
+    import_tb(
+        tmp_path / "tb",
+        out=tmp_path / "run",
+        settings=SETTINGS,
+        tags=["charts/episodic_return=train/return", "charts/won=success"],
+        steps_per_tick=128,
+    )
+    run = load_run(tmp_path / "run", extra_column="train/return")
+    assert run.column("metrics", "train/return")[0].tolist() == [384]
+    assert run.eval["success"].tolist() == [1.0]
+
+
+def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
+    write_events(tmp_path / "tb", SB3)
+    import_tb(tmp_path / "tb", out=tmp_path / "runs" / "theirs", settings=SETTINGS)
+    write_run(tmp_path / "runs" / "ours", config("gipo", total_steps=8000), [0.5, 1.0])
+    compare([str(tmp_path / "runs")], out=tmp_path / "out", console=Console(quiet=True))
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [row["group"] for row in content["rows"]] == ["GIPO", "PPO-clip"]
+    assert any("1 runs were imported" in note for note in content["notes"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["env.name=reach", "seed=1"], "objective.name is needed"),
+        ([*SETTINGS, "seed=many"], "no whole number"),
+        ([*SETTINGS, "buffer"], "no key=value"),
+        ([*SETTINGS, "seed.deep=1"], "contradicts"),
+    ],
+)
+def test_settings_that_do_not_describe_a_run(tmp_path, settings, words):
+    write_events(tmp_path / "tb", SB3)
+    with pytest.raises(UserError, match=words):
+        import_tb(tmp_path / "tb", out=tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_sources_that_hold_no_run(tmp_path):
+    with pytest.raises(UserError, match="is no folder"):
+        import_tb(tmp_path / "nowhere", out=tmp_path / "run", settings=SETTINGS)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="No TensorBoard event files"):
+        import_tb(tmp_path / "empty", out=tmp_path / "run", settings=SETTINGS)
+    write_events(tmp_path / "odd", [("own/tag", 1, 2.0)])
+    with pytest.raises(UserError, match="is known: own/tag"):
+        import_tb(tmp_path / "odd", out=tmp_path / "run", settings=SETTINGS)
+    write_events(tmp_path / "many" / "a", SB3)
+    write_events(tmp_path / "many" / "b", SB3)
+    with pytest.raises(UserError, match="several runs"):
+        import_tb(tmp_path / "many", out=tmp_path / "run", settings=SETTINGS)
+    with pytest.raises(UserError, match="--steps-per-tick"):
+        import_tb(tmp_path / "odd", out=tmp_path / "run", settings=SETTINGS, steps_per_tick=0)
+
+
+def test_out_is_never_overwritten_unasked(tmp_path):
+    write_events(tmp_path / "tb", SB3)
+    own = write_run(tmp_path / "own", config(), [0.5])
+    with pytest.raises(UserError, match="no earlier import"):
+        import_tb(tmp_path / "tb", out=own, settings=SETTINGS, force=True)
+    import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
+    with pytest.raises(UserError, match="--force"):
+        import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
+    import_tb(tmp_path / "tb", out=tmp_path / "run", settings=[*SETTINGS[:2], "seed=6"], force=True)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["seed"] == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"tb", "own", "run"}

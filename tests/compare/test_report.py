@@ -1,0 +1,212 @@
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+from synthetic_runs import config, write_run, write_study
+
+from gipo_cli.errors import UserError
+from gipo_cli.pipelines import compare as pipeline
+from gipo_cli.pipelines.compare import compare
+
+
+class Page(HTMLParser):
+    """Tags in order, and every attribute that could load something."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.ids = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href", "data")]
+        self.ids += [value for name, value in attributes if name == "id"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    write_study(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(study):
+    out = study.parent / "report"
+    assert compare([str(study)], out=out, console=Console(quiet=True), command="gipo compare <runs>") == 0
+    return out
+
+
+def test_every_file_is_there_and_nothing_else(report):
+    assert {path.name for path in report.iterdir()} == {
+        "figures", "report.html", "summary.csv", "summary.json", "summary.md"
+    }  # fmt: skip
+    names = {path.stem for path in (report / "figures").iterdir()}
+    assert len(names) == 12
+    for name in names:
+        assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        ElementTree.parse(report / "figures" / f"{name}.svg")
+
+
+def test_no_scratch_folder_is_left(report):
+    assert not [path for path in report.parent.iterdir() if path.name.startswith(".report")]
+
+
+def test_the_page_needs_nothing_from_outside(report):
+    text = (report / "report.html").read_text()
+    page = Page(text)
+    assert page.links
+    assert all(link.startswith("#") for link in page.links)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "script" not in page.tags
+
+
+def test_the_page_has_every_figure_and_table_and_follows_light_and_dark(report):
+    text = (report / "report.html").read_text()
+    page = Page(text)
+    assert page.tags.count("svg") == page.tags.count("figure") == 12
+    assert page.tags.count("table") == 1
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert "prefers-color-scheme: dark" in text
+    body = text[text.index("<body>") :]
+    assert "var(--ink)" in body
+    assert "#1c1d22" not in body
+    assert "gipo compare &lt;runs&gt;" in body
+
+
+def test_csv_json_and_markdown_agree(report):
+    with (report / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    content = json.loads((report / "summary.json").read_text())
+    assert [row["group"] for row in rows] == [row["group"] for row in content["rows"]]
+    for row, other in zip(rows, content["rows"], strict=True):
+        assert float(row["iqm"]) == other["iqm"]
+    markdown = (report / "summary.md").read_text()
+    assert all(f"| {row['group']} |" in markdown for row in rows)
+    assert all(note in markdown for note in content["notes"])
+    assert len(content["runs"]) == 12
+    assert content["groups"][0]["baseline"] == "PPO-clip, buffer 2k"
+
+
+def test_the_same_runs_give_the_same_numbers(report, study, tmp_path):
+    compare([str(study)], out=tmp_path / "again", console=Console(quiet=True))
+    assert (tmp_path / "again" / "summary.csv").read_bytes() == (report / "summary.csv").read_bytes()
+
+
+def test_several_processes_write_the_same_files(report, study, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "MANY_RUNS", 1)
+    compare([str(study)], out=tmp_path / "spread", console=Console(quiet=True), command="gipo compare <runs>")
+    for name in ("report.html", "summary.csv", "summary.md"):
+        assert (tmp_path / "spread" / name).read_bytes() == (report / name).read_bytes()
+
+
+def test_several_environments_get_an_aggregate_and_figures_of_their_own(tmp_path):
+    write_study(tmp_path / "runs", envs=("reach", "push"), buffers=(2000,), seeds=2, points=4)
+    compare([str(tmp_path / "runs")], out=tmp_path / "out", console=Console(quiet=True), metric="return")
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [row["environment"] for row in content["rows"]][-1] == "all environments (normalised)"
+    names = {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert {"learning_curves_push", "learning_curves_reach", "probability_of_improvement_all"} <= names
+
+
+class TestOutput:
+    def test_an_earlier_report_needs_force(self, report, study):
+        with pytest.raises(UserError, match="--force"):
+            compare([str(study)], out=report, console=Console(quiet=True))
+
+    def test_force_replaces_it_whole(self, study, tmp_path):
+        out = tmp_path / "out"
+        compare([str(study)], out=out, console=Console(quiet=True))
+        (out / "figures" / "stale.png").write_text("")
+        compare([str(study)], out=out, console=Console(quiet=True), force=True, filters=["buffer=2000"])
+        assert not (out / "figures" / "stale.png").exists()
+        assert not (out / "figures" / "final_vs_buffer.png").exists()
+
+    def test_anything_else_is_left_alone_even_with_force(self, study, tmp_path):
+        (tmp_path / "thesis.tex").write_text("precious")
+        with pytest.raises(UserError, match="no earlier report"):
+            compare([str(study)], out=tmp_path, console=Console(quiet=True), force=True)
+        assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+    def test_an_interruption_leaves_the_earlier_report(self, report, study, monkeypatch):
+        before = (report / "report.html").read_bytes()
+
+        def interrupted(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(pipeline, "write_report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compare([str(study)], out=report, console=Console(quiet=True), force=True)
+        assert (report / "report.html").read_bytes() == before
+        assert not [path for path in report.parent.iterdir() if path.name.startswith(".report")]
+
+
+class TestTerminal:
+    def printed(self, study, tmp_path, capsys, **options):
+        compare(
+            [str(study)], out=tmp_path / "out", console=Console(width=options.pop("width", 120)), **options
+        )
+        return capsys.readouterr().out
+
+    def test_table_notes_and_place_are_printed(self, study, tmp_path, capsys):
+        text = self.printed(study, tmp_path, capsys)
+        assert "GIPO, buffer 20k" in text
+        assert "Only 3 seeds" in text
+        assert "report.html" in text
+        assert "reading runs" not in text
+
+    def test_damaged_runs_are_named(self, tmp_path, capsys):
+        write_study(tmp_path / "runs", buffers=(2000,), seeds=2, points=3)
+        (tmp_path / "runs" / "reach" / "gipo-2000-1" / "eval.csv").write_text("step,success\n1,")
+        text = self.printed(tmp_path / "runs", tmp_path, capsys)
+        assert "left out" in text
+        assert "gipo-2000-1: damaged: eval.csv is cut off" in text.replace("\n", " ").replace("  ", " ")
+
+
+class TestBadInput:
+    def refuse(self, study, words, **options):
+        with pytest.raises(UserError, match=words):
+            compare([str(study)], out=study.parent / "unwritten", console=Console(quiet=True), **options)
+        assert not (study.parent / "unwritten").exists()
+
+    def test_requests_that_cannot_be_met_write_nothing(self, study):
+        self.refuse(study / "nowhere", "Nothing is at")
+        self.refuse(study, "No run has the metric 'reward'", metric="reward")
+        self.refuse(study, "No run passes", filters=["objective=spo"])
+        self.refuse(study, "No group is called", baseline="spo")
+        self.refuse(study, "No run has the setting", group_by=["flavour"])
+        self.refuse(study, "--watch 0", watch=0.0)
+
+    def test_all_runs_damaged(self, tmp_path):
+        write_run(tmp_path / "runs" / "a", config(), [0.5])
+        (tmp_path / "runs" / "a" / "status.json").write_text("{")
+        self.refuse(tmp_path / "runs", "None of 1 run folders can be read")
+
+
+class TestWatch:
+    def test_it_waits_for_runs_refreshes_and_ends_at_an_interruption(self, tmp_path, capsys, monkeypatch):
+        runs, out, rounds = tmp_path / "runs", tmp_path / "out", []
+
+        def next_round(seconds):
+            rounds.append(out.exists() and len(json.loads((out / "summary.json").read_text())["runs"]))
+            if len(rounds) == 3:
+                raise KeyboardInterrupt
+            for seed in (1, 2):
+                write_run(
+                    runs / f"{len(rounds)}-{seed}",
+                    config(("gipo", "sapo")[len(rounds) - 1], seed=seed),
+                    [0.5, 1],
+                )
+
+        runs.mkdir()
+        monkeypatch.setattr(pipeline.time, "sleep", next_round)
+        assert compare([str(runs)], out=out, console=Console(width=100), watch=5.0) == 0
+        assert rounds == [False, 2, 4]
+        text = capsys.readouterr().out
+        assert "waiting: No runs found" in text
+        assert "Stopped watching" in text

@@ -1,0 +1,229 @@
+"""The table's numbers on a study small enough to work out by hand."""
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+from synthetic_runs import config
+
+from gipo_cli.compare.comparison import build_comparison, select_runs
+from gipo_cli.compare.metric import Metric
+from gipo_cli.compare.notes import notes
+from gipo_cli.compare.summary import ALL, summarise
+from gipo_cli.compare.table import HEADINGS, cells, terminal_table
+from gipo_cli.errors import UserError
+
+SUCCESS, RETURN = Metric("eval", "success"), Metric("eval", "return_mean")
+# Two evaluations each, at 50k and 100k steps; the second one is the final value.
+GIPO = {1: [0.6, 0.8], 2: [0.4, 1.0], 3: [0.5, 0.9]}
+PPO = {1: [0.1, 0.8], 2: [0.2, 0.4], 3: [0.0, 0.3]}
+
+
+@pytest.fixture
+def study(make):
+    def made(env="reach", gipo=GIPO, ppo=PPO, **dotted):
+        pairs = [("gipo", gipo), ("ppo_clip", ppo)]
+        return make(
+            *(
+                (config(name, seed=s, env=env, **dotted), rate)
+                for name, own in pairs
+                for s, rate in own.items()
+            )
+        )
+
+    return made
+
+
+def test_golden_table(study):
+    ours, theirs = summarise(build_comparison(study(), SUCCESS))
+    assert (ours.arm.label, ours.n, theirs.arm.label, theirs.n) == ("GIPO", 3, "PPO-clip", 3)
+    # Of three values nothing is trimmed: the mean of 0.8, 1.0, 0.9 and of 0.8, 0.4, 0.3.
+    assert (ours.iqm.value, theirs.iqm.value) == pytest.approx((0.9, 0.5))
+    assert (ours.mean, ours.median) == pytest.approx((0.9, 0.9))
+    assert (theirs.mean, theirs.median) == pytest.approx((0.5, 0.4))
+    assert (ours.optimality_gap, theirs.optimality_gap) == pytest.approx((0.1, 0.5))
+    # Nine pairs: one tie (0.8, 0.8), eight wins.
+    assert ours.improvement.value == pytest.approx(8.5 / 9)
+    assert theirs.improvement is None
+    assert ours.difference.value == pytest.approx(0.4)
+    assert ours.paired
+    # Trapezoids between 50k and 100k are the means of the two values.
+    assert (ours.area, theirs.area) == pytest.approx((0.7, (0.45 + 0.3 + 0.15) / 3))
+    # At 0.5: gipo's seeds at 50k, 100k, 50k; ppo's first at 100k, the others never.
+    assert (ours.threshold, ours.reached, ours.steps) == (0.5, 3, 50_000)
+    assert (theirs.reached, theirs.steps) == (1, math.inf)
+    assert ours.efficiency is None
+    assert ours.wall == 600
+    # Every resample of three values from {0.8, 0.9, 1.0} has a mean in that range, and the extreme ones
+    # have probability 1/27 > 2.5 %.
+    assert (ours.iqm.low, ours.iqm.high) == pytest.approx((0.8, 1.0))
+
+
+def test_ratio_of_sample_efficiency_is_the_baselines_steps_over_ours(study):
+    ours, theirs = summarise(build_comparison(study(), SUCCESS, threshold=0.3))
+    assert (ours.steps, theirs.steps, ours.efficiency) == (50_000, 100_000, 2.0)
+    assert theirs.efficiency is None
+
+
+def test_aggregate_pools_normalised_scores_and_averages_improvement(study):
+    runs = study() + study(
+        env="push", gipo={s: [0, 0.5] for s in (1, 2, 3)}, ppo={s: [0, 0.5] for s in (1, 2, 3)}
+    )
+    rows = {(row.environment, row.arm.objective): row for row in summarise(build_comparison(runs, SUCCESS))}
+    whole = rows[ALL, "gipo"]
+    # Sorted 0.5 0.5 0.5 0.8 0.9 1.0; int(6 / 4) = 1 is cut at each end.
+    assert whole.iqm.value == pytest.approx((0.5 + 0.5 + 0.8 + 0.9) / 4)
+    assert whole.improvement.value == pytest.approx((8.5 / 9 + 0.5) / 2)
+    assert (whole.n, whole.threshold, whole.steps) == (6, None, None)
+    assert whole.wall == 1200
+
+
+def test_returns_are_normalised_by_the_range_seen_in_the_environment(study):
+    comparison = build_comparison(study(), RETURN)
+    (environment,) = comparison.environments
+    assert (environment.low, environment.high, environment.threshold) == (0, 100, 50)
+    assert summarise(comparison)[0].optimality_gap == pytest.approx(0.1)
+
+
+def test_different_seeds_are_not_paired(study):
+    rows = summarise(build_comparison(study(ppo={7: [0, 0.1], 8: [0, 0.2], 9: [0, 0.3]}), SUCCESS))
+    assert not rows[0].paired
+
+
+def test_flat_rows_have_no_infinities_and_every_column(study):
+    records = [row.flat() for row in summarise(build_comparison(study(), SUCCESS))]
+    assert records[0].keys() == records[1].keys()
+    assert records[1]["steps"] is None
+    assert records[0]["improvement"] == pytest.approx(8.5 / 9)
+    # Seed 1 ties with its partner, and is drawn three times with probability 1/27 > 2.5 %.
+    assert records[0]["improvement_low"] == 0.5
+    assert records[0]["versus_baseline"] == "includes no difference"
+
+
+def test_an_interval_apart_from_no_difference_says_on_which_side(study):
+    worse = {s: [0, 0.1 * s] for s in (1, 2, 3)}
+    assert summarise(build_comparison(study(ppo=worse), SUCCESS))[0].verdict == "above no difference"
+    assert (
+        summarise(build_comparison(study(gipo=worse, ppo=GIPO), SUCCESS))[0].verdict == "below no difference"
+    )
+
+
+def test_an_interval_that_includes_no_difference_says_so(study):
+    ours, _ = summarise(
+        build_comparison(study(ppo=dict(zip((1, 2, 3), GIPO.values(), strict=True))), SUCCESS)
+    )
+    assert ours.improvement.value == 0.5
+    assert ours.verdict == "includes no difference"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_tables_fit_and_keep_numbers_whole(study, width):
+    rows = summarise(build_comparison(study(), SUCCESS))
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal_table("reach", rows, width))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "0.9 [0.8, 1]" in text
+    assert "0.944" in text
+    assert "…" not in text
+    assert len(cells(rows[0])) == len(HEADINGS)
+
+
+class TestSelection:
+    def test_unfinished_and_other_budgets_are_left_out_with_their_reasons(self, make, tmp_path):
+        finished = [*((config(seed=s), [0, 1]) for s in (1, 2)), (config(seed=3, total_steps=50_000), [0, 1])]
+        runs = [*make(*finished), unfinished(make, tmp_path)]
+        used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
+        assert used == runs[:2]
+        assert [out.reason for out in left_out] == [
+            "budget of 50k steps, where most have 100k", "failed at step 40000 of 100000"
+        ]  # fmt: skip
+        assert select_runs(runs, SUCCESS, include_unfinished=True)[0] == runs
+
+    def test_included_runs_are_cut_to_the_common_range(self, make, tmp_path):
+        runs = [
+            *make(*((config(seed=s), [0.2, 0.4, 0.6, 0.8, 1.0]) for s in (1, 2))),
+            unfinished(make, tmp_path),
+        ]
+        comparison = build_comparison(runs, SUCCESS, include_unfinished=True)
+        assert comparison.environments[0].grid.tolist() == [20_000, 40_000]
+        assert comparison.cells["reach", comparison.arms[0]].finals.tolist() == [0.4, 0.4, 0.3]
+        said = " ".join(notes(comparison))
+        assert "not finished are included as asked for: 1 failed" in said
+        assert "cut at 40k" in said
+
+    def test_nan_and_missing_metrics_leave_a_run_out(self, make):
+        runs = make((config(), [0, 1]), (config(seed=2), [0, float("nan")]), (config(seed=3), [0, 1]))
+        used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
+        assert len(used) == 2
+        assert left_out[0].reason == "success is NaN or infinite in 1 row"
+        _, left_out = select_runs(runs, Metric("metrics", "own/column"), include_unfinished=False)
+        assert [out.reason for out in left_out] == ["no value of own/column"] * 3
+
+    def test_the_same_run_twice_counts_once(self, make):
+        runs = make(config(), config(), config(seed=2))
+        used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
+        assert len(used) == 2
+        assert left_out[0].reason == "repeats run0: same configuration and seed"
+
+    def test_nothing_to_compare(self, make):
+        with pytest.raises(UserError, match="Nothing to compare: run0 is the only run"):
+            build_comparison(make(config(), config()), SUCCESS)
+        runs = make(*(config(seed=s) for s in (1, 2)))
+        assert any(note.startswith("Nothing to compare") for note in notes(build_comparison(runs, SUCCESS)))
+
+    def test_no_run_left_says_why(self, make, tmp_path):
+        with pytest.raises(UserError, match=r"No run is left.*failed at step.*--include-unfinished"):
+            build_comparison([unfinished(make, tmp_path)], SUCCESS)
+
+
+def unfinished(make, tmp_path):
+    from synthetic_runs import write_run
+
+    from gipo_cli.compare.load import load_run
+
+    folder = tmp_path / "broken_off"
+    if not folder.exists():
+        write_run(folder, config(seed=9), [0.2, 0.3], steps=[20_000, 40_000], state="failed")
+    return load_run(folder)
+
+
+class TestNotes:
+    def said(self, runs, **options):
+        return notes(build_comparison(runs, SUCCESS, **options))
+
+    def test_few_seeds(self, study, make):
+        assert self.said(study())[0].startswith("Only 3 seeds")
+        assert self.said(make(config(), config("sapo")))[0].startswith("A single seed")
+        five = make(*(config(name, seed=s) for name in ("gipo", "sapo") for s in range(5)))
+        assert not any("seeds" in note for note in self.said(five))
+
+    def test_no_word_of_significance(self, study):
+        assert not any("signific" in note.lower() for note in self.said(study()))
+
+    def test_versions_and_protocols(self, make, tmp_path):
+        from synthetic_runs import write_run
+
+        from gipo_cli.compare.load import load_run
+
+        other = config("sapo", **{"eval.episodes": 50})
+        folder = write_run(
+            tmp_path / "x", other, [0.5], meta={"versions": {"torch": "2.9.0", "mujoco": "3.3.0"}}
+        )
+        said = " ".join(self.said([*make(config()), load_run(folder)]))
+        assert "different versions of torch: 2.13.0, 2.9.0" in said
+        assert "mujoco" not in said
+        assert "eval.episodes is 20, 50" in said
+
+    def test_arms_without_some_environment(self, study):
+        runs = study() + [run for run in study(env="push") if run.objective == "gipo"]
+        assert any("PPO-clip has no runs in push" in note for note in self.said(runs))
+
+    def test_separated_groups(self, study):
+        runs = study(ppo={s: [0, 0.1] for s in (1, 2, 3)})
+        assert any("single point" in note for note in self.said(runs))
+        assert not any("single point" in note for note in self.said(study()))
+
+    def test_the_scale_is_always_stated(self, study):
+        assert any(note.startswith("Normalised score") for note in self.said(study()))
