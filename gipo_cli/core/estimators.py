@@ -37,8 +37,8 @@ class Form:
         mean_{k != l} x_kl + mean_k diag_k + mean_{i != j} y_ij + 2 mean_{k, i} z_ki.
 
     Shapes: ``x [..., K, K]`` and ``y [..., J, J]`` symmetric, ``z [..., K, J]``, ``diag [..., K]``; J = 0
-    where there is one set only. Forms add and scale, so the standard error of any smooth function of several forms
-    is that of its linearisation.
+    where there is one set only. Forms add and scale, so the standard error of any smooth function of several
+    forms is that of its linearisation.
     Source: U-statistics of degree 2 (Hoeffding, 1948).
     """  # noqa: D415
 
@@ -111,10 +111,10 @@ class Comparison:
         return _root(self.reference2)
 
     def cosine(self) -> Estimate:
-        """Cosine between E e and E R; NaN where noise hides either, and noise may push it beyond 1."""
+        """Cosine between E e and E R; NaN unless both squared norms exceed two standard errors."""
         inner, a, b = self.inner.value(), self.norm2.value(), self.reference2.value()
-        cosine = inner / (a.clamp(min=0) * b.clamp(min=0)).sqrt()
-        cosine = torch.where((a > 0) & (b > 0), cosine, torch.nan)
+        seen = (a > 2 * self.norm2.se()) & (b > 2 * self.reference2.se())
+        cosine = inner / torch.where(seen, a * b, torch.nan).sqrt()
         slope = (
             (cosine / inner) * self.inner
             + (-0.5 * cosine / a) * self.norm2

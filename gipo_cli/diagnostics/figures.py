@@ -20,8 +20,8 @@ PANELS = 4
 def frontiers(found: Mapping[int, Sequence[ProbeRow]], looks: Mapping[str, Look]) -> Figure:
     """Variance against bias^2 of every family at up to four checkpoints, for both references.
 
-    Bars are one standard error of bias^2. Hollow markers at the left edge are estimates at or below 0, that is
-    too small to be seen; the trained objective has a ring around it.
+    Bars are one standard error of bias^2. Hollow markers at the left edge are estimates at or below 0, too
+    small to be seen; the trained objective has a ring around it.
     """
     from matplotlib.figure import Figure
 

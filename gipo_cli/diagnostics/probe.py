@@ -134,17 +134,11 @@ def measure(
     own = _weights(torch.stack(g), probe.advantage).view(-1, chunks, size, trace.log_prob.shape[1]) / size
     newest = _weights(_coefficients(NoClip(), trace.log_prob[n:], fresh, joint)[None], fresh.advantage)
     newest = newest.view(1, -1, size, newest.shape[-1]) * share[:, None]
-    estimators = torch.cat([own, newest.expand(len(own), -1, -1, -1)], 1)
-    differences = torch.cat([own - own[:1], torch.zeros_like(newest).expand(len(own), -1, -1, -1)], 1)
-    gram, difference = trace.chunk_grams(torch.cat([estimators, differences])).chunk(2)
-    gram, difference, inside = (
-        gram.cpu(),
-        difference[:, :chunks, :chunks].cpu(),
-        gram[:, :chunks, :chunks].cpu(),
-    )
+    gram, difference = _grams(trace, own, newest)
+    inside = gram[:, :chunks, :chunks]
     comparisons = {
-        "importance_sampled": paired(inside, inside[:1], difference, size),
-        "on_policy": independent(inside, gram[:, chunks:, chunks:], gram[:, :chunks, chunks:], size),
+        "importance_sampled": paired(inside[1:], inside[:1], difference, size),
+        "on_policy": independent(inside[1:], gram[1:, chunks:, chunks:], gram[1:, :chunks, chunks:], size),
     }
     common: dict[str, Any] = {"n": n, "batch_size": batch_size}
     return [
@@ -153,11 +147,11 @@ def measure(
             **_identity(objective, trained),
             **common,
             **_row(numbers, row),
-            utilisation=utilisation(g[row]),
-            ess=effective_sample_size(g[row]),
+            utilisation=utilisation(g[row + 1]),
+            ess=effective_sample_size(g[row + 1]),
         )
         for reference, numbers in ((name, _numbers(c, batch_size)) for name, c in comparisons.items())
-        for row, objective in enumerate(grid, start=1)
+        for row, objective in enumerate(grid)
     ]
 
 
@@ -198,6 +192,18 @@ def _fresh_layout(rows: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     place = torch.arange(size, device=like.device)
     numbers = torch.arange(chunks, device=like.device)[:, None] * real + place.clamp(max=real - 1)
     return numbers.flatten(), (place < real).to(like.dtype) / real
+
+
+def _grams(trace: Trace, own: Tensor, newest: Tensor) -> tuple[Tensor, Tensor]:
+    """Grams of every estimator's chunks followed by the fresh ones, and of the differences to the first.
+
+    Shapes: ``own [R, K, m, F]``, ``newest [1, J, m, F]``; returns ``[R, K + J, K + J]`` and ``[R - 1, K, K]``.
+    """
+    rows, chunks = own.shape[:2]
+    estimators = torch.cat([own, newest.expand(rows, -1, -1, -1)], 1)
+    differences = torch.cat([own[1:] - own[:1], torch.zeros_like(newest).expand(rows - 1, -1, -1, -1)], 1)
+    grams = trace.chunk_grams(torch.cat([estimators, differences])).cpu()
+    return grams[:rows], grams[rows:, :chunks, :chunks]
 
 
 def _coefficients(objective: ObjectiveParams, log_prob: Tensor, batch: ProbeBatch, joint: bool) -> Tensor:

@@ -93,9 +93,15 @@ def _sentence(studies: Sequence[Study], scale: str, rival: str) -> str:
         "dominated": "GIPO is dominated at",
     }
     said = [f"{phrase} {', '.join(places[key])}" for key, phrase in phrases.items() if key in places]
-    text = "; ".join(said)
+    duels = [study.duels[scale][rival] for study in studies]
+    shares = [np.mean([getattr(d, name) for d in duels]) for name in ("lower", "equal", "higher")]
+    ratios = [d.variance_ratio for d in duels]
     title = "Raw" if scale == "raw" else "Scale-free"
-    return f"**{title}:** {text}."
+    return (
+        f"**{title}:** {'; '.join(said)}. Over all settings GIPO is lower at {shares[0]:.0%}, level at "
+        f"{shares[1]:.0%} and higher at {shares[2]:.0%} of the bias levels; variance ratio "
+        f"{min(ratios):.2f} to {max(ratios):.2f}."
+    )
 
 
 def _table(studies: Sequence[Study], rival: str) -> list[str]:

@@ -30,7 +30,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         call(
             "train", "env=gymnasium", "env.id=Pendulum-v1", "total_steps=256", "buffer.size=128",
             "agent.rollout_steps=64", "agent.update.batch_size=32", "checkpoint.interval=128",
-            "checkpoint.every=128", f"checkpoint.buffer={keep}", "eval.interval=null", "eval.episodes=1", "logging.tensorboard=false",
+            "checkpoint.every=128", f"checkpoint.buffer={keep}", "eval.interval=null", "eval.episodes=1",
+            "logging.tensorboard=false",
             "--runs", root, "--name", name, "--quiet",
         )  # fmt: skip
     return root

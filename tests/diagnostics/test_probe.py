@@ -93,15 +93,16 @@ def test_sampled_gridworld_reproduces_the_exact_bias_and_variance(ratio: str) ->
             )
     for column, expected in truth.items():
         got = np.stack([numbers(rows, column) for rows in repeats])
-        # Ratios and roots of unbiased numbers are consistent only; the others have no bias.
-        slack = 0.05 if column in ("cosine", "norm") else 0.0
+        if column in ("cosine", "norm"):
+            # Ratios and roots of unbiased numbers are consistent only, and absent where noise hides them.
+            assert np.abs(np.nanmedian(got, 0) - expected).max() < 0.1, column
+            continue
         mean, se = got.mean(0), got.std(0, ddof=1) / math.sqrt(len(got)) + 1e-7
-        assert (np.abs(mean - expected) < 4 * se + slack).all(), column
-        if column in ("bias2", "variance", "mse"):
-            claimed = np.sqrt((np.stack([numbers(rows, column + "_se") for rows in repeats]) ** 2).mean(0))
-            spread = got.std(0, ddof=1)
-            assert (claimed > 0.7 * spread - 1e-7).all(), column
-            assert (claimed < 1.6 * spread + 1e-7).all(), column
+        assert (np.abs(mean - expected) < 4 * se).all(), column
+        claimed = np.sqrt((np.stack([numbers(rows, column + "_se") for rows in repeats]) ** 2).mean(0))
+        spread = got.std(0, ddof=1)
+        assert (claimed > 0.7 * spread - 1e-7).all(), column
+        assert (claimed < 1.6 * spread + 1e-7).all(), column
 
 
 def small_case(n: int = 64, fresh: int = 20) -> tuple[Softmax, ProbeBatch, ProbeBatch]:
@@ -153,7 +154,7 @@ def test_uneven_sizes_use_whole_chunks_only() -> None:
     policy, probe, fresh = small_case(67, 21)
     rows = run((policy, probe, fresh), [Gipo()])
     assert rows[0].n == 64
-    assert run((policy, probe.take(slice(64)), fresh), [Gipo()]) == rows
+    assert str(run((policy, probe.take(slice(64)), fresh), [Gipo()])) == str(rows)
 
 
 def test_nan_ratios_give_nan_rows_and_leave_the_others_alone() -> None:
