@@ -181,7 +181,7 @@ def _announce(
     jobs = options.jobs or len(os.sched_getaffinity(0))
     if not todo:
         return {}, jobs
-    trials, notes = estimate.measure(todo, folder if kept else None)
+    trials, notes = estimate.measure(todo, folder, keep=kept)
     for note in notes:
         _say(console, note)
     if trials and options.engine == "local":

@@ -51,18 +51,21 @@ def subject(run: PlannedRun) -> str:
     return " ".join(part for part in (env.name, env.task or env.id) if part)
 
 
-def measure(runs: Sequence[PlannedRun], folder: StudyDir | None) -> tuple[dict[str, Trial], list[str]]:
+def measure(
+    runs: Sequence[PlannedRun], folder: StudyDir, *, keep: bool
+) -> tuple[dict[str, Trial], list[str]]:
     """Try one run of each environment, that with the largest buffer, unless that was done before.
 
     Args:
         runs: Runs that are to be started.
-        folder: Where trials are kept; None writes nothing.
+        folder: The study's, where trials are kept.
+        keep: Whether to write there.
 
     Returns:
         Trials by environment, and what went wrong.
     """
-    file = folder.private / "trials.json" if folder else None
-    known = _read(file) if file else {}
+    file = folder.private / "trials.json"
+    known = _read(file)
     notes = []
     largest: dict[str, PlannedRun] = {}
     for run in sorted(runs, key=lambda run: run.config.buffer_size):
@@ -74,7 +77,7 @@ def measure(runs: Sequence[PlannedRun], folder: StudyDir | None) -> tuple[dict[s
                 known[key] = _trial(run)
             except RunFailed as error:
                 notes.append(str(error))
-    if file is not None:
+    if keep:
         write_sealed(file, {key: trial.model_dump() for key, trial in known.items()})
     found = {name: trial for key, trial in known.items() for name in largest if key.startswith(f"{name} ")}
     return found, notes

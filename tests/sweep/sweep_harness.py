@@ -1,0 +1,100 @@
+"""Real sweeps of tiny runs, to be killed anywhere."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.status import Status, read_status
+
+TINY = (
+    "env=gymnasium",
+    "env.id=Pendulum-v1",
+    "total_steps=1536",
+    "agent.rollout_steps=128",
+    "agent.update.rounds=4",
+    "buffer.size=512",
+    "eval.interval=512",
+    "eval.episodes=1",
+    "checkpoint.interval=256",
+    "logging=csv",
+)
+PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
+PATIENCE = 180.0
+
+
+def command(root: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gipo_cli", "sweep", "--runs", str(root), *arguments]
+
+
+def start(root: Path, *arguments: str, output: int | None = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command(root, *arguments),
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=os.environ | PLAIN,
+        start_new_session=True,
+    )
+
+
+def finish(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(root, *arguments),
+        capture_output=True,
+        text=True,
+        env=os.environ | PLAIN,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def until(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    """Wait for something, with a limit that only a fault reaches."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+def workers(root: Path) -> list[psutil.Process]:
+    """Processes that work on runs below a folder, and those started by them."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "gipo_cli.pipelines.sweep_worker" in words and any(str(root) in word for word in words):
+            found.append(process)
+    return found
+
+
+def statuses(study: Path) -> dict[str, Status]:
+    """By name of run, those that can be read."""
+    runs = (RunDir(path) for path in study.iterdir() if RunDir(path).status.exists())
+    return {run.name: read_status(run.status) for run in runs}
+
+
+def progress(study: Path) -> int:
+    """Environment steps that any run of a study has reported."""
+    return max((status.step for status in statuses(study).values()), default=0) if study.exists() else 0
+
+
+def numbers(file: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file without its times, which are the only numbers that may differ between two runs."""
+    with file.open(newline="") as handle:
+        rows = [
+            {name: cell for name, cell in row.items() if not name.startswith("time/")}
+            for row in csv.DictReader(handle)
+        ]
+    assert rows
+    return rows
+
+
+def assert_same_runs(study: Path, reference: Path, names: Sequence[str]) -> None:
+    for name in names:
+        for file in ("metrics.csv", "eval.csv"):
+            assert numbers(study / name / file) == numbers(reference / name / file), f"{name}/{file}"
