@@ -347,6 +347,83 @@ def show(run: Run, runs: RunsRoot = None) -> None:
     show_run(layout.find(root, run), root)
 
 
+@app.command("compare")
+def compare_runs(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="run folders, folders of runs, globs")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")] = Path("comparison"),
+    metric: Annotated[
+        str, typer.Option(help="success, return, length or any column of eval.csv or metrics.csv")
+    ] = "success",
+    baseline: Annotated[
+        str | None, typer.Option(help="objective or group to compare with (ppo_clip, if there)")
+    ] = None,
+    group_by: Annotated[
+        list[str] | None, typer.Option(help="setting to group by, repeatable; by default whatever differs")
+    ] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="key=value or key!=value, repeatable: runs to keep")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="value that counts as learned; by default the middle of the scale")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace an earlier report")] = False,
+    include_unfinished: Annotated[
+        bool, typer.Option("--include-unfinished", help="keep unfinished and failed runs and other budgets")
+    ] = False,
+    watch: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="refresh so often, until Ctrl-C")
+    ] = None,
+) -> None:
+    """Compare runs: figures, tables and one self-contained report."""
+    import shlex
+
+    from gipo_cli.pipelines.compare import compare
+
+    code = compare(
+        paths,
+        out=out,
+        group_by=group_by,
+        filters=filters or [],
+        metric=metric,
+        baseline=baseline,
+        threshold=threshold,
+        force=force,
+        include_unfinished=include_unfinished,
+        watch=watch,
+        command=shlex.join(["gipo", *sys.argv[1:]]),
+    )
+    raise typer.Exit(code)
+
+
+@app.command("import-tb")
+def import_tb_folder(
+    source: Annotated[Path, typer.Argument(help="folder of one run's TensorBoard event files")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="run folder to write")],
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set", help="key=value of its configuration: env.name, objective.name and seed at least"
+        ),
+    ],
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", help="TAG=COLUMN for a tag that is not known, repeatable")
+    ] = None,
+    steps_per_tick: Annotated[
+        float, typer.Option(help="environment steps per unit of the events' step")
+    ] = 1.0,
+    force: Annotated[bool, typer.Option("--force", help="replace an earlier import")] = False,
+) -> None:
+    """Import a foreign TensorBoard folder as a run that `gipo compare` reads."""
+    from gipo_cli.pipelines.import_tb import import_tb
+
+    code = import_tb(
+        source, out=out, settings=settings, tags=tags or [], steps_per_tick=steps_per_tick, force=force
+    )
+    raise typer.Exit(code)
+
+
 @listing.command("envs")
 def list_envs() -> None:
     """Environments: what env=... takes, their rewards and tasks."""
