@@ -114,7 +114,7 @@ class Updater:
 
         Raises: NonFinite before a NaN or infinite step would be applied.
         """
-        self._refresh_advantages(buffer)
+        self.refresh_advantages(buffer)
         centre, spread = self._buffer_moments(buffer)
         tally = _Tally()
         for slots in self._batches(buffer):
@@ -123,7 +123,8 @@ class Updater:
                 break
         return self._reduce(tally)
 
-    def _refresh_advantages(self, buffer: ReplayBuffer) -> None:
+    def refresh_advantages(self, buffer: ReplayBuffer) -> None:
+        """Form the buffer's advantages with today's networks, unless those of collection are kept."""
         advantage = self.config.advantage
         if advantage.kind != "stored":
             off_policy = advantage.kind == "vtrace"

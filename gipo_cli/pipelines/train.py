@@ -305,6 +305,7 @@ class _Loop:
         begun = clock()
         agent.collect()
         collected = clock()
+        measured = self._measure() if self._due(self.config.diagnostics.interval, before) else 0.0
         try:
             stats = agent.update()
         except NonFinite as error:
@@ -313,7 +314,11 @@ class _Loop:
                 f"checkpoint is of step {self.saved}; a bounded objective, a smaller learning rate or a KL "
                 "penalty may help"
             ) from error
-        row = self._row(stats) | {"time/rollout": collected - begun, "time/update": clock() - collected}
+        row = self._row(stats) | {
+            "time/rollout": collected - begun,
+            "time/update": clock() - collected - measured,
+            "time/diagnostics": measured,
+        }
         begun = clock()
         improved = self._due(self.config.eval.interval, before) and self._evaluate()
         row["time/eval"] = clock() - begun
@@ -347,6 +352,20 @@ class _Loop:
             **stats.numbers,
         }
         return {name: None if math.isnan(value) else value for name, value in row.items()}
+
+    def _measure(self) -> float:
+        """Measure bias and variance before the policy moves on from its newest rollout; returns the seconds."""
+        from gipo_cli.diagnostics.live import measure_buffer
+
+        agent, begun = self.agent, time.perf_counter()
+        agent.updater.refresh_advantages(agent.buffer)
+        try:
+            rows = measure_buffer(agent.policy, agent.buffer, self.config, agent.num_timesteps, agent.device)
+        except ValueError as error:
+            self._say(f"step {agent.num_timesteps}: nothing measured: {error}; lower diagnostics.chunks")
+            return time.perf_counter() - begun
+        self.recorder.diagnostics([row.record(agent.num_timesteps) for row in rows])
+        return time.perf_counter() - begun
 
     def _histograms(self, stats: UpdateStats) -> None:
         samples = {
