@@ -1,9 +1,11 @@
 import csv
+import json
 import math
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -315,7 +317,6 @@ WRITER = textwrap.dedent(
     content = json.loads(saved.read_text()) if saved.exists() else None
     recorder = Recorder.resume(run, content and content["position"], **sinks)
     step = content["step"] if content else 0
-    print("ready", flush=True)
     while True:
         step += 1
         recorder.metrics({"step": step, "iteration": step, "train/return": step / 3})
@@ -328,19 +329,18 @@ WRITER = textwrap.dedent(
 
 
 def test_kills_at_any_moment_leave_every_row_once(tmp_path):
-    import json
-
     run = create(tmp_path, "a")
-    for delay in (0.3, 0.05, 0.13, 0.21, 0.08):
-        command = [sys.executable, "-c", WRITER, str(run.path), json.dumps(SINKS)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
-            writer.stdout.readline()
-            try:
-                writer.wait(delay)
-            except subprocess.TimeoutExpired:
-                writer.send_signal(signal.SIGKILL)
+    saved, reached = run.path / "position.json", 0
+    for delay in (0.0, 0.013, 0.031, 0.057):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(run.path), json.dumps(SINKS)]) as writer:
+            while not saved.exists() or json.loads(saved.read_text())["step"] == reached:
+                assert writer.poll() is None
+                time.sleep(0.001)
+            time.sleep(delay)
+            writer.send_signal(signal.SIGKILL)
+        reached = json.loads(saved.read_text())["step"]
         assert writer.returncode == -signal.SIGKILL
-    content = json.loads((run.path / "position.json").read_text())
+    content = json.loads(saved.read_text())
     Recorder.resume(run, content["position"], **SINKS).close()
     expected = [str(step) for step in range(1, content["step"] + 1)]
     assert [row["step"] for row in rows(run.metrics)] == expected
