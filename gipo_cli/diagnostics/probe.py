@@ -197,7 +197,7 @@ def _fresh_layout(rows: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def _grams(trace: Trace, own: Tensor, newest: Tensor) -> tuple[Tensor, Tensor]:
     """Grams of every estimator's chunks followed by the fresh ones, and of the differences to the first.
 
-    Shapes: ``own [R, K, m, F]``, ``newest [1, J, m, F]``; returns ``[R, K + J, K + J]`` and ``[R - 1, K, K]``.
+    Shapes: ``own [R, K, m, F]``, ``newest [1, J, m, F]``; returns ``[R, K + J, K + J]``, ``[R - 1, K, K]``.
     """
     rows, chunks = own.shape[:2]
     estimators = torch.cat([own, newest.expand(rows, -1, -1, -1)], 1)
