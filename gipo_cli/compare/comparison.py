@@ -252,8 +252,10 @@ def _environment(
     columns = [run.column(metric.table, metric.column) for run in runs]
     grid = curves.common_grid([steps for steps, _ in columns])
     if not len(grid):
+        first = min(runs, key=lambda run: run.column(metric.table, metric.column)[0][-1])
         raise UserError(
-            f"The runs of {label} have no common range of steps; filter out those that ended earliest."
+            f"The runs of {label} have no common range of steps: {first.path} ended before others had a "
+            "value; leave it out."
         )
     low, high = 0.0, 1.0
     if not metric.is_rate:

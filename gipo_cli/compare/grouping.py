@@ -16,6 +16,7 @@ TASK_KEYS = (
     "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",
 )  # fmt: skip
 ARGUMENTS = "env.kwargs."
+ANY_GYMNASIUM = "gymnasium"
 NO_TREATMENT = ("seed", "preset", "imports", "total_steps", "env.imports", "env.vector", "env.kwargs")
 NO_TREATMENT_SECTIONS = ("eval.", "checkpoint.", "diagnostics.", "logging.", "runtime.", ARGUMENTS)
 FIRST_KEYS = ("objective.name", "buffer.size")
@@ -191,6 +192,8 @@ def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
 
 def _short_task(run: RunTable) -> str:
     name, task = str(run.config["env.name"]), run.config.get("env.task")
+    if name == ANY_GYMNASIUM and run.config.get("env.id"):
+        return str(run.config["env.id"])
     return name if not task or str(task) in name else f"{name} {task}"
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from gipo_cli.compare.aggregate import Estimate
 from gipo_cli.compare.summary import Row
-from gipo_cli.compare.words import count_words, duration_words
+from gipo_cli.compare.words import count_words, duration_words, number_words
 
 HEADINGS = (
     "group", "n", "IQM", "mean", "median", "P(better)", "IQM difference", "interval", "gap", "area",
@@ -25,14 +25,14 @@ def cells(row: Row) -> list[str]:
     return [
         row.arm.label,
         str(row.n),
-        number_words(row.iqm),
-        f"{row.mean:.3g}",
-        f"{row.median:.3g}",
-        number_words(row.improvement),
-        number_words(row.difference) + (" (paired)" if row.paired else ""),
+        estimate_words(row.iqm),
+        number_words(row.mean),
+        number_words(row.median),
+        estimate_words(row.improvement),
+        estimate_words(row.difference) + (" (paired)" if row.paired else ""),
         row.verdict or NOTHING,
         f"{row.optimality_gap:.3g}",
-        f"{row.area:.3g}",
+        number_words(row.area),
         f"{row.reached}/{row.n}",
         _steps(row),
         NOTHING if row.efficiency is None else f"{row.efficiency:.3g}",
@@ -40,13 +40,14 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def number_words(estimate: Estimate | None) -> str:
+def estimate_words(estimate: Estimate | None) -> str:
     """``0.82 [0.61, 0.95]``; only the number where there is no interval."""
     if estimate is None:
         return NOTHING
     if estimate.low != estimate.low:
-        return f"{estimate.value:.3g}"
-    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+        return number_words(estimate.value)
+    low, high = number_words(estimate.low), number_words(estimate.high)
+    return f"{number_words(estimate.value)} [{low}, {high}]"
 
 
 def _steps(row: Row) -> str:

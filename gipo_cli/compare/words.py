@@ -71,6 +71,11 @@ def value_words(value: Value) -> str:
     return str(value).replace("_", " ")
 
 
+def number_words(value: float) -> str:
+    """A result with three significant digits, and never fewer than those before the point."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def count_words(count: float, digits: int = 4) -> str:
     """A number of steps or transitions: 512, 20k, 1.5M; rounded to so many digits."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
