@@ -126,7 +126,7 @@ def show_status(ref: str, *, root: Path, console: Console | None = None) -> int:
         known = sorted(path.parent.name for path in root.glob("*/study.json"))
         raise UserError(f"there is no study {ref!r} in {root}; there are: {', '.join(known) or 'none'}")
     study = read_study(folder)
-    console.print(table(study.name, _observed(folder, study)))
+    console.print(table(study.name, _observed(folder, study), width=console.width))
     return 0
 
 
@@ -171,7 +171,7 @@ def _announce(
 ) -> tuple[Mapping[str, Trial], int]:
     """Say what will be done, how long it may take and how many runs go at a time."""
     states = _observed(folder, study)
-    console.print(table(study.name, states))
+    console.print(table(study.name, states, width=console.width))
     finished = sum(state.state == "done" for state in states.values())
     failed = sum(state.state == "failed" for state in states.values())
     if finished:

@@ -74,7 +74,10 @@ def combine(study: StudyFile, typed: Sequence[str]) -> list[str]:
         UserError: a typed override contradicts the file.
     """
     lines = [*study.fixed, *study.axes]
-    own = dict(zip((o.key_or_group for o in parse_overrides(lines)), lines, strict=True))
+    keys = [override.key_or_group for override in parse_overrides(lines)]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise UserError(f"the study {study.name} has {twice[0]} more than once; put its values into one axis")
+    own = dict(zip(keys, lines, strict=True))
     for key, line in zip((o.key_or_group for o in parse_overrides(typed)), typed, strict=True):
         same = [mine for other, mine in own.items() if other == key or other.startswith(f"{key}.")]
         if key.split(".")[0] in FREE:

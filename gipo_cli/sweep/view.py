@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gipo_cli.sweep.state import RunState
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.live import Live
     from rich.table import Table
 
 LINE_SECONDS = 30.0
 _ORDER = ("running", "failed", "interrupted", "waiting", "done")
 _STYLE = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
+# The run's name is what gives way on a narrow terminal.
+_COLUMNS = {"state": 11, "done": 4, "steps/s": 7, "success": 7, "left": 7}
 _MARGIN = 6
 
 States = Mapping[str, RunState]
@@ -77,10 +79,12 @@ class View:
 
     def _render(self) -> Table:
         room = max(self.console.height - _MARGIN, 1)
-        return table(self._title, self._states, self._left, room)
+        return table(self._title, self._states, self._left, room=room, width=self.console.width)
 
 
-def table(title: str, states: States, left: float | None = None, room: int | None = None) -> Table:
+def table(
+    title: str, states: States, left: float | None = None, *, room: int | None = None, width: int = 80
+) -> Table:
     """The states as a table that fits 80 columns.
 
     Args:
@@ -88,25 +92,35 @@ def table(title: str, states: States, left: float | None = None, room: int | Non
         states: By name of run.
         left: Seconds until the sweep ends, if that can be told.
         room: Rows at most; those that matter least at the moment are only counted. None: all.
+        width: Columns of the terminal.
     """
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
     shown.title = Text(f"{title}: {counts(states, left)}")
-    shown.add_column("run", overflow="ellipsis", no_wrap=True, ratio=1)
-    for heading in ("state", "done", "steps/s", "success", "left"):
-        shown.add_column(heading, no_wrap=True, justify="left" if heading == "state" else "right")
+    room_for_name = width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1
+    shown.add_column("run", overflow="ellipsis", no_wrap=True, max_width=room_for_name)
+    for heading, width in _COLUMNS.items():
+        side: JustifyMethod = "left" if heading == "state" else "right"
+        shown.add_column(heading, no_wrap=True, min_width=width, justify=side)
+    brief = short_names(states)
     names = sorted(states, key=lambda name: _ORDER.index(states[name].state)) if room else list(states)
     for name in names[:room]:
         state = states[name]
         cells = [f"{_percent(state)}%", _number(state.speed, ",.0f"), _number(state.success, ".0%")]
         shown.add_row(
-            Text(name), Text(state.state, style=_STYLE[state.state]), *cells, duration(run_left(state))
+            Text(brief[name]), Text(state.state, style=_STYLE[state.state]), *cells, duration(run_left(state))
         )
     if hidden := len(states) - len(names[:room]):
         shown.add_row(Text(f"and {hidden} more", style="dim"))
     return shown
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Names without the digest at their end, where they can be told apart without it."""
+    brief = {name: name.rpartition("-")[0] or name for name in names}
+    return brief if len(set(brief.values())) == len(brief) else {name: name for name in brief}
 
 
 def counts(states: States, left: float | None = None) -> str:

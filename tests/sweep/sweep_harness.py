@@ -10,8 +10,11 @@ from pathlib import Path
 
 import psutil
 
+from gipo_cli.pipelines.sweep_worker import work
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.status import Status, read_status
+from gipo_cli.sweep.manifest import StudyDir, write_study
+from gipo_cli.sweep.plan import Study, plan
 
 TINY = (
     "env=gymnasium",
@@ -27,6 +30,21 @@ TINY = (
 )
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
 PATIENCE = 180.0
+
+
+def planned(root: Path, *overrides: str, name: str = "grid") -> tuple[StudyDir, Study]:
+    """A study's folder with its plan and no run yet."""
+    study = plan([*TINY, *overrides], name=name)
+    folder = StudyDir(root / name)
+    write_study(folder, study, command="")
+    return folder, study
+
+
+def undisturbed(root: Path, *overrides: str, name: str = "grid") -> Path:
+    """The study's folder after all runs went through in this process."""
+    folder, study = planned(root, *overrides, name=name)
+    assert [work(folder, run) for run in study.runs] == [0] * len(study.runs)
+    return folder.path
 
 
 def command(root: Path, *arguments: str) -> list[str]:

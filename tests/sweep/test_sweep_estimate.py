@@ -1,0 +1,106 @@
+"""Time, memory and what is shown of them; numbers worked out by hand."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from gipo_cli.errors import UserError
+from gipo_cli.sweep.estimate import Trial, free_memory, jobs_that_fit, seconds_of, speeds, together
+from gipo_cli.sweep.plan import plan
+from gipo_cli.sweep.state import RunState
+from gipo_cli.sweep.view import View, counts, duration, failures, table
+
+RUN = plan(["env=gymnasium", "env.id=Pendulum-v1", "total_steps=10000", "eval.interval=2000", "seed=1"]).runs[
+    0
+]
+TRIAL = Trial(seconds=0.5, steps=500, start=3.0, evaluation=2.0, bytes=2**30)
+
+
+def state(kind: str, step: int, **more: object) -> RunState:
+    return RunState(kind, step, 10_000, **more)  # type: ignore[arg-type]
+
+
+def test_time_of_a_run():
+    # 3 s until the first step, 20 iterations of 0.5 s, 5 evaluations of 2 s
+    assert TRIAL.run_seconds(RUN, 10_000) == pytest.approx(3 + 20 * 0.5 + 5 * 2)
+    waiting = state("waiting", 0)
+    assert seconds_of(RUN, waiting, {"gymnasium Pendulum-v1": TRIAL}, {}) == pytest.approx(23)
+    assert seconds_of(RUN, state("interrupted", 6000), {}, {"gymnasium Pendulum-v1": 200.0}) == 20
+    assert seconds_of(RUN, waiting, {"another": TRIAL}, {}) == pytest.approx(23)
+    assert seconds_of(RUN, waiting, {}, {}) is None
+
+
+def test_speed_of_earlier_runs_includes_their_pauses():
+    seen = {RUN.name: state("done", 10_000, seconds=50.0, speed=999.0)}
+    assert speeds([RUN], seen) == {"gymnasium Pendulum-v1": 200.0}
+    assert speeds([RUN], {RUN.name: state("running", 5000, seconds=50.0)}) == {}
+
+
+def test_time_of_many_runs():
+    assert together([10, 10, 10, 10], 2) == 20
+    assert together([30, 1, 1], 2) == 30
+    assert together([], 2) == 0
+
+
+def test_memory():
+    assert jobs_that_fit(2**30, 10 * 2**30) == 9
+    with pytest.raises(UserError, match=r"one run needs about 4.0 GiB and 3.0 GiB of memory are free"):
+        jobs_that_fit(4 * 2**30, 3 * 2**30)
+    assert 0 < free_memory() < 2**50
+
+
+def test_table_fits_80_columns_and_any_height():
+    names = [f"reach-v3-gipo-sigma=0.{n}-n20000-s{n}-0123456789abcdef0123456789abcdef" for n in range(40)]
+    kinds = ["done"] * 10 + ["waiting"] * 20 + ["running"] * 8 + ["failed", "interrupted"]
+    states = {
+        name: state(kind, 5000, speed=1234.5, success=0.25) for name, kind in zip(names, kinds, strict=True)
+    }
+    out = io.StringIO()
+    Console(file=out, width=80).print(table("study", states, 3661.0, room=12))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    # two lines of title, the headings, the rows and how many more there are
+    assert len(lines) == 2 + 1 + 12 + 1, out.getvalue()
+    assert lines[0].startswith("study: 10 done, 20 waiting, 1 interrupted, 1 failed, 8 running")
+    assert "1:01:01 left" in lines[1]
+    shown = " ".join(lines[2:])
+    # What needs attention is never cut off: 8 running, 1 failed, 1 interrupted.
+    assert shown.count(" running ") == 8
+    assert shown.count(" failed ") == shown.count(" interrupted ") == 1
+    assert shown.count("0:00:05") == 8
+    assert "and 28 more" in lines[-1]
+    full = io.StringIO()
+    Console(file=full, width=80).print(table("study", states))
+    assert len(full.getvalue().splitlines()) == 2 + 1 + 40
+
+
+def test_counts_and_durations():
+    assert (
+        counts({"a": state("done", 10_000), "b": state("waiting", 0)})
+        == "1 done, 1 waiting, 50% of all steps"
+    )
+    assert [duration(s) for s in (None, 0.2, 59.1, 3599.5, 90_000)] == [
+        "-",
+        "0:00:01",
+        "0:01:00",
+        "1:00:00",
+        "25:00:00",
+    ]
+
+
+def test_plain_lines_tell_changes_only():
+    out = io.StringIO()
+    with View("study", Console(file=out, width=80)) as view:
+        view.update({"a": state("waiting", 0)}, None)
+        view.update({"a": state("running", 0)}, None)
+        view.update({"a": state("running", 500)}, None)
+        view.update({"a": state("failed", 700, reason="at step 700: loss is nan")}, None)
+    assert out.getvalue().splitlines() == [
+        "a: running, step 0 of 10000",
+        "a: failed, step 700 of 10000, at step 700: loss is nan",
+    ]
+
+
+def test_failures():
+    assert failures({"a": "why"}, {"a": ["last", "words"]}) == ["a: why", "    last", "    words"]

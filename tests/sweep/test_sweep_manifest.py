@@ -1,0 +1,88 @@
+"""The sealed plan of a study's folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gipo_cli.errors import UserError
+from gipo_cli.sweep.manifest import StudyDir, check_same, read_study, write_study
+from gipo_cli.sweep.plan import plan
+
+PENDULUM = ("env=gymnasium", "env.id=Pendulum-v1", "total_steps=2000")
+
+
+def written(root: Path, *lines: str) -> StudyDir:
+    folder = StudyDir(root / "it")
+    write_study(folder, plan([*PENDULUM, *lines], name="it"), command="gipo sweep ...")
+    return folder
+
+
+def again(folder: StudyDir, *lines: str) -> None:
+    check_same(folder, plan([*PENDULUM, *lines], name="it"))
+
+
+def test_reads_back(tmp_path: Path):
+    folder = written(tmp_path, "objective=gipo,sapo", "objective.sigma=0.2", "seed=1,2")
+    planned = plan([*PENDULUM, "objective=gipo,sapo", "objective.sigma=0.2", "seed=1,2"], name="it")
+    assert read_study(folder) == planned
+    name = planned.runs[3].name
+    assert read_study(folder, only=name).runs == (planned.runs[3],)
+    with pytest.raises(UserError, match="has no run 'x'"):
+        read_study(folder, only="x")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text.replace('"seed": 1', '"seed": 9'), lambda text: text[:-100]]
+)
+def test_edited_or_cut_off(tmp_path: Path, change):
+    folder = written(tmp_path, "seed=1,2")
+    folder.manifest.write_text(change(folder.manifest.read_text()))
+    with pytest.raises(UserError, match=r"damaged.*not edited by hand"):
+        read_study(folder)
+    with pytest.raises(UserError, match="damaged"):
+        again(folder, "seed=1,2")
+
+
+def test_other_format(tmp_path: Path):
+    from gipo_cli.runlog.durable import read_sealed, write_sealed
+
+    folder = written(tmp_path, "seed=1")
+    write_sealed(folder.manifest, read_sealed(folder.manifest) | {"format": 99})
+    with pytest.raises(UserError, match="has format 99 of gipo"):
+        read_study(folder)
+
+
+def test_different_study_says_what_differs(tmp_path: Path):
+    folder = written(tmp_path, "buffer.size=600,700", "seed=1,2")
+    again(folder, "buffer.size=600,700", "seed=1,2")
+    again(folder, "seed=1,2,3", "buffer.size=600,700")
+    with pytest.raises(UserError, match=r"buffer\.size 600,700 there, 600,800 here; choose"):
+        again(folder, "buffer.size=600,800", "seed=1,2")
+    with pytest.raises(UserError, match="seed 1,2 there, 1 here"):
+        again(folder, "buffer.size=600,700", "seed=1")
+
+
+def test_budget_can_only_be_raised(tmp_path: Path):
+    folder = written(tmp_path, "seed=1")
+    check_same(folder, plan([*PENDULUM[:2], "total_steps=3000", "seed=1"], name="it"))
+    with pytest.raises(UserError, match="total_steps=2000, which can only be raised and not lowered to 1000"):
+        check_same(folder, plan([*PENDULUM[:2], "total_steps=1000", "seed=1"], name="it"))
+
+
+def test_some_other_folder_is_left_alone(tmp_path: Path):
+    folder = StudyDir(tmp_path / "it")
+    folder.path.mkdir()
+    folder.private.mkdir()
+    again(folder, "seed=1")
+    (folder.path / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="is no study's folder"):
+        again(folder, "seed=1")
+
+
+def test_holds_the_whole_configuration(tmp_path: Path):
+    """So that a changed file in conf/ cannot change a run that is already planned."""
+    folder = written(tmp_path, "seed=1")
+    content = json.loads(folder.manifest.read_text())
+    assert content["runs"][0]["config"]["agent"]["update"]["rounds"] == 20
+    assert content["directory"] == str(Path.cwd())

@@ -1,0 +1,239 @@
+"""One run of a study, whatever state it is in; in this process, with the real training loop."""
+
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sweep_harness import TINY, assert_same_runs, numbers, planned, undisturbed
+
+from gipo_cli.errors import UserError
+from gipo_cli.pipelines import sweep_worker
+from gipo_cli.pipelines.sweep_worker import work, work_apart
+from gipo_cli.pipelines.train import resume
+from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.lock import RunLock
+from gipo_cli.runlog.status import StatusFile, read_status
+from gipo_cli.sweep import attempt
+from gipo_cli.sweep.manifest import StudyDir, read_study, write_study
+from gipo_cli.sweep.plan import PlannedRun, plan
+from gipo_cli.sweep.state import finished_in, last_words, observe
+
+ONE = ("objective=gipo", "seed=1")
+LONGER = (*ONE, "total_steps=2048")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of 1536 steps, and the same of 2048 in ``longer``, each without a pause."""
+    root = tmp_path_factory.mktemp("reference")
+    undisturbed(root, *ONE)
+    plan_longer(root / "longer")
+    folder, run = only(root / "longer")
+    work(folder, run)
+    return root
+
+
+def only(root: Path) -> tuple[StudyDir, PlannedRun]:
+    folder = StudyDir(root / "grid")
+    return folder, read_study(folder).runs[0]
+
+
+def finished(root: Path, reference: Path) -> Path:
+    shutil.copytree(reference / "grid", root / "grid")
+    return root / "grid"
+
+
+def plan_longer(root: Path) -> None:
+    lines = [line.replace("total_steps=1536", "total_steps=2048") for line in TINY]
+    write_study(StudyDir(root / "grid"), plan([*lines, *ONE], name="grid"), command="")
+
+
+def break_off(path: Path, step: int) -> None:
+    """What a process leaves that was killed some iterations after it had saved ``step``."""
+    store = CheckpointStore(RunDir(path).checkpoints)
+    for saved in store.steps():
+        if saved > step:
+            for file in store.path(saved).iterdir():
+                file.unlink()
+            store.path(saved).rmdir()
+    StatusFile(RunDir(path).status, total_steps=1536, step=step)
+
+
+@pytest.mark.parametrize("step", ["work", "work_apart"])
+def test_starts_then_says_that_it_is_finished(
+    tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str], step: str
+):
+    folder, study = planned(tmp_path, *ONE)
+    run = study.runs[0]
+    assert observe(folder, run).state == "waiting"
+    assert getattr(sweep_worker, step)(folder, run) == 0
+    assert_same_runs(folder.path, reference / "grid", [run.name])
+    assert observe(folder, run).state == "done"
+    assert not folder.attempts(run.name).exists()
+    assert (folder.run(run.name) / "overrides.txt").read_text().splitlines() == list(run.overrides)
+    capsys.readouterr()
+    before = (folder.run(run.name) / "status.json").read_bytes()
+    assert getattr(sweep_worker, step)(folder, run) == 0
+    assert capsys.readouterr().out == f"{run.name} is finished: 1536 steps\n"
+    assert (folder.run(run.name) / "status.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("step", [work, work_apart])
+def test_goes_on_after_a_kill_and_with_more_steps(tmp_path: Path, reference: Path, step):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    break_off(path / run.name, 1280)
+    assert observe(folder, run).state == "interrupted"
+    assert step(folder, run) == 0
+    assert_same_runs(path, reference / "grid", [run.name])
+    plan_longer(tmp_path)
+    folder, run = only(tmp_path)
+    assert observe(folder, run).state == "interrupted"
+    assert observe(folder, run).left == 512
+    assert step(folder, run) == 0
+    assert_same_runs(path, reference / "longer" / "grid", [run.name])
+    assert read_status(RunDir(path / run.name).status).total_steps == 2048
+    # The new budget is sealed in the run's own configuration: a further attempt goes on from there.
+    break_off(path / run.name, 1792)
+    assert step(folder, run) == 0
+    assert_same_runs(path, reference / "longer" / "grid", [run.name])
+
+
+def test_killed_after_its_last_checkpoint(tmp_path: Path, reference: Path):
+    """Everything is on disk but the word ``done``."""
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    StatusFile(RunDir(path / run.name).status, total_steps=1536, step=1536)
+    assert observe(folder, run).state == "interrupted"
+    assert work(folder, run) == 0
+    assert finished_in(path / run.name, run)
+    assert_same_runs(path, reference / "grid", [run.name])
+
+
+def test_a_folder_without_a_configuration_is_begun_anew(tmp_path: Path):
+    folder, study = planned(tmp_path, *ONE)
+    run = study.runs[0]
+    folder.run(run.name).mkdir()
+    (folder.run(run.name) / "overrides.txt").write_text("half a run\n")
+    assert work(folder, run) == 0
+    assert finished_in(folder.run(run.name), run)
+
+
+def test_refuses_while_another_process_works(tmp_path: Path):
+    folder, study = planned(tmp_path, *ONE)
+    run = study.runs[0]
+    with RunLock(folder.claim(run.name)), pytest.raises(UserError, match=f"process {os.getpid()}"):
+        work(folder, run)
+    assert not folder.run(run.name).exists()
+
+
+def test_refuses_a_run_with_other_settings(tmp_path: Path, reference: Path):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    resume(
+        path / run.name,
+        overrides=["total_steps=2048", "agent.update.rounds=5"],
+        allow_changes=True,
+        quiet=True,
+    )
+    plan_longer(tmp_path)
+    folder, run = only(tmp_path)
+    StatusFile(RunDir(path / run.name).status, total_steps=2048, step=100)
+    for step in (work, work_apart):
+        with pytest.raises(UserError, match="other settings than the study's"):
+            step(folder, run)
+
+
+def test_attempts_never_share_a_folder(tmp_path: Path, reference: Path):
+    """A process given up for dead goes on beside its successor; one of the two becomes the run."""
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    break_off(path / run.name, 768)
+    old = attempt.new_attempt(folder, run)
+    attempt.continue_as(path / run.name, old)
+    new = attempt.new_attempt(folder, run)
+    attempt.continue_as(old, new)
+    assert resume(new, overrides=[], allow_changes=False, quiet=True) == 0
+    assert attempt.furthest(folder, run) == new
+    assert attempt.publish(folder, run, new)
+    published = (path / run.name / "metrics.csv").stat().st_ino
+    assert resume(old, overrides=[], allow_changes=False, quiet=True) == 0
+    assert not attempt.publish(folder, run, old)
+    assert (path / run.name / "metrics.csv").stat().st_ino == published
+    attempt.drop_attempts(folder, run)
+    assert not folder.attempts(run.name).exists()
+    assert_same_runs(path, reference / "grid", [run.name])
+
+
+def test_an_attempt_killed_while_it_published_is_found(tmp_path: Path, reference: Path):
+    """Between the two renames the run's folder is missing; the finished attempt is still there."""
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    own = attempt.new_attempt(folder, run)
+    (path / run.name).rename(own)
+    assert observe(folder, run).state == "done"
+    for step in (work_apart, work):
+        assert step(folder, run) == 0
+        assert_same_runs(path, reference / "grid", [run.name])
+        assert not folder.attempts(run.name).exists()
+
+
+def test_work_here_takes_over_from_a_cluster(tmp_path: Path, reference: Path):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    own = attempt.new_attempt(folder, run)
+    (path / run.name).rename(own)
+    break_off(own, 1024)
+    assert work(folder, run) == 0
+    assert read_status(RunDir(path / run.name).status).step == 1536
+    assert_same_runs(path, reference / "grid", [run.name])
+
+
+def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
+    """Checkpoints appear and vanish while they are copied; the copy can always be gone on from."""
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    store = CheckpointStore(RunDir(path / run.name).checkpoints, keep_last=1)
+    payload = store.load("last")
+    end = threading.Event()
+
+    def save_on() -> None:
+        step = 2000
+        while not end.is_set():
+            step += 1
+            store.save(step, payload)
+
+    writer = threading.Thread(target=save_on)
+    writer.start()
+    try:
+        copies = []
+        for _ in range(10):
+            copies.append(attempt.new_attempt(folder, run))
+            attempt.continue_as(path / run.name, copies[-1])
+            time.sleep(0.01)
+    finally:
+        end.set()
+        writer.join()
+    for copy in copies:
+        CheckpointStore(RunDir(copy).checkpoints).load("last")
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder, _ = planned(tmp_path, *ONE)
+    assert sweep_worker.main([str(folder.path), "no-such-run"]) == 2
+    assert "has no run 'no-such-run'" in capsys.readouterr().err
+    assert sweep_worker.main([str(tmp_path / "nowhere"), "x"]) == 2
+    assert "study.json cannot be read" in capsys.readouterr().err
+
+
+def test_last_words(tmp_path: Path, reference: Path):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    assert last_words(folder, run.name, 1)[0].endswith("saved")
+    folder.output(run.name).write_text("".join(f"line {n}\n" for n in range(9)) + "\n")
+    assert last_words(folder, run.name, 2) == ["line 7", "line 8"]
+    assert len(numbers(path / run.name / "eval.csv")) == 3
