@@ -15,10 +15,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
 from gipo_cli.agents.episodes import EpisodeWindow
 from gipo_cli.agents.policies import LayerNormPolicy, MlpPolicy, ObsNormalizer, policy_class, policy_kwargs
+from gipo_cli.agents.precision import resolve
 from gipo_cli.agents.schedules import lr_factor
 from gipo_cli.agents.updater import Updater, UpdateStats
 from gipo_cli.config.schema import AgentConfig, PolicyConfig, RunConfig
@@ -80,6 +82,7 @@ class GIPO(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         agent = AgentConfig() if agent is None else agent
+        agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
         if isinstance(policy, str) and policy in ("mlp", "layernorm"):
             hidden = [512, 512, 256] if policy == "layernorm" else [64, 64]
             policy = PolicyConfig(kind=policy, hidden=hidden)  # type: ignore[arg-type]
@@ -232,7 +235,7 @@ class GIPO(OnPolicyAlgorithm):
         outputs, actions, values, sent = [], [], [], []
         tails = _Tails(envs)
         last_obs: Any = self._last_obs
-        with torch.inference_mode():
+        with torch.inference_mode(), self.updater.autocast():
             for t in range(steps):
                 obs[t] = last_obs
                 shared = policy.shared(self._tensor(obs[t]))

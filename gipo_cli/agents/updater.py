@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from gipo_cli.agents.policies import MlpPolicy
+from gipo_cli.agents.precision import autocast
 from gipo_cli.config.schema import AgentConfig
 from gipo_cli.core.health import explained_variance, health, kl_k3
 from gipo_cli.core.objectives import ObjectiveTerms, evaluate
@@ -176,13 +177,13 @@ class Updater:
             else:
                 if shared is None:
                     # Only the actor's step moves the shared features: one pass serves all critic steps.
-                    with torch.no_grad(), self._autocast():
+                    with torch.no_grad(), self.autocast():
                         shared = self.policy.shared(batch.obs)
                 self._step_critic(shared, batch.value_target, tally)
 
     def _step_both(self, batch: Batch, scale: float, tally: _Tally) -> None:
         update, policy = self.config.update, self.policy
-        with self._autocast():
+        with self.autocast():
             shared = policy.shared(batch.obs)
             output = policy.actor(shared).float()
             value = policy.critic(shared)
@@ -215,7 +216,7 @@ class Updater:
         tally.entropy.append(entropy.detach())
 
     def _step_critic(self, shared: Tensor, value_target: Tensor, tally: _Tally) -> None:
-        with self._autocast():
+        with self.autocast():
             value = self.policy.critic(shared)
         critic_loss = mse_loss(value, value_target)
         self._apply(self.config.update.value_coef * critic_loss, self.critic_group, tally)
@@ -245,10 +246,9 @@ class Updater:
         """``[B, D]`` summed over the action where the ratio is joint, kept per dimension otherwise."""
         return values.sum(-1) if self.config.ratio == "joint" else values
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.config.precision == "bfloat16":
-            return torch.autocast(self.policy.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which the networks run, for acting as for learning."""
+        return autocast(self.config.precision, self.policy.device)
 
     def _buffer_moments(self, buffer: ReplayBuffer) -> tuple[float, float]:
         if self.config.advantage.normalize != "buffer":
@@ -258,7 +258,7 @@ class Updater:
 
     @torch.no_grad()
     def _values(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self._autocast():
+        with self.autocast():
             shared = self.policy.shared(torch.from_numpy(obs).to(self.policy.device))
             values: NDArray[np.float32] = self.policy.critic(shared).cpu().numpy()
         return values
@@ -268,7 +268,9 @@ class Updater:
         self, obs: NDArray[np.float32], action: NDArray[np.generic], behaviour: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         device = self.policy.device
-        log_prob = self.policy.log_prob(torch.from_numpy(obs).to(device), torch.from_numpy(action).to(device))
+        with self.autocast():
+            output = self.policy.actor(self.policy.shared(torch.from_numpy(obs).to(device))).float()
+        log_prob = self.policy.head.log_prob(output, torch.from_numpy(action).to(device))
         ratio: NDArray[np.float32] = (log_prob.cpu() - torch.from_numpy(behaviour)).sum(-1).numpy()
         return ratio
 

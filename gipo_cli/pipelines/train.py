@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,6 @@ TABLES = {
     "diagnostics_columns": DIAGNOSTIC_COLUMNS,
 }
 HPARAM_METRICS = ("eval/success", "eval/return_mean", "train/return")
-EVAL_ENVS = 5
 
 
 def train(
@@ -59,14 +59,14 @@ def train(
     Raises:
         UserError: The run cannot be started; nothing was written.
     """
-    run = create(run_dir.parent, run_dir.name, unique=False)
+    run = create(run_dir.parent, run_dir.name)
     try:
-        with Workshop(config) as workshop:
-            write_inputs(run, config, overrides=overrides, command=command)
-            return _attempt(run, config, workshop, None, quiet)
-    except UserError:
+        with Workshop(config) as workshop, RunLock(run.lock):
+            write_inputs(run, workshop.config, overrides=overrides, command=command)
+            return _attempt(run, workshop, None, quiet)
+    except BaseException:
         if not run.exists():
-            run.path.rmdir()
+            shutil.rmtree(run.path)
         raise
 
 
@@ -88,25 +88,18 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
     from gipo_cli.pipelines.changes import changed
 
     run = RunDir(run_dir)
-    before = read_config(run)
-    config, changes = changed(before, overrides, allow=allow_changes)
-    store = _store(run, config)
-    saved = None
-    if store.steps():
-        saved = store.load("last", needs=("policy", "optimizer"))
+    with RunLock(run.lock):
+        config, changes = changed(read_config(run), overrides, allow=allow_changes)
+        store = _store(run, config)
+        saved = store.load("last", needs=("policy", "optimizer")) if store.steps() else None
         # A process killed after its last checkpoint still owes the last evaluation and its final word.
-        if saved.state["agent"]["num_timesteps"] >= config.total_steps and _says_done(run):
+        if saved and saved.state["agent"]["num_timesteps"] >= config.total_steps and _says_done(run):
             raise UserError(
                 f"{run.path} has finished its {config.total_steps} steps; to go on, raise them with "
                 f"total_steps={2 * config.total_steps}"
             )
-    with RunLock(run.lock), Workshop(config) as workshop:
-        step = saved.step if saved else 0
-        attempt = StatusFile(run.status, total_steps=config.total_steps, step=step).status.attempt
-        note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
-        if changes:
-            write_config(run, config)
-        return _attempt(run, config, workshop, saved, quiet, locked=True)
+        with Workshop(config) as workshop:
+            return _attempt(run, workshop, saved, quiet, changes)
 
 
 def _says_done(run: RunDir) -> bool:
@@ -129,16 +122,11 @@ class Workshop(ExitStack):
         torch.set_num_threads(config.runtime.torch_threads)
         self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
         self.evaluator = self.enter_context(
-            closing(
-                Evaluator(
-                    config.env,
-                    seed=config.eval.seed,
-                    task_seed=config.seed,
-                    n_envs=min(EVAL_ENVS, config.eval.episodes),
-                )
-            )
+            closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed))
         )
         self.agent = GIPO.from_config(config, self.env, device)
+        # What "auto" came to on this machine is part of the record, and of the run from here on.
+        self.config = config.model_copy(update={"agent": self.agent.agent})
 
 
 def _store(run: RunDir, config: RunConfig) -> CheckpointStore:
@@ -148,26 +136,28 @@ def _store(run: RunDir, config: RunConfig) -> CheckpointStore:
 
 def _attempt(
     run: RunDir,
-    config: RunConfig,
     workshop: Workshop,
     saved: Checkpoint | None,
     quiet: bool,
-    *,
-    locked: bool = False,
+    changes: Sequence[str] | None = None,
 ) -> int:
-    """One process's share of a run, with its status told truly whatever happens."""
+    """One process's share of a run, whose lock the caller holds; its status is told truly come what may."""
+    config = workshop.config
     with ExitStack() as stack:
-        if not locked:
-            stack.enter_context(RunLock(run.lock))
         log = stack.enter_context(log_to(run.log))
         step = saved.step if saved else 0
         status = StatusFile(run.status, total_steps=config.total_steps, step=step)
+        if changes is not None:
+            attempt = status.status.attempt
+            note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
+        if changes:
+            write_config(run, config)
         task = config.env.task or config.env.id or config.env.name
         title = f"{config.objective.name} on {task}, seed {config.seed}"
         display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
         recorder = stack.enter_context(closing(_recorder(run, config, saved)))
         stop = stack.enter_context(_stop_signals())
-        loop = _Loop(run, config, workshop, recorder, status, display, log, stop)
+        loop = _Loop(run, workshop, recorder, status, display, log, stop)
         try:
             loop.start(saved)
             loop.run()
@@ -241,7 +231,6 @@ class _Loop:
     def __init__(
         self,
         run: RunDir,
-        config: RunConfig,
         workshop: Workshop,
         recorder: Recorder,
         status: StatusFile,
@@ -249,9 +238,9 @@ class _Loop:
         log: logging.Logger,
         stop: _Stop,
     ) -> None:
-        self.config, self.agent, self.evaluator = config, workshop.agent, workshop.evaluator
+        self.config, self.agent, self.evaluator = workshop.config, workshop.agent, workshop.evaluator
         self.recorder, self.status, self.display, self.log, self.stop = recorder, status, display, log, stop
-        self.store = _store(run, config)
+        self.store = _store(run, self.config)
         self.best: tuple[float, float] | None = None
         self.evaluated = 0
         self.saved = 0
@@ -354,7 +343,7 @@ class _Loop:
         return {name: None if math.isnan(value) else value for name, value in row.items()}
 
     def _measure(self) -> float:
-        """Measure bias and variance before the policy moves on from its newest rollout; returns the seconds."""
+        """Measure bias and variance while the newest rollout is the policy's own; returns the seconds."""
         from gipo_cli.diagnostics.live import measure_buffer
 
         agent, begun = self.agent, time.perf_counter()

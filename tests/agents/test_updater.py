@@ -104,3 +104,25 @@ def test_actor_and_critic_have_their_own_rates():
         for group in (model.policy.actor_parameters(), model.policy.critic_parameters())
     )
     assert min(actor, critic) > 0
+
+
+@pytest.mark.parametrize("kind", ["mlp", "layernorm"])
+def test_bfloat16_updates_close_to_float32_and_acts_as_it_learns(kind):
+    def numbers(precision):
+        model = agent(kind=kind, precision=precision)
+        return model.update().numbers, model
+
+    exact, _ = numbers("float32")
+    rounded, model = numbers("bfloat16")
+    assert model.updater.config.precision == "bfloat16"
+    assert rounded["loss/critic"] == pytest.approx(exact["loss/critic"], rel=0.02)
+    assert rounded["loss/critic"] != exact["loss/critic"]
+    # bfloat16 keeps 8 bits: the first batch's ratios are 1 to about that, not to float32's last bit.
+    assert rounded["health/log_ratio_abs_p50"] < 0.02
+    assert all(p.dtype == torch.float32 for p in model.policy.parameters())
+
+
+def test_auto_precision_is_decided_once_and_recorded():
+    model = agent(precision="auto")
+    assert model.agent.precision in ("float32", "bfloat16")
+    assert model.updater.config.precision == model.agent.precision
