@@ -139,6 +139,14 @@ def _check(options: Options) -> None:
         raise UserError("--address is of a Ray cluster; add --backend ray, or leave it out")
     if options.slurm and options.engine != "slurm":
         raise UserError("--slurm is for SLURM jobs; add --backend slurm, or leave it out")
+    if options.engine == "ray":
+        from gipo_cli.sweep import on_ray
+
+        on_ray.check(options.address)
+    if options.engine == "slurm":
+        from gipo_cli.sweep import on_slurm
+
+        on_slurm.check(options.slurm)
 
 
 def _make(folder: StudyDir) -> None:

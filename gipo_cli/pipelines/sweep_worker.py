@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gipo_cli.config.compose import config_hash, validate
+from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
@@ -29,6 +30,8 @@ from gipo_cli.sweep.state import finished_in
 
 ORPHAN_SECONDS = 120.0
 """Time that a worker whose parent died has for its last checkpoint."""
+TRIAL_EPISODES = 4
+"""Episodes of a trial's evaluation at most."""
 
 
 def work(folder: StudyDir, run: PlannedRun) -> int:
@@ -105,12 +108,20 @@ def _go_on(path: Path, run: PlannedRun) -> int:
     from gipo_cli.pipelines.train import resume
 
     config = read_config(RunDir(path))
-    if (config_hash(config), config.seed) != run.key:
+    if (config_hash(_as_planned(config, run)), config.seed) != run.key:
         raise UserError(
             f"{path} was continued with other settings than the study's; move it away to run it anew"
         )
     raised = [f"total_steps={run.total_steps}"] if config.total_steps != run.total_steps else []
     return resume(path, overrides=raised, allow_changes=False, quiet=True)
+
+
+def _as_planned(config: RunConfig, run: PlannedRun) -> RunConfig:
+    """A run's configuration with a precision of ``auto`` where training has put what that came to."""
+    if run.config.agent.precision != "auto":
+        return config
+    agent = config.agent.model_copy(update={"precision": "auto"})
+    return config.model_copy(update={"agent": agent})
 
 
 def calibrate(text: str) -> dict[str, float]:
@@ -126,7 +137,7 @@ def calibrate(text: str) -> dict[str, float]:
     begun = time.perf_counter()
     import psutil
 
-    from gipo_cli.pipelines.train import EVAL_ENVS, Workshop
+    from gipo_cli.pipelines.train import Workshop
 
     config = validate(json.loads(text))
     with Workshop(config) as workshop:
@@ -139,7 +150,7 @@ def calibrate(text: str) -> dict[str, float]:
             agent.collect()
             agent.update()
             seconds.append(time.perf_counter() - before)
-        episodes = min(EVAL_ENVS, config.eval.episodes)
+        episodes = min(TRIAL_EPISODES, config.eval.episodes)
         before = time.perf_counter()
         workshop.evaluator.run(lambda obs: agent.act(obs, config.eval.deterministic), episodes)
         evaluation = (time.perf_counter() - before) * config.eval.episodes / episodes

@@ -99,7 +99,9 @@ def holder_of(folder: StudyDir, name: str) -> int | None:
 def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
     """The end of what the run's newest process printed, else of the run's log."""
     logs = [RunDir(path).log for path in places(folder, name)]
-    for file in (folder.output(name), *reversed(logs)):
+    printed = [folder.output(name), *folder.attempts(name).glob("*.out")]
+    newest = sorted((file for file in printed if file.exists()), key=lambda file: file.stat().st_mtime)
+    for file in (*reversed(newest), *reversed(logs)):
         try:
             with file.open("rb") as handle:
                 handle.seek(max(file.stat().st_size - _TAIL_BYTES, 0))

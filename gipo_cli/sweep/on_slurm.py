@@ -1,0 +1,211 @@
+"""The SLURM engine: a job array through submitit, saved and requeued at its time limit and when preempted.
+
+SLURM may start a job again while the process of the time before still lives on a node that stopped answering,
+so every attempt works in a folder of its own. Whether a job is over is read from the queue, and what became of
+its run from the run's folder: submitit alone cannot tell without an accounting data base.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runlog.durable import read_sealed, write_sealed
+from gipo_cli.sweep.child import SAVE_SECONDS, Child
+from gipo_cli.sweep.engine import Ended
+from gipo_cli.sweep.manifest import StudyDir
+
+ANSWER_SECONDS = 15.0
+DEFAULTS: dict[str, Any] = {"timeout_min": 240, "signal_delay_s": 120, "name": "gipo"}
+"""Time limit of a job, after which it saves and queues again, and the notice that it gets before."""
+REQUEUES = 1000
+"""Times that a job may run into its time limit: long runs are made of many short jobs."""
+
+
+class RunTask:
+    """What a job does: work on one run. submitit asks it for a checkpoint before time is up.
+
+    Args:
+        study: The study's folder.
+        name: The run.
+        directory: Where the sweep was typed.
+    """
+
+    def __init__(self, study: str, name: str, directory: str) -> None:
+        self._arguments = (study, name, directory)
+        self._child: Child | None = None
+
+    def __call__(self) -> None:
+        """Work until the run is finished.
+
+        Raises:
+            RunFailed: The run did not finish.
+        """
+        study, name, directory = self._arguments
+        self._child = Child(StudyDir(Path(study)), name, directory)
+        self._child.wait()
+
+    def checkpoint(self) -> Any:
+        """Let the process save and end; the job that follows goes on from there."""
+        from submitit.helpers import DelayedSubmission
+
+        if self._child is not None:
+            self._child.end(SAVE_SECONDS)
+        return DelayedSubmission(RunTask(*self._arguments))
+
+
+class SlurmEngine:
+    """Runs as SLURM jobs.
+
+    Jobs of an earlier sweep that was broken off and that are still in the queue are followed, not submitted
+    again.
+
+    Args:
+        folder: The study's folder; every node must see it under the same path.
+        cpus: Cores that a run takes.
+        gpus: GPUs that a run takes.
+        jobs: Runs at a time at most; None: as many as the cluster grants.
+        options: ``key=value`` in submitit's words, such as ``timeout_min=60`` or ``slurm_partition=short``.
+    """
+
+    def __init__(
+        self, folder: StudyDir, *, cpus: int, gpus: int, jobs: int | None, options: Sequence[str]
+    ) -> None:
+        import submitit
+
+        self._folder = folder
+        self._logs = folder.private / "slurm"
+        self._record = folder.private / "jobs.json"
+        self._jobs: dict[str, str] = {}
+        self._notes: list[str] = []
+        self._executor = submitit.AutoExecutor(
+            self._logs.resolve(), cluster="slurm", slurm_max_num_timeout=REQUEUES
+        )
+        given = DEFAULTS | {"cpus_per_task": cpus} | ({"gpus_per_node": gpus} if gpus else {})
+        given |= {"slurm_array_parallelism": jobs} if jobs is not None else {}
+        given |= parse(options)
+        given["slurm_signal_delay_s"] = given.pop("signal_delay_s")
+        try:
+            self._executor.update_parameters(**given)
+        except (NameError, TypeError, ValueError, AssertionError) as error:
+            raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error
+
+    def submit(self, names: Sequence[str]) -> None:
+        """Hand all runs over as one array, except those that are in the queue already."""
+        queued = _queued()
+        before = self._read_record()
+        self._jobs = {name: before[name] for name in names if before.get(name) in queued}
+        if self._jobs:
+            self._notes.append(f"{len(self._jobs)} runs are in SLURM's queue already and are followed")
+        new = [name for name in names if name not in self._jobs]
+        if not new:
+            return
+        study, directory = str(self._folder.path.resolve()), str(Path.cwd())
+        with self._executor.batch():
+            jobs = [self._executor.submit(RunTask(study, name, directory)) for name in new]
+        self._jobs |= {name: job.job_id for name, job in zip(new, jobs, strict=True)}
+        write_sealed(self._record, {"jobs": self._jobs})
+
+    def poll(self) -> list[Ended]:
+        """Jobs that have left the queue."""
+        if not self._jobs:
+            return []
+        try:
+            queued = _queued()
+        except RunFailed as error:
+            if str(error) not in self._notes:
+                self._notes.append(str(error))
+            return []
+        over = {name: job for name, job in self._jobs.items() if job not in queued}
+        for name in over:
+            self._jobs.pop(name)
+        return [Ended(name, self._how(job)) for name, job in over.items()]
+
+    def active(self) -> list[str]:
+        """Runs whose jobs are in the queue."""
+        return list(self._jobs)
+
+    def notes(self) -> list[str]:
+        """Notes since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def stop(self) -> None:
+        """Cancel the jobs: SLURM asks their processes to end, which save first."""
+        if self._jobs:
+            _slurm("scancel", *self._jobs.values())
+
+    def kill(self) -> None:
+        """Cancel the jobs at once."""
+        if self._jobs:
+            _slurm("scancel", "--signal=KILL", "--full", *self._jobs.values())
+
+    def close(self) -> None:
+        """Nothing is held: jobs belong to SLURM."""
+
+    def _read_record(self) -> dict[str, str]:
+        try:
+            return dict(read_sealed(self._record)["jobs"])
+        except UserError:
+            return {}
+
+    def _how(self, job: str) -> str:
+        logs = sorted(self._logs.glob(f"{job}_*_log.err"))
+        lines = logs[-1].read_text(errors="replace").strip().splitlines() if logs else []
+        return f"its SLURM job {job} ended{f': {lines[-1]}' if lines else ''}"
+
+
+def check(options: Sequence[str]) -> None:
+    """Refuse what cannot work, before anything is planned or written.
+
+    Raises:
+        UserError: submitit or SLURM is missing, SLURM does not answer, or an option is no ``key=value``.
+    """
+    if importlib.util.find_spec("submitit") is None:
+        raise UserError("submitit is not installed; type: pip install 'gipo-cli[slurm]'")
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            "there is no sbatch here; run this where SLURM's commands are, or use --print-commands"
+        )
+    parse(options)
+    try:
+        _queued()
+    except RunFailed as error:
+        raise UserError(f"{error}; is this a machine of the cluster?") from error
+
+
+def parse(options: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` options, numbers as numbers.
+
+    Raises:
+        UserError: one is no ``key=value``.
+    """
+    parsed: dict[str, Any] = {}
+    for option in options:
+        key, sign, value = option.partition("=")
+        if not sign or not key.isidentifier():
+            raise UserError(f"--slurm {option!r} is no option; write key=value, as in timeout_min=60")
+        parsed[key] = int(value) if value.isdecimal() else value
+    return parsed
+
+
+def _queued() -> set[str]:
+    """Identifiers of this user's jobs that wait or run, array tasks one by one."""
+    return set(_slurm("squeue", "--me", "--noheader", "--array", "--format=%i").split())
+
+
+def _slurm(*command: str) -> str:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunFailed(f"SLURM does not answer {command[0]} ({type(error).__name__})") from error
+    if result.returncode != 0:
+        raise RunFailed(
+            f"SLURM refuses {command[0]}: {(result.stderr.strip() or 'no reason').splitlines()[-1]}"
+        )
+    return result.stdout
