@@ -157,6 +157,36 @@ def test_uneven_sizes_use_whole_chunks_only() -> None:
     assert str(run((policy, probe.take(slice(64)), fresh), [Gipo()])) == str(rows)
 
 
+def test_the_fresh_gradient_does_not_depend_on_how_its_chunks_are_filled_up() -> None:
+    pairs = random_pairs(1, 1.0, 3)
+    generator = torch.Generator().manual_seed(5)
+    policy = Softmax(pairs.log_pi[0])
+    fresh = draw(pairs, pairs.log_pi[0], pairs.weight[0], 36, generator)
+    fresh = dataclasses.replace(fresh, advantage=fresh.advantage + 3.0 * (fresh.action[:, 0] == 1))
+    norms = []
+    for n in (72, 128):  # chunks of 9 fit the four fresh chunks of 9; chunks of 16 are filled up
+        probe = draw(pairs, pairs.log_mu[0], pairs.weight[0], n, generator)
+        norms.append(run((policy, probe, fresh), [Gipo()])[-1].reference_norm)
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(norms[0], rel=1e-5)
+
+
+def test_per_dimension_averages_over_the_dimensions() -> None:
+    class Doubled(Softmax):
+        def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+            return super().log_prob(obs, action).expand(-1, 2)
+
+    single, probe, fresh = small_case()
+    double = Doubled(single.table.weight.T)
+    wide = [
+        dataclasses.replace(b, behaviour_log_prob=b.behaviour_log_prob.expand(-1, 2)) for b in (probe, fresh)
+    ]
+    settings = {"trained": Gipo(), "grid": GRID, "ratio": "per_dimension", "chunks": 8, "batch_size": 16}
+    once, twice = measure(single, probe, fresh, **settings), measure(double, *wide, **settings)
+    for column in ("variance", "mse", "norm", "reference_norm", "ess"):
+        assert numbers(twice, column) == pytest.approx(numbers(once, column), rel=1e-4, abs=1e-6)
+
+
 def test_nan_ratios_give_nan_rows_and_leave_the_others_alone() -> None:
     policy, probe, fresh = small_case()
     far = dataclasses.replace(probe, behaviour_log_prob=probe.behaviour_log_prob - 200.0)
