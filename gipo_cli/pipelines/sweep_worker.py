@@ -192,6 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lifeline", action="store_true", help="end when standard input closes")
     parser.add_argument("--calibrate", action="store_true", help="measure a configuration given as JSON")
     given = parser.parse_args(arguments)
+    # A scheduler's notice goes to every process of a job; the one above this answers it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     try:
         if given.calibrate:
             sys.stdout.write(json.dumps(calibrate(sys.stdin.read())) + "\n")

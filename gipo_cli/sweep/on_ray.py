@@ -140,7 +140,8 @@ class RayEngine:
     def _check_room(self, cpus: int, gpus: int) -> None:
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
+            empty: dict[str, float] = {}
+            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default=empty)
             self.close()
             raise UserError(
                 f"no node of the Ray cluster has {cpus} cores and {gpus} GPUs; the largest has "

@@ -1,8 +1,8 @@
 """The SLURM engine: a job array through submitit, saved and requeued at its time limit and when preempted.
 
-SLURM may start a job again while the process of the time before still lives on a node that stopped answering,
-so every attempt works in a folder of its own. Whether a job is over is read from the queue, and what became of
-its run from the run's folder: submitit alone cannot tell without an accounting data base.
+SLURM may start a job again while the process of the time before still lives on a node that stopped
+answering, so every attempt works in a folder of its own. Whether a job is over is read from the queue, and
+what became of its run from the run's folder: submitit alone cannot tell without an accounting data base.
 """
 
 from __future__ import annotations

@@ -32,17 +32,22 @@ PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1
 PATIENCE = 180.0
 
 
-def planned(root: Path, *overrides: str, name: str = "grid") -> tuple[StudyDir, Study]:
+def tiny(steps: int) -> list[str]:
+    """The overrides of a tiny run of so many steps."""
+    return [f"total_steps={steps}" if word.startswith("total_steps=") else word for word in TINY]
+
+
+def planned(root: Path, *overrides: str, steps: int = 1536) -> tuple[StudyDir, Study]:
     """A study's folder with its plan and no run yet."""
-    study = plan([*TINY, *overrides], name=name)
-    folder = StudyDir(root / name)
+    study = plan([*tiny(steps), *overrides], name="grid")
+    folder = StudyDir(root / "grid")
     write_study(folder, study, command="")
     return folder, study
 
 
-def undisturbed(root: Path, *overrides: str, name: str = "grid") -> Path:
+def undisturbed(root: Path, *overrides: str, steps: int = 1536) -> Path:
     """The study's folder after all runs went through in this process."""
-    folder, study = planned(root, *overrides, name=name)
+    folder, study = planned(root, *overrides, steps=steps)
     assert [work(folder, run) for run in study.runs] == [0] * len(study.runs)
     return folder.path
 

@@ -18,6 +18,7 @@ from sweep_harness import (
     progress,
     start,
     statuses,
+    tiny,
     undisturbed,
     until,
     workers,
@@ -109,7 +110,7 @@ def disturb(root: Path, grid: Sequence[str], dice: random.Random, most: int) -> 
 @pytest.mark.long
 def test_twenty_kills(tmp_path: Path):
     """Parent and children in random order, until done."""
-    grid = tuple(word.replace("total_steps=1536", "total_steps=6144") for word in GRID)
+    grid = (*tiny(6144), *GRID[len(TINY) :])
     whole = finish(tmp_path / "whole", *grid)
     assert whole.returncode == 0, whole.stdout
     dice = random.Random(20)

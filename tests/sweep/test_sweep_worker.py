@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweep_harness import TINY, assert_same_runs, numbers, planned, undisturbed
+from sweep_harness import assert_same_runs, numbers, planned, undisturbed
 
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines import sweep_worker
@@ -18,12 +18,11 @@ from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.status import StatusFile, read_status
 from gipo_cli.sweep import attempt
-from gipo_cli.sweep.manifest import StudyDir, read_study, write_study
-from gipo_cli.sweep.plan import PlannedRun, plan
+from gipo_cli.sweep.manifest import StudyDir, read_study
+from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in, last_words, observe
 
 ONE = ("objective=gipo", "seed=1")
-LONGER = (*ONE, "total_steps=2048")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +30,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run of 1536 steps, and the same of 2048 in ``longer``, each without a pause."""
     root = tmp_path_factory.mktemp("reference")
     undisturbed(root, *ONE)
-    plan_longer(root / "longer")
-    folder, run = only(root / "longer")
-    work(folder, run)
+    undisturbed(root / "longer", *ONE, steps=2048)
     return root
 
 
@@ -45,11 +42,6 @@ def only(root: Path) -> tuple[StudyDir, PlannedRun]:
 def finished(root: Path, reference: Path) -> Path:
     shutil.copytree(reference / "grid", root / "grid")
     return root / "grid"
-
-
-def plan_longer(root: Path) -> None:
-    lines = [line.replace("total_steps=1536", "total_steps=2048") for line in TINY]
-    write_study(StudyDir(root / "grid"), plan([*lines, *ONE], name="grid"), command="")
 
 
 def break_off(path: Path, step: int) -> None:
@@ -90,7 +82,7 @@ def test_goes_on_after_a_kill_and_with_more_steps(tmp_path: Path, reference: Pat
     assert observe(folder, run).state == "interrupted"
     assert step(folder, run) == 0
     assert_same_runs(path, reference / "grid", [run.name])
-    plan_longer(tmp_path)
+    planned(tmp_path, *ONE, steps=2048)
     folder, run = only(tmp_path)
     assert observe(folder, run).state == "interrupted"
     assert observe(folder, run).left == 512
@@ -140,7 +132,7 @@ def test_refuses_a_run_with_other_settings(tmp_path: Path, reference: Path):
         allow_changes=True,
         quiet=True,
     )
-    plan_longer(tmp_path)
+    planned(tmp_path, *ONE, steps=2048)
     folder, run = only(tmp_path)
     StatusFile(RunDir(path / run.name).status, total_steps=2048, step=100)
     for step in (work, work_apart):

@@ -1,0 +1,223 @@
+"""Sweeps on a real SLURM of this machine: two nodes on loopback, without accounting."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from sweep_harness import (
+    PLAIN,
+    TINY,
+    assert_same_runs,
+    command,
+    statuses,
+    tiny,
+    undisturbed,
+    until,
+    workers,
+)
+
+GRID = (*TINY, "objective=gipo,no_clip", "seed=1,2", "--name", "grid", "--backend", "slurm")
+NEEDED = ("slurmctld", "slurmd", "squeue", "scancel", "scontrol", "sbatch", "srun")
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or any(shutil.which(name) is None for name in NEEDED),
+        reason="needs root and: apt-get install slurmctld slurmd slurm-client",
+    ),
+]
+
+
+def config(folder: Path, host: str, ports: list[int]) -> str:
+    """One controller and two nodes of one core, on loopback only."""
+    lines = f"""
+        ClusterName=test
+        SlurmctldHost={host}(127.0.0.1)
+        SlurmctldPort={ports[0]}
+        SlurmUser=root
+        SlurmdUser=root
+        AuthType=auth/none
+        CredType=cred/none
+        AuthInfo=cred_expire=5
+        StateSaveLocation={folder}/state
+        SlurmdSpoolDir={folder}/spool/%n
+        SlurmctldPidFile={folder}/ctld.pid
+        SlurmdPidFile={folder}/slurmd-%n.pid
+        SlurmctldLogFile={folder}/ctld.log
+        SlurmdLogFile={folder}/slurmd-%n.log
+        ProctrackType=proctrack/linuxproc
+        TaskPlugin=task/none
+        JobAcctGatherType=jobacct_gather/none
+        SelectType=select/cons_tres
+        SelectTypeParameters=CR_Core
+        SwitchType=switch/none
+        MpiDefault=none
+        ReturnToService=2
+        KillWait=15
+        SlurmdTimeout=10
+        MailProg=/bin/true
+        SchedulerParameters=sched_interval=1,bf_interval=5
+        CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+        NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=2000
+        NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=2000
+        PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+    """
+    return "\n".join(line.strip() for line in lines.strip().splitlines()) + "\n"
+
+
+@dataclass
+class Slurm:
+    folder: Path
+    environment: dict[str, str]
+    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, *words: str) -> None:
+        log = (self.folder / f"{name}.out").open("wb")
+        self.daemons[name] = subprocess.Popen(
+            words, env=self.environment, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+        )
+
+    def ask(self, *words: str) -> str:
+        return subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, timeout=30, check=False
+        ).stdout
+
+    def idle(self) -> bool:
+        return self.ask("sinfo", "-h", "-N", "-o", "%T").split() == ["idle", "idle"]
+
+    def sweep(self, root: Path, *arguments: str, grid: Sequence[str] = GRID) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(root, *grid, *arguments),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            cwd=root,
+        )
+
+    def stop(self) -> None:
+        self.ask("scancel", "--user=root")
+        with suppress(AssertionError):
+            until(lambda: not self.ask("squeue", "-h"), "an empty queue", 20)
+        for daemon in reversed(self.daemons.values()):
+            daemon.terminate()
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        for process in psutil.process_iter(["cmdline", "name"]):
+            words = process.info["cmdline"] or []
+            if process.info["name"] == "slurmstepd" or any(str(self.folder) in word for word in words):
+                process.kill()
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
+    folder = tmp_path / "slurm"
+    for name in ("state", "spool/n1", "spool/n2"):
+        (folder / name).mkdir(parents=True)
+    probes = [socket.socket() for _ in range(3)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    host = socket.gethostname().split(".")[0]
+    (folder / "slurm.conf").write_text(config(folder, host, ports))
+    made = Slurm(folder, os.environ | PLAIN | {"SLURM_CONF": str(folder / "slurm.conf")})
+    try:
+        made.start("ctld", "slurmctld", "-c", "-D")
+        for node in ("n1", "n2"):
+            made.start(node, "slurmd", "-D", "-N", node)
+        until(made.idle, "idle nodes", 30)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo,no_clip", "seed=1,2")
+
+
+def names_of(study: Path) -> list[str]:
+    return sorted(path.name for path in study.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def attempts_of(study: Path) -> list[Path]:
+    return list((study / ".sweep").glob("*.attempts/*/status.json"))
+
+
+def test_array_two_at_a_time(tmp_path: Path, reference: Path, slurm: Slurm):
+    sweep = slurm.sweep(tmp_path, "--jobs", "2")
+    output, _ = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0, output
+    assert_same_runs(tmp_path / "grid", reference, names_of(reference))
+    assert not attempts_of(tmp_path / "grid")
+
+
+def test_cancel_saves(tmp_path: Path, reference: Path, slurm: Slurm):
+    study = tmp_path / "grid"
+    sweep = slurm.sweep(tmp_path)
+    until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
+    sweep.send_signal(signal.SIGINT)
+    output, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130, output
+    until(lambda: not workers(tmp_path), "the processes' end", 30)
+    assert not slurm.ask("squeue", "-h")
+    sweep = slurm.sweep(tmp_path)
+    output, _ = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0, output
+    assert_same_runs(study, reference, names_of(reference))
+
+
+def test_killed_sweep_leaves_its_jobs_and_the_next_follows_them(
+    tmp_path: Path, reference: Path, slurm: Slurm
+):
+    study = tmp_path / "grid"
+    sweep = slurm.sweep(tmp_path)
+    until(lambda: attempts_of(study), "a first run")
+    sweep.kill()
+    sweep.wait()
+    assert slurm.ask("squeue", "-h")
+    sweep = slurm.sweep(tmp_path)
+    output, _ = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0, output
+    assert "in SLURM's queue already and are followed" in output
+    assert_same_runs(study, reference, names_of(reference))
+
+
+@pytest.mark.long
+def test_death_of_a_node(tmp_path: Path, reference: Path, slurm: Slurm):
+    """The node's daemon dies and its job lives on, writing, while SLURM starts the job again elsewhere."""
+    study = tmp_path / "grid"
+    sweep = slurm.sweep(tmp_path)
+    until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
+    slurm.daemons["n2"].kill()
+    output, _ = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, output
+    assert_same_runs(study, reference, names_of(reference))
+    assert all(status.state == "done" for status in statuses(study).values())
+
+
+@pytest.mark.long
+def test_time_limit_saves_and_requeues(tmp_path: Path, slurm: Slurm):
+    whole = undisturbed(tmp_path / "whole", "objective=gipo", "seed=1", steps=40960)
+    limits = ("--slurm=timeout_min=1", "--slurm=signal_delay_s=30")
+    grid = (*tiny(40960), "objective=gipo", "seed=1", "--name", "grid", "--backend", "slurm")
+    sweep = slurm.sweep(tmp_path, *limits, grid=grid)
+    output, _ = sweep.communicate(timeout=500)
+    assert sweep.returncode == 0, output
+    name = names_of(whole)[0]
+    assert statuses(tmp_path / "grid")[name].attempt > 1, "it was over before the time limit"
+    assert_same_runs(tmp_path / "grid", whole, [name])
