@@ -139,6 +139,10 @@ def count_axis(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
+def _power(value: float) -> str:
+    return f"$10^{{{round(np.log10(value))}}}$"
+
+
 def log_axis(axes: Axes, along: str, low: float, high: float) -> None:
     """A logarithmic axis (``x`` or ``y``) with at most four plain numbers, also within one decade."""
     axes.set(**{f"{along}scale": "log"})
@@ -148,7 +152,7 @@ def log_axis(axes: Axes, along: str, low: float, high: float) -> None:
     marks = [digit * 10.0**power for power in decades for digit in ((1,) if few else (1, 2, 5))]
     inside = [mark for mark in marks if low / 1.15 <= mark <= high * 1.15]
     axis.set_major_locator(FixedLocator(inside[:: -(-len(inside) // 4)] if inside else [low, high]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value) if few else f"{value:.3g}"))
     axis.set_minor_locator(NullLocator())
 
 

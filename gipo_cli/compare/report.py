@@ -81,8 +81,9 @@ def _draw(shared: tuple[Comparison, Path], kind: int) -> list[Drawing]:
 
 
 def _save(picture: Picture, folder: Path) -> Drawing:
-    # The layout is solved once and then switched off: savefig would solve it again for each format.
-    picture.figure.draw_without_rendering()
+    # Solved once and then switched off: savefig would solve the layout again for each format.
+    if (engine := picture.figure.get_layout_engine()) is not None:
+        engine.execute(picture.figure)
     picture.figure.set_layout_engine(None)
     picture.figure.savefig(folder / f"{picture.name}.png", dpi=DPI)
     buffer = io.StringIO()
