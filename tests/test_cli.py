@@ -189,7 +189,7 @@ def test_list_runs_and_show(tmp_path: Path):
     shown = gipo("show", "first", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     rows = {" ".join(line.split()) for line in shown.stdout.splitlines()}
-    assert "buffer.size 4000 (default 10000)" in rows
+    assert "buffer.size 4000 (default 2048)" in rows
     assert "objective.name sapo (default gipo)" in rows
     assert "state interrupted: SIGINT at step 2000" in rows
     assert "evaluation success 95.0%" in rows

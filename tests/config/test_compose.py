@@ -62,7 +62,7 @@ def test_values_and_groups_from_the_command_line():
         ("agent.policy.hidden=[64,0]", ["agent.policy.hidden.1=0", ">= 1"]),
         ("agent.ratio=joined", ["joined", "joint or per_dimension", "did you mean joint"]),
         ("runtime.device=gpu", ["auto or cpu or cuda"]),
-        ("buffer.size=100", ["buffer.size=100", "smaller than one rollout of 512"]),
+        ("buffer.size=100", ["buffer.size=100", "smaller than one rollout of 200"]),
         ("seed=1,2", ["seed=1,2", "gipo sweep"]),
         ("fetch_reach", ["fetch_reach", "key=value"]),
         ("seed=[1", ["cannot be read"]),

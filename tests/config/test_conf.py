@@ -16,7 +16,7 @@ from gipo_cli.core.params import PARAMS
 
 GROUPS = group_choices()
 FILES = [(group, name) for group, names in GROUPS.items() for name in names]
-NEEDED = {"gymnasium": ["env.id=Pendulum-v1"]}
+NEEDED = {"gymnasium": ["env.id=Pendulum-v1"], "sb3_ppo": ["buffer=fresh"]}
 SPECIAL = ("preset_objective", "tuned")
 
 

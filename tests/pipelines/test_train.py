@@ -119,11 +119,15 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
     assert reproducible(other / "metrics.csv") != reproducible(finished / "metrics.csv")
 
 
-def test_neither_checkpoints_nor_evaluations_change_what_is_learned(finished, tmp_path):
+def test_neither_checkpoints_nor_evaluations_nor_diagnostics_change_what_is_learned(finished, tmp_path):
     bare = train(
         tmp_path, "bare", "checkpoint.interval=null", "eval.interval=null", "eval.deterministic=false"
     )
     assert reproducible(bare / "metrics.csv") == reproducible(finished / "metrics.csv")
+    probe = ["diagnostics.interval=256", "diagnostics.probe_size=128", "diagnostics.chunks=4"]
+    measured = train(tmp_path, "measured", *probe)
+    assert_same_run(measured, finished)
+    assert {int(row["step"]) for row in rows(measured / "diagnostics.csv")} == set(range(256, 1537, 256))
 
 
 STOPS = {
