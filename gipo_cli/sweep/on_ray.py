@@ -128,7 +128,8 @@ class RayEngine:
             sent = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
-            return f"its task ended: {str(cause).strip().splitlines()[-1]}"
+            lines = str(cause).strip().splitlines()
+            return f"its task ended: {lines[-1] if lines else type(cause).__name__}"
         if sent is not None:
             run = self._runs[name]
             own = attempts.new_attempt(self._folder, run)

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sweep_harness import PLAIN, TINY, assert_same_runs, command, statuses, undisturbed, until, workers
+from sweep_harness import PLAIN, assert_same_runs, command, statuses, tiny, undisturbed, until, workers
 
 from gipo_cli.sweep import on_ray
 from gipo_cli.sweep.manifest import StudyDir
 
-GRID = (*TINY, "objective=gipo,no_clip", "seed=1,2", "--name", "grid", "--backend", "ray")
+STEPS = 6144
+GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend", "ray")
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 FAST = {
     "RAY_health_check_initial_delay_ms": "0",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
 }
 
@@ -52,6 +53,17 @@ class Cluster:
         )
         self.nodes.append(node)
         return node
+
+    def join(self, host: str) -> None:
+        """Add a node of one core; on a busy machine its first try may time out."""
+        for _ in range(3):
+            node = self.add(f"--address={self.address}", f"--node-ip-address={host}", "--num-cpus=1")
+            log = self.folder / f"node{len(self.nodes) - 1}.log"
+            until(lambda: node.poll() is not None or "runtime started" in log.read_text(), "a node", 60)  # noqa: B023
+            if node.poll() is None:
+                return
+            self.nodes.remove(node)
+        raise AssertionError(log.read_text())
 
     def sweep(self, root: Path, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -98,7 +110,7 @@ def cluster() -> Iterator[Cluster]:
         )  # fmt: skip
         until(made.healthy, "the head's health", 60)
         for last in (3, 4):
-            made.add(f"--address={made.address}", f"--node-ip-address=127.0.0.{last}", "--num-cpus=1")
+            made.join(f"127.0.0.{last}")
         yield made
     finally:
         made.stop()
@@ -107,7 +119,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo,no_clip", "seed=1,2")
+    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo", "seed=1,2", steps=STEPS)
 
 
 def names_of(study: Path) -> list[str]:

@@ -14,7 +14,6 @@ import psutil
 import pytest
 from sweep_harness import (
     PLAIN,
-    TINY,
     assert_same_runs,
     command,
     statuses,
@@ -24,7 +23,8 @@ from sweep_harness import (
     workers,
 )
 
-GRID = (*TINY, "objective=gipo,no_clip", "seed=1,2", "--name", "grid", "--backend", "slurm")
+STEPS = 6144
+GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend", "slurm")
 NEEDED = ("slurmctld", "slurmd", "squeue", "scancel", "scontrol", "sbatch", "srun")
 
 pytestmark = [
@@ -147,7 +147,7 @@ def slurm(tmp_path: Path) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo,no_clip", "seed=1,2")
+    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo", "seed=1,2", steps=STEPS)
 
 
 def names_of(study: Path) -> list[str]:
