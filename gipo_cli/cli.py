@@ -482,5 +482,7 @@ def main() -> Any:
         code, message = 2, str(error)
     except RunFailed as error:
         code, message = 1, str(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.stderr.write(f"error: {message}\n")
     sys.exit(code)

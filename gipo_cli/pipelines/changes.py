@@ -36,7 +36,7 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
         section[leaf] = override.value()
     after = validate(data)
     old, new = flatten(before.model_dump(mode="json")), flatten(after.model_dump(mode="json"))
-    changes = [f"{key}: {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
+    changes = [f"{key}: {old.get(key)} -> {now}" for key, now in new.items() if old.get(key) != now]
     if after.total_steps < before.total_steps:
         raise UserError(
             f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only grow"
@@ -44,7 +44,7 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
     refused = [change for change in changes if not change.startswith("total_steps:")]
     if refused and not allow:
         raise UserError(
-            f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, or "
-            "add --allow-changes"
+            f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, "
+            "or add --allow-changes"
         )
     return after, changes
