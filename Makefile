@@ -55,6 +55,7 @@ test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 	$(PYTEST) -m long
 
 test-cluster: setup ## tests that start real Ray or SLURM daemons on loopback
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[ray,slurm]'
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
 
 clean: ## remove caches and build products; runs/ and .venv/ stay
