@@ -209,7 +209,7 @@ class DiagnosticsConfig(Record):
     """Live bias-variance measurement, for every objective at once."""
 
     interval: Interval = Field(None, description="environment steps between measurements; null: never")
-    probe_size: Annotated[int, Field(ge=64)] = Field(2048, description="transitions of the probe batch")
+    probe_size: Annotated[int, Field(ge=64)] = Field(1536, description="transitions of the probe batch")
     chunks: Annotated[int, Field(ge=4)] = Field(32, description="disjoint chunks of the probe batch")
     gipo_sigma: list[Positive] = Field(default_factory=lambda: [0.1, 0.2, 0.5, 1.0, 2.0])
     ppo_eps: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.05, 0.1, 0.2, 0.4])
