@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gipo_cli.config.explain import explain, known_keys, suggest
-from gipo_cli.config.groups import IMPLIED, group_choices, search_dirs
+from gipo_cli.config.groups import IMPLIED, STUDIES, group_choices, search_dirs
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import UserError
 
@@ -234,6 +234,8 @@ def check_key(key: str, choices: dict[str, list[str]]) -> None:
 
     Raises: UserError with the nearest keys.
     """
+    if key == STUDIES:
+        raise UserError("a study is many runs and this is one; type gipo sweep study=...")
     if key in ("env.name", "objective.name"):
         raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}=... instead")
     known = known_keys(RunConfig)
