@@ -6,6 +6,7 @@ whose mean under mu is exact, is r - 1 - log r. Nothing here carries a gradient.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,7 +66,8 @@ def health(log_ratio: Tensor, coefficient: Tensor, lag: Tensor) -> dict[str, flo
         lag = lag.unsqueeze(-1).expand_as(log_ratio)
     log_ratio, coefficient, lag = log_ratio.flatten(), coefficient.flatten(), lag.flatten()
     x = log_ratio.double()
-    spread = torch.quantile(x.abs(), torch.tensor([0.5, 0.95, 0.99], dtype=x.dtype))
+    # NumPy's quantile: torch's refuses more than 2^24 numbers, which an update of long passes has.
+    spread = np.quantile(x.abs().numpy(), [0.5, 0.95, 0.99])
     weight = trust_weight(coefficient, log_ratio)
     numbers = {
         "health/ess": effective_sample_size(coefficient),
@@ -76,7 +78,7 @@ def health(log_ratio: Tensor, coefficient: Tensor, lag: Tensor) -> dict[str, flo
         "health/log_ratio_abs_p95": float(spread[1]),
         "health/log_ratio_abs_p99": float(spread[2]),
         "health/weight_mean": float(weight.mean()),
-        "health/weight_p05": float(torch.quantile(weight, 0.05)),
+        "health/weight_p05": float(np.quantile(weight.numpy(), 0.05)),
         "health/outside_band": float((torch.expm1(x).abs() > PPO_BAND).double().mean()),
         "health/lag_mean": float(lag.double().mean()),
         "health/lag_max": float(lag.max()),

@@ -110,3 +110,11 @@ def test_explained_variance_ends():
     assert explained_variance(torch.zeros(3), target) == 0.0
     assert explained_variance(-target, target) == pytest.approx(-3.0)
     assert math.isnan(explained_variance(target, torch.ones(3)))
+
+
+def test_quantiles_of_more_numbers_than_torch_takes():
+    n = 2**24 + 1
+    log_ratio = torch.arange(n, dtype=torch.float32) / (n - 1)
+    found = health(log_ratio, torch.exp(log_ratio), torch.zeros(n, dtype=torch.int32))
+    assert found["health/log_ratio_abs_p95"] == pytest.approx(0.95, abs=1e-6)
+    assert found["health/weight_p05"] == pytest.approx(1.0)
