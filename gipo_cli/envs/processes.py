@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import SubprocVecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from gipo_cli.errors import RunFailed
 
@@ -62,6 +62,18 @@ class ProcessVecEnv(SubprocVecEnv):
         """Reset every environment."""
         with _a_dead_child_fails_the_run():
             return super().reset()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """An attribute of every environment."""
+        with _a_dead_child_fails_the_run():
+            return super().get_attr(attr_name, indices)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """What a method of every environment returns."""
+        with _a_dead_child_fails_the_run():
+            return super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
 
     def close(self) -> None:
         """End the children; those that live on after a sibling's death are terminated."""

@@ -75,6 +75,11 @@ def test_a_dead_child_fails_the_run_and_the_rest_can_be_closed(my_module):  # no
     vector.processes[1].join()
     with pytest.raises(RunFailed, match="an environment process ended"):
         vector.step(np.zeros((2, 1), np.float32))
+    # A checkpoint asks for this.
+    with pytest.raises(RunFailed, match="an environment process ended"):
+        vector.get_attr("episode_index", indices=[1])
+    with pytest.raises(RunFailed, match="an environment process ended"):
+        vector.env_method("replay", 0, [], indices=[1])
     vector.close()
     assert not any(process.is_alive() for process in vector.processes)
 
