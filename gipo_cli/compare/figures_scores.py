@@ -29,7 +29,7 @@ from gipo_cli.compare.canvas import (
 )
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.style import INK, Look, looks
-from gipo_cli.compare.words import count_words
+from gipo_cli.compare.words import count_words, number_words
 
 
 def final_scores(comparison: Comparison) -> Iterator[Picture]:
@@ -155,7 +155,7 @@ def sample_efficiency(comparison: Comparison) -> Iterator[Picture]:
     look = looks(comparison.arms)
     for environment, ending in environments(comparison):
         cells = comparison.of(environment)
-        text = f"{environment.label}: steps to {comparison.metric.title} {environment.threshold:.3g}"
+        text = f"{environment.label}: steps to {comparison.metric.title} {number_words(environment.threshold)}"
         figure, axes = row_panel(len(cells), header=header(text, cells))
         beyond = environment.horizon * 1.1
         for line, cell in enumerate(cells):
