@@ -257,7 +257,12 @@ class GIPO(OnPolicyAlgorithm):
                     self.episodes.add([infos[e] for e in np.flatnonzero(done)])
                 if callback is not None:
                     callback.update_locals(locals())
-                    if not callback.on_step():
+                    # What a callback does is its own: it may train something, in float32.
+                    with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
+                        go_on = callback.on_step()
+                    if not go_on:
+                        self._last_obs = last_obs
+                        self._remember(np.stack(sent), (terminated | truncated)[: t + 1])
                         return None
             self._last_obs = last_obs
             self._remember(np.stack(sent), terminated | truncated)
@@ -309,8 +314,11 @@ class GIPO(OnPolicyAlgorithm):
 
         Returns: whether every observation came out equal to the bit. If not, the environment does not repeat
         itself, and new episodes were begun instead.
+        Raises: ValueError if they were of another number of environments.
         """
         env = self._env()
+        if len(numbers) != env.num_envs:
+            raise ValueError(f"it is of {len(numbers)} environments and this agent has {env.num_envs}")
         env.reset()
         obs = [
             env.env_method("replay", number, list(done), indices=[e])[0]

@@ -103,6 +103,22 @@ def test_callbacks_see_every_step_and_can_stop():
     assert model.version == 1
 
 
+def test_a_callback_can_train_something_and_a_stopped_rollout_goes_on_where_it_stopped():
+    class Trainer(BaseCallback):
+        def _on_step(self) -> bool:
+            weight = torch.ones(1, requires_grad=True)
+            (3 * weight).sum().backward()
+            assert weight.grad.item() == 3
+            return self.n_calls < 5
+
+    env = pendulum()
+    model = GIPO("mlp", env, agent=small(), seed=0, device="cpu").learn(640, callback=Trainer())
+    assert np.array_equal(model._last_obs, env.envs[0].unwrapped._get_obs()[None])
+    ((number,), (actions,), last_obs) = model.running_episodes()
+    assert (number, len(actions)) == (0, 5)
+    assert np.array_equal(env.env_method("replay", number, list(actions))[0], last_obs[0])
+
+
 def test_a_gym_env_without_our_wrapper_works():
     model = GIPO("mlp", gym.make("Pendulum-v1"), agent=small(), seed=0, device="cpu").learn(256)
     assert model.episodes.count == 1
