@@ -83,7 +83,7 @@ def train(
         str | None, typer.Option(metavar="RUN", help="continue this run", autocompletion=_complete_run)
     ] = None,
     allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="with --resume: accept other code, versions or settings")
+        bool, typer.Option("--allow-changes", help="with --resume: accept other settings")
     ] = False,
 ) -> None:
     """Train an agent, or go on with a run (--resume)."""

@@ -194,7 +194,7 @@ class EvalConfig(Record):
 
 
 class CheckpointConfig(Record):
-    """What is kept on disk to go on from. A checkpoint ends the running episodes (see docs)."""
+    """What is kept on disk to go on from. Saving changes nothing about the run."""
 
     interval: Interval = Field(
         25_000, description="environment steps between checkpoints; null: only at the end"
