@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import torch
 
 from gipo_cli.agents.agent import GIPO
@@ -91,6 +92,7 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
     with RunLock(run.lock):
         config, changes = changed(read_config(run), overrides, allow=allow_changes)
         store = _store(run, config)
+        store.recover()
         saved = store.load("last", needs=("policy", "optimizer")) if store.steps() else None
         # A process killed after its last checkpoint still owes the last evaluation and its final word.
         if saved and saved.state["agent"]["num_timesteps"] >= config.total_steps and _says_done(run):
@@ -114,6 +116,13 @@ class Workshop(ExitStack):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
+        try:
+            self._open(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, config: RunConfig) -> None:
         device = config.runtime.device
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("device cuda was asked for and there is no usable GPU; use --device cpu or auto")
@@ -124,7 +133,16 @@ class Workshop(ExitStack):
         self.evaluator = self.enter_context(
             closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed))
         )
-        self.agent = GIPO.from_config(config, self.env, device)
+        too_large = (
+            f"buffer.size={config.buffer_size} needs more memory than this machine has; choose a smaller one"
+        )
+        try:
+            self.agent = GIPO.from_config(config, self.env, device)
+        except MemoryError as error:
+            raise UserError(too_large) from error
+        # Untouched pages cost nothing yet, so that an allocation may succeed and the process die later.
+        if self.agent.buffer.nbytes > psutil.virtual_memory().total:
+            raise UserError(too_large)
         # What "auto" came to on this machine is part of the record, and of the run from here on.
         self.config = config.model_copy(update={"agent": self.agent.agent})
 
@@ -146,22 +164,23 @@ def _attempt(
     with ExitStack() as stack:
         log = stack.enter_context(log_to(run.log))
         step = saved.step if saved else 0
+        recorder = stack.enter_context(closing(_recorder(run, config, saved)))
         status = StatusFile(run.status, total_steps=config.total_steps, step=step)
-        if changes is not None:
-            attempt = status.status.attempt
-            note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
-        if changes:
-            write_config(run, config)
         task = config.env.task or config.env.id or config.env.name
         title = f"{config.objective.name} on {task}, seed {config.seed}"
         display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
-        recorder = stack.enter_context(closing(_recorder(run, config, saved)))
         stop = stack.enter_context(_stop_signals())
         loop = _Loop(run, workshop, recorder, status, display, log, stop)
         try:
             loop.start(saved)
+            if changes is not None:
+                # Only now: values that the checkpoint does not fit must not become the run's own.
+                attempt = status.status.attempt
+                note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
+                if changes:
+                    write_config(run, config)
             loop.run()
-        except RunFailed as error:
+        except (RunFailed, UserError) as error:
             log.error("%s", error)
             status.finish("failed", str(error))
             raise
@@ -249,7 +268,6 @@ class _Loop:
 
     def start(self, saved: Checkpoint | None) -> None:
         """Begin at step 0, or where a checkpoint left off."""
-        self.store.recover()
         if saved is None:
             self.agent.begin(self.config.total_steps)
             self.log.info("started")
@@ -258,16 +276,16 @@ class _Loop:
             self._say(note)
         state = saved.state
         exact = "buffer" in state
-        running = [saved.arrays[f"running_{e}"] for e in range(self.config.env.n_envs)]
-        repeats = self.agent.replay_episodes(state["running"], running, saved.arrays["last_obs"])
+        running = [saved.arrays[f"running_{e}"] for e in range(len(state["running"]))]
         buffer = {
             name.removeprefix("buffer_"): array
             for name, array in saved.arrays.items()
             if name.startswith("buffer_")
         }
         try:
+            repeats = self.agent.replay_episodes(state["running"], running, saved.arrays["last_obs"])
             self.agent.load_state(state["agent"], saved.tensors, buffer if exact else None)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (LookupError, ValueError, RuntimeError) as error:
             raise RunFailed(f"checkpoint {saved.path} does not fit this configuration: {error}") from error
         self.agent.begin(self.config.total_steps)
         self.best = None if state["best"] is None else tuple(state["best"])
@@ -286,7 +304,9 @@ class _Loop:
             self._iterate()
         if self.stop.signal is None and self.evaluated < self.agent.num_timesteps:
             self._evaluate()
-        if self.saved < self.agent.num_timesteps:
+            # Also where this step is saved already: only a checkpoint with a score can be the best.
+            self._save()
+        elif self.saved < self.agent.num_timesteps:
             self._save()
 
     def _iterate(self) -> None:

@@ -230,6 +230,30 @@ def test_a_longer_budget_extends_and_other_changes_are_refused(finished, tmp_pat
     ]
 
 
+def test_changes_that_the_checkpoint_does_not_fit_are_not_kept(tmp_path):
+    run = train(tmp_path, "short", "checkpoint.keep_last=1")
+    before = (run / "config.yaml").read_bytes(), (run / "meta.json").read_bytes()
+    refused = gipo(
+        "train", "--resume", "short", "--allow-changes", "env.n_envs=4", "total_steps=2000", cwd=tmp_path
+    )
+    assert refused.returncode == 1
+    assert "it is of 2 environments and this agent has 4" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert ((run / "config.yaml").read_bytes(), (run / "meta.json").read_bytes()) == before
+    # Killed while a checkpoint was being replaced by one of the same step: it is found again.
+    for folder in (run / "checkpoints").glob("step_*"):
+        folder.rename(folder.with_name(f".old-{folder.name}"))
+    assert gipo("train", "--resume", "short", "total_steps=1600", cwd=tmp_path).returncode == 0
+    assert "continued at step 1536" in (run / "log.txt").read_text()
+
+
+def test_the_evaluation_at_the_end_makes_the_last_checkpoint_the_best(tmp_path):
+    run = train(tmp_path, "late", "eval.interval=null", "checkpoint.interval=128", "total_steps=512")
+    assert [int(row["step"]) for row in rows(run / "eval.csv")] == [512]
+    assert CheckpointStore(run / "checkpoints").best_step() == 512
+    assert gipo("eval", "late", "--checkpoint", "best", "--episodes", "1", cwd=tmp_path).returncode == 0
+
+
 def test_an_existing_run_is_never_overwritten(finished):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     again = gipo("train", "--name", "whole", *PENDULUM, cwd=finished.parent.parent)
@@ -242,6 +266,7 @@ BAD = {
     "cuda": (["runtime.device=cuda"], "no usable GPU"),
     "buffer": (["buffer.size=100"], "smaller than one rollout of 128"),
     "unknown id": (["env.id=Pendulam-v1"], "Pendulum-v1"),
+    "memory": (["buffer.size=1000000000000"], "buffer.size=1000000000000 needs more memory"),
     "steps": (["total_steps=0"], "total_steps"),
     "discrete": (["env.id=CartPole-v1"], "Box"),
     "module": (["env.imports=[not_there]"], "not_there"),
