@@ -98,6 +98,7 @@ class GIPO(OnPolicyAlgorithm):
         self.version = 0
         self.episodes = EpisodeWindow(window)
         self._running: list[list[NDArray[Any]]] = []
+        self._unseen: list[NDArray[np.float32]] = []
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -284,8 +285,7 @@ class GIPO(OnPolicyAlgorithm):
                 head.distribution(output).cpu().numpy() if self.updater.kl_coef else None,
             )
         self.buffer.add(rollout, self.agent.advantage)
-        if isinstance(policy.features_extractor, ObsNormalizer):
-            policy.features_extractor.update(self._tensor(obs).flatten(0, 1))
+        self._unseen.append(obs)
         return rollout
 
     def _remember(self, sent: NDArray[Any], ended: NDArray[np.bool_]) -> None:
@@ -358,6 +358,11 @@ class GIPO(OnPolicyAlgorithm):
         iterations = math.ceil(self._total_timesteps / rollout)
         self.updater.set_lr(lr_factor(self.agent.update, iteration, iterations))
         stats = self.updater.update(self.buffer, self.version)
+        # Only now, so that the policy that learns from its newest rollout is the one that made it.
+        if isinstance(self.policy.features_extractor, ObsNormalizer):
+            for obs in self._unseen:
+                self.policy.features_extractor.update(self._tensor(obs).flatten(0, 1))
+        self._unseen.clear()
         self.version += 1
         self._n_updates += int(stats.numbers["update/critic_steps"])
         return stats

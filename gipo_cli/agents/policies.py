@@ -31,7 +31,7 @@ class ObsNormalizer(BaseFeaturesExtractor):
     """Running mean and variance of raw observations, applied when an observation is used.
 
     It lives inside the policy, so saved models carry their statistics, replayed raw observations are always
-    normalised by today's, and no wrapper can be forgotten. Statistics change between rollouts only.
+    normalised by today's, and no wrapper can be forgotten. Statistics change after updates only.
 
     Shapes: ``[B, d]`` in and out. Source: parallel moments after Chan, Golub and LeVeque (1979).
     """

@@ -155,7 +155,9 @@ def sample_efficiency(comparison: Comparison) -> Iterator[Picture]:
     look = looks(comparison.arms)
     for environment, ending in environments(comparison):
         cells = comparison.of(environment)
-        text = f"{environment.label}: steps to {comparison.metric.title} {number_words(environment.threshold)}"
+        text = (
+            f"{environment.label}: steps to {comparison.metric.title} {number_words(environment.threshold)}"
+        )
         figure, axes = row_panel(len(cells), header=header(text, cells))
         beyond = environment.horizon * 1.1
         for line, cell in enumerate(cells):

@@ -78,7 +78,7 @@ class EnvConfig(Record):
 class BufferConfig(Record):
     """How stale the data may be."""
 
-    size: Count | None = Field(
+    size: Annotated[int, Field(ge=1, le=10**10)] | None = Field(
         None, description="newest transitions kept; at least one rollout; null: exactly one rollout"
     )
 
@@ -91,7 +91,7 @@ class PolicyConfig(Record):
         description="mlp: Stable-Baselines3's MlpPolicy; layernorm: shared LayerNorm encoder with a "
         "critic on detached features (the authors')",
     )
-    hidden: list[Count] = Field(
+    hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
         default_factory=lambda: [64, 64],
         description="mlp: layer widths of actor and of critic; layernorm: [encoder, actor, critic]",
         min_length=1,

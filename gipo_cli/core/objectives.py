@@ -111,7 +111,10 @@ def evaluate(
         adv = (advantage if log_prob.ndim == 1 else advantage.unsqueeze(-1)).expand_as(log_prob)
         value, coefficient = fn(log_prob.detach(), behaviour_log_prob, adv, params)
         log_ratio = log_prob.detach() - behaviour_log_prob
-    surrogate = value + (coefficient * adv) * (log_prob - log_prob.detach())
+        # Where A is 0 there is nothing to learn, whatever r: inf * 0 must not say otherwise.
+        nothing = adv == 0
+        value, slope = value.masked_fill(nothing, 0.0), (coefficient * adv).masked_fill(nothing, 0.0)
+    surrogate = value + slope * (log_prob - log_prob.detach())
     return ObjectiveTerms(surrogate, coefficient, log_ratio)
 
 

@@ -102,10 +102,9 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         Raises:
             RunFailed: The simulator raised, or returned something unusable.
         """
-        native = self._act(action)
         self._steps += 1
         try:
-            raw, raw_reward, terminated, truncated, raw_info = self.env.step(native)
+            raw, raw_reward, terminated, truncated, raw_info = self.env.step(self._act(action))
             observation = self._flatten(raw)
             reward = float(raw_reward)
             info = dict(raw_info)

@@ -29,6 +29,9 @@ Act = Callable[[np.ndarray], np.ndarray]
 LANES = 5
 
 
+EVALUATION_INDEX = 1_000_000
+
+
 class Evaluator:
     """Keeps evaluation environments open between evaluations.
 
@@ -65,8 +68,9 @@ class Evaluator:
         from gipo_cli.envs.make import make_env
 
         while len(self._envs) < count:
-            # All have index 0: a start depends on the episode's number alone.
-            self._envs.append(make_env(self._cfg, self._seed, task_seed=self._task_seed, goals="cycle"))
+            # All have one index, and no training environment has it: a start depends on the episode's number.
+            env = make_env(self._cfg, self._seed, EVALUATION_INDEX, task_seed=self._task_seed, goals="cycle")
+            self._envs.append(env)
 
     def run(self, act: Act, episodes: int) -> EvalResult:
         """Play the first ``episodes`` episodes.

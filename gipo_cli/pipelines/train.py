@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -30,7 +31,14 @@ from gipo_cli.runlog.display import Display, print_summary
 from gipo_cli.runlog.layout import RunDir, create
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.logs import log_to
-from gipo_cli.runlog.manifest import note_update, read_config, typed_command, write_config, write_inputs
+from gipo_cli.runlog.manifest import (
+    moved_versions,
+    note_update,
+    read_config,
+    typed_command,
+    write_config,
+    write_inputs,
+)
 from gipo_cli.runlog.recorder import Recorder, flatten
 from gipo_cli.runlog.status import StatusFile, read_status
 
@@ -62,7 +70,7 @@ def train(
     """
     run = create(run_dir.parent, run_dir.name)
     try:
-        with Workshop(config) as workshop, RunLock(run.lock):
+        with _ended_by_sigterm(), Workshop(config) as workshop, RunLock(run.lock):
             write_inputs(run, workshop.config, overrides=overrides, command=command)
             return _attempt(run, workshop, None, quiet)
     except BaseException:
@@ -220,6 +228,16 @@ def _recorder(run: RunDir, config: RunConfig, saved: Checkpoint | None) -> Recor
     return recorder
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Until the loop takes signals over, SIGTERM unwinds as Ctrl-C does: a half-made run is cleaned up."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @dataclass
 class _Stop:
     """Which signal asked to stop, if any."""
@@ -258,6 +276,7 @@ class _Loop:
         stop: _Stop,
     ) -> None:
         self.config, self.agent, self.evaluator = workshop.config, workshop.agent, workshop.evaluator
+        self.folder = run
         self.recorder, self.status, self.display, self.log, self.stop = recorder, status, display, log, stop
         self.store = _store(run, self.config)
         self.best: tuple[float, float] | None = None
@@ -296,6 +315,10 @@ class _Loop:
             )
         if not exact:
             self._say("the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact")
+        for package, (before, now) in moved_versions(self.folder).items():
+            self._say(
+                f"{package} is {now} now and was {before}: from here on the run may differ in the last digits"
+            )
         self.log.info("continued at step %d", saved.step)
 
     def run(self) -> None:

@@ -179,6 +179,8 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
                 raise UserError(
                     f"{root} is not a folder; name another with --runs or {ROOT_VARIABLE}"
                 ) from error
+            if _abandoned(path):
+                return RunDir(path)
             if not unique:
                 raise UserError(
                     f"{path} already exists and is not overwritten; give another name, or continue it with "
@@ -191,6 +193,14 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
             ) from error
         attempt += 1
         path = root / f"{name}-{attempt}"
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether a start was killed here before it wrote anything: the next one may have the name."""
+    from gipo_cli.runlog.lock import holder
+
+    empty = path.is_dir() and {entry.name for entry in os.scandir(path)} == {RunDir(path).lock.name}
+    return empty and holder(RunDir(path).lock) is None
 
 
 def list_runs(root: Path) -> list[RunDir]:

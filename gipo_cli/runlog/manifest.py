@@ -180,6 +180,21 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def moved_versions(run: RunDir) -> dict[str, tuple[str | None, str | None]]:
+    """Packages whose version differs from that of the run's newest attempt: then and now.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        UserError: ``meta.json`` is damaged.
+    """
+    facts = read_sealed(run.meta)
+    before = facts["updates"][-1]["versions"] if facts["updates"] else facts["versions"]
+    now = versions()
+    return {name: (before.get(name), now[name]) for name in now if before.get(name) != now[name]}
+
+
 def hardware() -> dict[str, Any]:
     """The machine: host, system, processor, cores this process may use, memory in GiB, GPUs."""
     import psutil

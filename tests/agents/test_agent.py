@@ -156,14 +156,16 @@ def test_actions_are_stored_unclipped_and_sent_clipped():
     assert np.array_equal(sent[0], np.clip(rollout.action[:, 0], env.action_space.low, env.action_space.high))
 
 
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("ratio", ["joint", "per_dimension"])
-def test_at_lag_zero_every_ratio_is_one(ratio):
+def test_at_lag_zero_every_ratio_is_one(ratio, normalize):
     agent = AgentConfig(rollout_steps=64, ratio=ratio, update=UpdateConfig(rounds=1, batch_size=64))
     env = pendulum(action="{kind:binned,bins:5}")
-    stats = GIPO("layernorm", env, agent=agent, seed=0, device="cpu")
-    stats.begin(64)
-    stats.collect()
-    result = stats.update()
+    model = GIPO("layernorm", env, agent=agent, normalize_obs=normalize, seed=0, device="cpu")
+    model.begin(128)
+    for _ in range(2):
+        model.collect()
+        result = model.update()
     assert result.log_ratio.abs().max() < 1e-5
     torch.testing.assert_close(result.coefficient, torch.ones_like(result.coefficient), atol=1e-5, rtol=0)
     assert result.numbers["health/ess"] == pytest.approx(1)
@@ -218,7 +220,10 @@ def test_ppo_kl_stores_the_distribution_and_penalises():
 def test_running_statistics_are_those_of_all_observations():
     model = GIPO("mlp", pendulum(), agent=small(), buffer_size=200, normalize_obs=True, seed=0, device="cpu")
     model.begin(1000)
-    seen = [model.collect().obs.reshape(-1, 3) for _ in range(3)]
+    seen = []
+    for _ in range(3):
+        seen.append(model.collect().obs.reshape(-1, 3))
+        model.update()
     every = np.concatenate(seen).astype(np.float64)
     normalizer = model.policy.features_extractor
     assert isinstance(normalizer, ObsNormalizer)

@@ -266,7 +266,7 @@ BAD = {
     "cuda": (["runtime.device=cuda"], "no usable GPU"),
     "buffer": (["buffer.size=100"], "smaller than one rollout of 128"),
     "unknown id": (["env.id=Pendulam-v1"], "Pendulum-v1"),
-    "memory": (["buffer.size=1000000000000"], "buffer.size=1000000000000 needs more memory"),
+    "memory": (["buffer.size=9000000000"], "buffer.size=9000000000 needs more memory"),
     "steps": (["total_steps=0"], "total_steps"),
     "discrete": (["env.id=CartPole-v1"], "Box"),
     "module": (["env.imports=[not_there]"], "not_there"),

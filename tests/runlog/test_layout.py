@@ -154,3 +154,12 @@ def test_find_says_what_is_wrong(tmp_path, monkeypatch, ref, message):
 def test_find_without_any_run(tmp_path):
     with pytest.raises(UserError, match="no runs in"):
         find(tmp_path, "latest")
+
+
+def test_a_folder_that_a_killed_start_left_behind_is_taken_over(tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".lock").touch()
+    assert create(tmp_path, "r").path == tmp_path / "r"
+    (tmp_path / "r" / "log.txt").touch()
+    with pytest.raises(UserError, match="already exists"):
+        create(tmp_path, "r")
