@@ -205,7 +205,8 @@ def video(
         device=device,
     )
     wins = sum(film.successes)
-    typer.echo(f"{film.path}: {film.frames} frames, {len(film.returns)} episodes, {wins} successful")
+    count = f"{len(film.returns)} episode{'s' if len(film.returns) != 1 else ''}"
+    typer.echo(f"{film.path}: {film.frames} frames, {count}, {wins} successful")
 
 
 @app.command()
@@ -474,9 +475,20 @@ def _root(
     """How stale may replayed data be, and which policy objective survives it."""
 
 
+def _refuse_dashed_overrides(words: list[str]) -> None:
+    """``--seed 3`` is a common guess at ``seed=3``."""
+    sections = ("env", "objective", "preset", "buffer", "agent", "seed", "total_steps", "eval", "checkpoint")
+    for i, word in enumerate(words[1:], start=1):
+        key, equals, value = word.removeprefix("--").partition("=")
+        if words[0] in ("train", "sweep") and word.startswith("--") and key.split(".")[0] in sections:
+            value = value if equals else next(iter(words[i + 1 : i + 2]), "VALUE")
+            raise UserError(f"settings have no dashes; write {key}={value} instead of {word}")
+
+
 def main() -> Any:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
     try:
+        _refuse_dashed_overrides(sys.argv[1:])
         return app(prog_name="gipo")
     except UserError as error:
         code, message = 2, str(error)

@@ -253,3 +253,20 @@ def test_version_is_the_packages(tmp_path: Path):
     from gipo_cli import __version__
 
     assert gipo("--version", cwd=tmp_path).stdout.strip() == f"gipo {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["train", "--env", "fetch_push"], "write env=fetch_push instead of --env"),
+        (["train", "--seed=3"], "write seed=3 instead of --seed=3"),
+        (["sweep", "--buffer.size", "500"], "write buffer.size=500 instead of --buffer.size"),
+        (["train", "buffer=50000"], "such as buffer.KEY=50000"),
+        (["show", "runs/nope/r"], "there is no folder runs/nope/r"),
+    ],
+)
+def test_common_guesses_are_told_what_to_type(words, cure, tmp_path):
+    done = gipo(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert cure in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -226,7 +226,9 @@ def _check(override: Override, choices: dict[str, list[str]]) -> None:
 
 def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
     """The sentence for a choice that a group does not have."""
-    return f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
+    text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
+    numeric = value.replace(".", "", 1).isdigit()
+    return f"{text}; a single value is set by its key, such as {group}.KEY={value}" if numeric else text
 
 
 def check_key(key: str, choices: dict[str, list[str]]) -> None:

@@ -208,13 +208,22 @@ class CheckpointConfig(Record):
 class DiagnosticsConfig(Record):
     """Live bias-variance measurement, for every objective at once."""
 
-    interval: Interval = Field(None, description="environment steps between measurements; null: never")
+    interval: Interval = Field(10_000, description="environment steps between measurements; null: never")
     probe_size: Annotated[int, Field(ge=64)] = Field(1536, description="transitions of the probe batch")
     chunks: Annotated[int, Field(ge=4)] = Field(32, description="disjoint chunks of the probe batch")
-    gipo_sigma: list[Positive] = Field(default_factory=lambda: [0.1, 0.2, 0.5, 1.0, 2.0])
-    ppo_eps: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.05, 0.1, 0.2, 0.4])
-    sapo_tau: list[Positive] = Field(default_factory=lambda: [0.5, 1.0, 2.0, 4.0, 8.0])
-    tis_c: list[Positive] = Field(default_factory=lambda: [0.5, 1.0, 2.0, 5.0])
+    gipo_sigma: list[Positive] = Field(
+        default_factory=lambda: [0.1, 0.2, 0.5, 1.0, 2.0], description="widths of gipo that are measured"
+    )
+    ppo_eps: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=lambda: [0.05, 0.1, 0.2, 0.4], description="clip ranges of ppo_clip that are measured"
+    )
+    sapo_tau: list[Positive] = Field(
+        default_factory=lambda: [0.5, 1.0, 2.0, 4.0, 8.0],
+        description="temperatures of sapo that are measured",
+    )
+    tis_c: list[Positive] = Field(
+        default_factory=lambda: [0.5, 1.0, 2.0, 5.0], description="bounds of tis that are measured"
+    )
 
 
 class LoggingConfig(Record):

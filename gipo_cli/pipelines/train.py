@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import shutil
 import signal
 import sys
@@ -60,7 +61,7 @@ def train(
         run_dir: Its folder, which must not exist.
         overrides: As typed, for the record.
         command: The command line, for the record.
-        quiet: Show nothing but the summary.
+        quiet: Show nothing but errors.
 
     Returns:
         Exit code: 0 finished, 1 failed, 130 or 143 stopped by a signal.
@@ -86,7 +87,7 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
         run_dir: The run's folder.
         overrides: Changes to its configuration; a larger ``total_steps`` is free.
         allow_changes: Accept other changes, which make the run another one from here on.
-        quiet: Show nothing but the summary.
+        quiet: Show nothing but errors.
 
     Returns:
         Exit code, as :func:`train`.
@@ -206,13 +207,14 @@ def _attempt(
             status.finish("done")
             code = 0
     if code:
+        again = f"gipo train --resume {shlex.quote(str(run.path))}"
         display.console.print(
-            f"stopped at step {loop.agent.num_timesteps}; go on with: gipo train --resume {run.path}",
+            f"stopped at step {loop.agent.num_timesteps}; go on with: {again}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
-    else:
+    elif not quiet:
         print_summary(display.console, run, tensorboard=config.logging.tensorboard)
     return code
 

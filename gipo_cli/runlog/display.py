@@ -73,6 +73,7 @@ class Display:
         self._eval: dict[str, Any] = {}
         self._live: Live | None = None
         self._last_line = -math.inf
+        self._printed = -1
         self.steps_per_second: float | None = None
 
     def __enter__(self) -> Self:
@@ -93,7 +94,7 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        elif not self._quiet and self._train:
+        elif not self._quiet and self._train and self._step != self._printed:
             self._print(self.line())
 
     def update(self, row: Row) -> None:
@@ -107,6 +108,7 @@ class Display:
         self.steps_per_second = self._rate.report(self._step)
         if self._live is None and not self._quiet and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
+            self._printed = self._step
             self._print(self.line())
 
     def evaluation(self, row: Row) -> None:

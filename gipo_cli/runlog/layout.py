@@ -135,6 +135,10 @@ def default_name(config: RunConfig, now: datetime | None = None) -> str:
     return stem[: 150 - len(tail)] + tail
 
 
+def _names_a_folder(ref: str) -> bool:
+    return os.sep in ref
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot be a run's name.
 
@@ -245,7 +249,7 @@ def find(root: Path, ref: str) -> RunDir:
         if ref and RunDir(path).exists():
             return RunDir(path)
     runs = list_runs(root)
-    if not runs:
+    if not runs and not _names_a_folder(ref):
         raise UserError(
             f"there are no runs in {root}; start one with `gipo train`, or name the folder with --runs"
         )
@@ -266,5 +270,7 @@ def find(root: Path, ref: str) -> RunDir:
     if ref and os.path.isdir(named):
         raise UserError(f"{ref} is not a run folder: it holds no config.yaml")
     near = difflib.get_close_matches(ref, names, n=1, cutoff=0.4)
+    if not near and _names_a_folder(ref):
+        raise UserError(f"there is no folder {ref}; `gipo list runs` prints the runs in {root}")
     hint = f"; did you mean {near[0]!r}?" if near else "; `gipo list runs` prints them all"
     raise UserError(f"no run {ref!r} in {root}{hint}")
