@@ -10,6 +10,8 @@ from gipo_cli.runlog.logs import log_to
 
 
 def test_lines_are_stamped_in_utc_and_appended(tmp_path, monkeypatch):
+    # pytest would capture the odd character too, and its workers cannot send it.
+    monkeypatch.setattr(logging.getLogger("gipo"), "propagate", False)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
