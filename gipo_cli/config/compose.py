@@ -7,9 +7,7 @@ so that a mistake is told in this package's words and not in Hydra's.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from pydantic import ValidationError
 from gipo_cli.config.explain import explain, known_keys, suggest
 from gipo_cli.config.groups import IMPLIED, STUDIES, group_choices, search_dirs
 from gipo_cli.config.schema import RunConfig
+from gipo_cli.envs.imports import import_user_modules
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,27 +96,11 @@ def validate(data: dict[str, Any]) -> RunConfig:
     Raises: UserError with the first mistake.
     """
     names = data.get("imports")
-    import_modules(names if isinstance(names, list) else [])
+    import_user_modules(names if isinstance(names, list) else [], "imports")
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         raise UserError(explain(error, RunConfig, data)) from error
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import users' modules, which may lie in the current folder.
-
-    Raises: UserError if one is not found or fails while it is imported.
-    """
-    here = str(Path.cwd())
-    if names and here not in sys.path:
-        sys.path.append(here)
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"imports: the module {name!r} cannot be imported ({reason})") from error
 
 
 def to_yaml(config: RunConfig) -> str:

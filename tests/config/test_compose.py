@@ -67,7 +67,7 @@ def test_values_and_groups_from_the_command_line():
         ("fetch_reach", ["fetch_reach", "key=value"]),
         ("seed=[1", ["cannot be read"]),
         ("objective.name=sapo", ["objective=..."]),
-        ("imports=[no_such_module_of_mine]", ["no_such_module_of_mine", "cannot be imported"]),
+        ("imports=[no_such_module_of_mine]", ["no_such_module_of_mine", "cannot import module"]),
         ("hydra.verbose=true", ["hydra.verbose"]),
         ("+experiment=mine", ["experiment"]),
     ],
