@@ -1,13 +1,9 @@
-"""A run's checkpoint back as an agent or as a plain actor."""
+"""A run's checkpoint back as an agent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gipo_cli.agents.agent import GIPO
 from gipo_cli.config.schema import RunConfig
@@ -16,8 +12,6 @@ from gipo_cli.errors import UserError
 from gipo_cli.runlog.checkpoint import Checkpoint, CheckpointStore
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.manifest import read_config
-
-Actor = Callable[[NDArray[np.float32], bool], NDArray[Any]]
 
 
 def which(checkpoint: str) -> Any:
@@ -57,16 +51,6 @@ def load_agent(
         raise UserError(f"checkpoint {saved.path} does not fit the run's configuration: {error}") from error
     agent.policy.set_training_mode(False)
     return agent, config, saved
-
-
-def load_actor(run: Path, checkpoint: str = "last", device: str = "cpu") -> tuple[Actor, RunConfig]:
-    """Only what acts: observations ``[n, d]`` and ``deterministic`` to actions ``[n, D]``.
-
-    Raises:
-        UserError: As :func:`load_agent`.
-    """
-    agent, config, _ = load_agent(run, checkpoint, device)
-    return agent.act, config
 
 
 def load_run(run: str | Path, checkpoint: str = "last", device: str = "cpu") -> GIPO:
