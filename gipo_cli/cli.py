@@ -7,18 +7,41 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from gipo_cli.errors import RunFailed, UserError
 
+
+def _without_flag_types(params: list[Any]) -> list[Any]:
+    """A flag takes no value, so its help names no type, which Typer would print as ``<bool>``."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flag_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flag_types(super().get_params(ctx))
+
+
 app = typer.Typer(
     name="gipo",
+    cls=_Group,
     help="How stale may replayed data be, and which policy objective survives it.",
     epilog="Start with gipo train --dry-run, or with gipo list envs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-listing = typer.Typer(help="List environments, objectives, presets or runs.", no_args_is_help=True)
+listing = typer.Typer(
+    cls=_Group, help="List environments, objectives, presets or runs.", no_args_is_help=True
+)
 app.add_typer(listing, name="list")
 
 
@@ -57,11 +80,13 @@ Run = Annotated[
     ),
 ]
 RunsRoot = Annotated[
-    Path | None, typer.Option("--runs", help="folder that holds the runs (runs/)", envvar="GIPO_RUNS")
+    Path | None,
+    typer.Option("--runs", metavar="FOLDER", help="folder that holds the runs (runs/)", envvar="GIPO_RUNS"),
 ]
 ConfigDir = Annotated[
     list[Path] | None,
     typer.Option(
+        metavar="FOLDER",
         help="your own configuration folder, searched before the shipped one; may be repeated",
         envvar="GIPO_CONFIG_DIR",
     ),
@@ -70,7 +95,7 @@ Checkpoint = Annotated[str, typer.Option(help="last, best or an environment step
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
 
 
-@app.command()
+@app.command(cls=_Command)
 def train(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the configuration and stop")] = False,
@@ -131,14 +156,18 @@ def _resume(run: str, runs: Path | None, lines: list[str], allow_changes: bool, 
     return resume(found.path, overrides=lines, allow_changes=allow_changes, quiet=quiet)
 
 
-@app.command("eval")
+@app.command("eval", cls=_Command)
 def evaluate(
     run: Run,
-    episodes: Annotated[int | None, typer.Option(min=1, help="episodes (the run's own number)")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="episodes (the run's own number)")
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic/--stochastic", help="the policy's mode, or samples from it")
     ] = True,
-    seed: Annotated[int | None, typer.Option(min=0, help="of the episodes (the run's eval.seed)")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="of the episodes (the run's eval.seed)")
+    ] = None,
     checkpoint: Checkpoint = "last",
     protocol: Annotated[
         str | None, typer.Option(help="standard or metaworld (metaworld for its tasks)")
@@ -170,7 +199,7 @@ def evaluate(
         typer.echo("\n".join(report.lines()))
 
 
-@app.command()
+@app.command(cls=_Command)
 def video(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="an .mp4 or .gif file (RUN/videos/...)")] = None,
@@ -178,7 +207,9 @@ def video(
     deterministic: Annotated[
         bool, typer.Option("--deterministic/--stochastic", help="the policy's mode, or samples from it")
     ] = True,
-    seed: Annotated[int | None, typer.Option(min=0, help="of the episodes (the run's eval.seed)")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="of the episodes (the run's eval.seed)")
+    ] = None,
     checkpoint: Annotated[
         str, typer.Option(help="last, best, a step, or best-or-last: the best if any was evaluated")
     ] = "best-or-last",
@@ -209,7 +240,7 @@ def video(
     typer.echo(f"{film.path}: {film.frames} frames, {count}, {wins} successful")
 
 
-@app.command()
+@app.command(cls=_Command)
 def diagnose(
     target: Annotated[
         str,
@@ -224,15 +255,25 @@ def diagnose(
     ] = None,
     pairs: Annotated[int | None, typer.Option(help="gridworld: policy pairs per setting (100)")] = None,
     points: Annotated[int | None, typer.Option(help="gridworld: knob values per family (60)")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="gridworld: of the pairs (0)")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="gridworld: of the pairs (0)")] = None,
     monte_carlo: Annotated[
         bool, typer.Option("--monte-carlo", help="gridworld: check exact numbers by sampling")
     ] = False,
-    checkpoint: Annotated[list[int] | None, typer.Option(help="run: a step; may be repeated (all)")] = None,
-    gipo_sigma: Annotated[list[float] | None, typer.Option(help="run: sigma values; may be repeated")] = None,
-    ppo_eps: Annotated[list[float] | None, typer.Option(help="run: eps values; may be repeated")] = None,
-    sapo_tau: Annotated[list[float] | None, typer.Option(help="run: tau values; may be repeated")] = None,
-    tis_c: Annotated[list[float] | None, typer.Option(help="run: c values; may be repeated")] = None,
+    checkpoint: Annotated[
+        list[int] | None, typer.Option(metavar="STEP", help="run: a step; may be repeated (all)")
+    ] = None,
+    gipo_sigma: Annotated[
+        list[float] | None, typer.Option(metavar="SIGMA", help="run: sigma values; may be repeated")
+    ] = None,
+    ppo_eps: Annotated[
+        list[float] | None, typer.Option(metavar="EPS", help="run: eps values; may be repeated")
+    ] = None,
+    sapo_tau: Annotated[
+        list[float] | None, typer.Option(metavar="TAU", help="run: tau values; may be repeated")
+    ] = None,
+    tis_c: Annotated[
+        list[float] | None, typer.Option(metavar="C", help="run: c values; may be repeated")
+    ] = None,
     probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
     chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
     device: Annotated[str | None, typer.Option(help="run: auto, cpu or cuda (cpu)")] = None,
@@ -276,7 +317,7 @@ def diagnose(
     typer.echo(f"written to {folder}")
 
 
-@app.command()
+@app.command(cls=_Command)
 def sweep(
     overrides: Overrides = None,
     status: Annotated[
@@ -338,7 +379,7 @@ def sweep(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=_Command)
 def show(run: Run, runs: RunsRoot = None) -> None:
     """Show a run: its settings against the defaults, its state, its newest numbers, what to type next."""
     from gipo_cli.pipelines.listing import show_run
@@ -348,7 +389,7 @@ def show(run: Run, runs: RunsRoot = None) -> None:
     show_run(layout.find(root, run), root)
 
 
-@app.command("compare")
+@app.command("compare", cls=_Command)
 def compare_runs(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="run folders, folders of runs, globs")
@@ -361,10 +402,12 @@ def compare_runs(
         str | None, typer.Option(help="objective or group to compare with (ppo_clip, if there)")
     ] = None,
     group_by: Annotated[
-        list[str] | None, typer.Option(help="setting to group by, repeatable; by default whatever differs")
+        list[str] | None,
+        typer.Option(metavar="KEY", help="setting to group by, repeatable; by default whatever differs"),
     ] = None,
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", help="key=value or key!=value, repeatable: runs to keep")
+        list[str] | None,
+        typer.Option("--filter", metavar="KEY=VALUE", help="runs to keep; or KEY!=VALUE; repeatable"),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="value that counts as learned; by default the middle of the scale")
@@ -398,18 +441,21 @@ def compare_runs(
     raise typer.Exit(code)
 
 
-@app.command("import-tb")
+@app.command("import-tb", cls=_Command)
 def import_tb_folder(
     source: Annotated[Path, typer.Argument(help="folder of one run's TensorBoard event files")],
     out: Annotated[Path, typer.Option("--out", "-o", help="run folder to write")],
     settings: Annotated[
         list[str],
         typer.Option(
-            "--set", help="key=value of its configuration: env.name, objective.name and seed at least"
+            "--set",
+            metavar="KEY=VALUE",
+            help="key=value of its configuration: env.name, objective.name and seed at least",
         ),
     ],
     tags: Annotated[
-        list[str] | None, typer.Option("--tag", help="TAG=COLUMN for a tag that is not known, repeatable")
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG=COLUMN", help="for a tag that is not known, repeatable"),
     ] = None,
     steps_per_tick: Annotated[
         float, typer.Option(help="environment steps per unit of the events' step")
@@ -425,7 +471,7 @@ def import_tb_folder(
     raise typer.Exit(code)
 
 
-@listing.command("envs")
+@listing.command("envs", cls=_Command)
 def list_envs() -> None:
     """Environments: what env=... takes, their rewards and tasks."""
     from gipo_cli.pipelines.listing import print_envs
@@ -433,7 +479,7 @@ def list_envs() -> None:
     print_envs()
 
 
-@listing.command("objectives")
+@listing.command("objectives", cls=_Command)
 def list_objectives() -> None:
     """Objectives: what objective=... takes, their formulas and parameters."""
     from gipo_cli.pipelines.listing import print_objectives
@@ -441,7 +487,7 @@ def list_objectives() -> None:
     print_objectives()
 
 
-@listing.command("presets")
+@listing.command("presets", cls=_Command)
 def list_presets(config_dir: ConfigDir = None) -> None:
     """Presets: what preset=... takes."""
     from gipo_cli.pipelines.listing import print_presets
@@ -449,7 +495,7 @@ def list_presets(config_dir: ConfigDir = None) -> None:
     print_presets(config_dir or [])
 
 
-@listing.command("runs")
+@listing.command("runs", cls=_Command)
 def list_runs(runs: RunsRoot = None) -> None:
     """Runs: their state, progress and newest numbers."""
     from gipo_cli.pipelines.listing import print_runs

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gipo_cli.cli import app
+from gipo_cli.cli import app, listing
 from gipo_cli.config.compose import compose, to_yaml
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.status import StatusFile
@@ -198,6 +198,43 @@ def test_list_runs_and_show(tmp_path: Path):
     assert not any(row.startswith("seed ") for row in rows)
 
 
+def test_long_names_of_runs_are_never_broken(tmp_path: Path):
+    """In a pipe a run is one line; on a terminal that is too narrow its numbers go below its name."""
+    names = [f"study/{'long-' * 15}s{seed}" for seed in (1, 2)]
+    for name in names:
+        run_folder(tmp_path / "runs", name)
+    lines = gipo("list", "runs", cwd=tmp_path).stdout.splitlines()
+    assert [line.split() for line in lines[1:3]] == [[name, "unknown"] for name in names]
+    code = (
+        "from rich.console import Console\nimport gipo_cli.pipelines.listing as listing\n"
+        "listing.Console = lambda: Console(force_terminal=True, width=80, color_system=None)\n"
+        "from pathlib import Path\nlisting.print_runs(Path('runs'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[2::2][:2] == names
+    assert [line.split() for line in lines[3::2][:2]] == [["unknown"]] * 2
+
+
+HELP = ["", "train", "eval", "video", "diagnose", "sweep", "show", "compare", "import-tb",
+        "list", "list envs", "list objectives", "list presets", "list runs"]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", HELP)
+def test_help_fits_80_columns_and_flags_take_no_type(words: str):
+    shown = CliRunner(env=RICH_ENV).invoke(app, [*words.split(), "--help"])
+    assert shown.exit_code == 0
+    assert max(map(len, shown.output.splitlines())) <= 80
+    assert "--help" in shown.output
+    assert "<bool>" not in shown.output
+
+
+def test_help_of_every_command_was_looked_at():
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    commands += ["list", *(f"list {command.name}" for command in listing.registered_commands)]
+    assert set(HELP) - {""} == set(commands)
+
+
 def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp_path: Path):
     done = run_folder(tmp_path, "done")
     StatusFile(done.status, total_steps=100, step=100).finish("done")
@@ -207,11 +244,11 @@ def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp
     assert "--resume" not in runner.invoke(app, ["show", "done", "--runs", str(tmp_path)]).output
     status.beat(10, force=True)
     assert "running" in runner.invoke(app, ["list", "runs", "--runs", str(tmp_path)]).output
-    from gipo_cli.pipelines import listing
+    from gipo_cli.pipelines.listing import STALE_SECONDS, state_now
 
-    old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * listing.STALE_SECONDS})
-    assert listing.state_now(old) == "lost"
-    assert listing.state_now(status.status) == "running"
+    old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * STALE_SECONDS})
+    assert state_now(old) == "lost"
+    assert state_now(status.status) == "running"
 
 
 def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):

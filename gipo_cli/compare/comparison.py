@@ -17,6 +17,9 @@ from gipo_cli.compare.metric import Metric
 from gipo_cli.compare.words import count_words
 from gipo_cli.errors import UserError
 
+REASONS_SHOWN = 5
+"""Kinds of reasons for leaving runs out that one sentence can hold."""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -164,17 +167,8 @@ def build_comparison(
     """
     used, left_out = select_runs(runs, metric, include_unfinished=include_unfinished)
     left_out = [*damaged, *left_out]
-    if not used:
-        reasons = "; ".join(
-            f"{reason} ({count})" for reason, count in Counter(out.reason for out in left_out).items()
-        )
-        hint = "" if include_unfinished else " --include-unfinished keeps unfinished runs and other budgets."
-        raise UserError(f"No run is left to compare: {reasons}.{hint}")
-    if len(used) == 1:
-        raise UserError(
-            f"Nothing to compare: {used[0].path.name} is the only run"
-            + (f" ({len(left_out)} left out: {left_out[0].reason}, ...)." if left_out else ".")
-        )
+    if len(used) < 2:
+        raise UserError(_too_few(used, left_out, include_unfinished))
     grouping = group_runs(used, group_by)
     members: dict[tuple[str, Arm], list[RunTable]] = {}
     for run, arm, label in zip(used, grouping.arm_of, grouping.environment_of, strict=True):
@@ -244,6 +238,19 @@ def _identity(run: RunTable) -> object:
 def _usual_budget(runs: Sequence[RunTable]) -> int:
     counts = Counter(run.budget for run in runs if run.state == "done") or Counter(run.budget for run in runs)
     return max(counts, key=lambda budget: (counts[budget], budget))
+
+
+def _too_few(used: Sequence[RunTable], left_out: Sequence[LeftOut], include_unfinished: bool) -> str:
+    """Why fewer than two runs are left, with every reason and how many runs it holds for."""
+    only = f"{used[0].path.name} is the only run" if used else "no run is left"
+    if not left_out:
+        return f"Nothing to compare: {only}; name at least two."
+    counts = Counter(out.reason for out in left_out).most_common()
+    reasons = "; ".join(f"{reason} ({count})" for reason, count in counts[:REASONS_SHOWN])
+    if len(counts) > REASONS_SHOWN:
+        reasons += f"; and {len(counts) - REASONS_SHOWN} other reasons"
+    hint = "" if include_unfinished else " --include-unfinished keeps unfinished runs and other budgets."
+    return f"Nothing to compare: {only}. Left out: {reasons}.{hint}"
 
 
 def _environment(

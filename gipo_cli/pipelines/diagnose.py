@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from gipo_cli.errors import UserError
+from gipo_cli.pipelines.columns import aligned
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
@@ -132,14 +134,31 @@ def _write(path: Path, found: Measurements) -> None:
 def _summary(found: Measurements) -> Iterable[str]:
     from gipo_cli.diagnostics.probe import least_mse
 
+    references = ("importance_sampled", "on_policy")
+    table: list[tuple[str, ...]] = [("step", "objective", *references)]
     for step, rows in found.items():
-        for reference in ("importance_sampled", "on_policy"):
-            best = least_mse(rows, reference)
-            said = [
-                f"{r.family}" + (f" {r.knob}={r.value:g}" if r.value is not None else "") + f" {r.mse:.3g}"
-                for r in sorted(best.values(), key=lambda r: r.mse)
-            ]
-            yield f"step {step}, {reference}: least MSE at n={rows[0].batch_size}: {', '.join(said)}"
+        best = [least_mse(rows, reference) for reference in references]
+        trained = {row.family for row in rows if row.trained}
+        # In the order of the first reference; a family that it lacks comes last.
+        order = sorted({family for one in best for family in one}, key=lambda f: _mse(best[0].get(f)))
+        table += [
+            (str(step), family + "*" * (family in trained), *(_least(one.get(family)) for one in best))
+            for family in order
+        ]
+    sizes = " or ".join(sorted({str(row.batch_size) for rows in found.values() for row in rows}))
+    yield f"Least mean squared error in a batch of {sizes}, and the knob that has it"
+    yield "(* is the objective in training):"
+    yield from aligned(table)
+
+
+def _mse(row: ProbeRow | None) -> float:
+    return math.inf if row is None else row.mse
+
+
+def _least(row: ProbeRow | None) -> str:
+    if row is None:
+        return "-"
+    return f"{row.mse:.3g}" + ("" if row.value is None else f" {row.knob}={row.value:g}")
 
 
 def _draw(out: Path, found: Measurements) -> None:

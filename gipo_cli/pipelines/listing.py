@@ -19,6 +19,7 @@ from gipo_cli.config.explain import allowed
 from gipo_cli.config.groups import find_file, group_choices
 from gipo_cli.core.params import PARAMS, ObjectiveParams
 from gipo_cli.errors import UserError
+from gipo_cli.pipelines.columns import aligned
 from gipo_cli.runlog.layout import RunDir, list_runs
 from gipo_cli.runlog.status import Status, read_status
 
@@ -99,17 +100,16 @@ def print_runs(root: Path) -> None:
     if not runs:
         console.print(Text(f"no runs in {root}; start one with: gipo train"))
         return
-    table = _table("run", "state", "done", "return", "success")
+    rows = [("run", "state", "done", "return", "success")]
     for run in runs:
         status = _status(run)
         name = run.path.relative_to(root).as_posix()
-        if status is None:
-            table.add_row(name, "unknown", "", "", "")
-            continue
-        done = _share(status)
-        result, success = _best_known(status)
-        table.add_row(name, state_now(status), done, result, success)
-    console.print(table)
+        known = ("unknown", "", "", "")
+        if status is not None:
+            known = (state_now(status), _share(status), *_best_known(status))
+        rows.append((name, *known))
+    for line in aligned(rows, console.width if console.is_terminal else None):
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"return and success: newest evaluation, else training. Runs in {root}", style="dim"))
 
 
@@ -154,7 +154,7 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=column == columns[0] and column != "run", overflow="fold")
+        table.add_column(column, no_wrap=column == columns[0], overflow="fold")
     return table
 
 

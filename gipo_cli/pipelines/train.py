@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import shlex
@@ -9,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -154,6 +156,13 @@ class Workshop(ExitStack):
             raise UserError(too_large)
         # What "auto" came to on this machine is part of the record, and of the run from here on.
         self.config = config.model_copy(update={"agent": self.agent.agent})
+
+
+def _newest_evaluation(run: RunDir) -> dict[str, float]:
+    """What a resumed run shows until its next evaluation; empty where none was made."""
+    with run.evaluations.open(newline="", encoding="utf-8") as file:
+        last = deque(csv.DictReader(file), maxlen=1)
+    return {name: float(last[0][name]) for name in ("return_mean", "success")} if last else {}
 
 
 def _store(run: RunDir, config: RunConfig) -> CheckpointStore:
@@ -311,6 +320,7 @@ class _Loop:
         self.agent.begin(self.config.total_steps)
         self.best = None if state["best"] is None else tuple(state["best"])
         self.evaluated, self.saved, self.before = state["evaluated"], saved.step, state["wall"]
+        self.display.evaluation(_newest_evaluation(self.folder))
         if not repeats:
             self._say(
                 "this environment does not repeat itself: new episodes begin here, and the run is not exact"

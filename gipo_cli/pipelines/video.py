@@ -148,6 +148,7 @@ def film(
     """
     from gipo_cli.envs.make import make_env
 
+    _check_pictures(cfg, seed)
     returns: list[float] = []
     successes: list[bool] = []
     frames = 0
@@ -171,6 +172,21 @@ def film(
                         returns.append(outcome["episode"]["r"])
                         successes.append(outcome["is_success"])
     return returns, successes, frames, fps
+
+
+def _check_pictures(cfg: EnvConfig, seed: int) -> None:
+    """A Gymnasium environment says which pictures it makes, but warns only once it is asked for others."""
+    from gipo_cli.envs.make import make_env
+
+    if cfg.name == "gymnasium":
+        with closing(make_env(cfg, seed)) as env:
+            modes = env.metadata.get("render_modes") or []
+        if "rgb_array" not in modes:
+            offered = f"only {', '.join(modes)}" if modes else "none"
+            raise UserError(
+                f"{cfg.id} makes no pictures that can be filmed: its metadata must name the render mode "
+                f"rgb_array, and it names {offered}"
+            )
 
 
 def choose_renderer() -> str | None:
@@ -242,8 +258,10 @@ def _picture(env: gym.Env[Any, Any]) -> np.ndarray:
         picture = env.render()
     # A graphics driver may raise anything.
     except Exception as error:
+        mujoco = any("mujoco" in kind.__module__ for kind in type(env.unwrapped).__mro__)
         raise UserError(
-            f"the environment cannot be rendered here ({type(error).__name__}: {error}); {_REMEDY}"
+            f"the environment cannot be rendered here ({type(error).__name__}: {error})"
+            + (f"; {_REMEDY}" if mujoco else "")
         ) from error
     if not isinstance(picture, np.ndarray) or picture.ndim != 3:
         raise RunFailed(f"the environment renders {type(picture).__name__} instead of pictures")

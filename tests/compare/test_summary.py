@@ -2,12 +2,14 @@
 
 import io
 import math
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from synthetic_runs import config
 
 from gipo_cli.compare.comparison import build_comparison, select_runs
+from gipo_cli.compare.load import LeftOut
 from gipo_cli.compare.metric import Metric
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.summary import ALL, summarise
@@ -168,14 +170,28 @@ class TestSelection:
         assert left_out[0].reason == "repeats run0: same configuration and seed"
 
     def test_nothing_to_compare(self, make):
-        with pytest.raises(UserError, match="Nothing to compare: run0 is the only run"):
+        with pytest.raises(UserError, match=r"run0 is the only run. Left out: repeats run0: .* \(1\)\."):
             build_comparison(make(config(), config()), SUCCESS)
+        with pytest.raises(
+            UserError, match=r"^Nothing to compare: run2 is the only run; name at least two\.$"
+        ):
+            build_comparison(make(config()), SUCCESS)
         runs = make(*(config(seed=s) for s in (1, 2)))
         assert any(note.startswith("Nothing to compare") for note in notes(build_comparison(runs, SUCCESS)))
 
     def test_no_run_left_says_why(self, make, tmp_path):
-        with pytest.raises(UserError, match=r"No run is left.*failed at step.*--include-unfinished"):
+        with pytest.raises(UserError, match=r"no run is left.*failed at step.*--include-unfinished"):
             build_comparison([unfinished(make, tmp_path)], SUCCESS)
+
+    def test_every_reason_is_given_while_there_are_few_kinds(self, make):
+        repeated = make(*[config()] * 3)
+        damaged = [LeftOut(Path(f"run{n}"), f"fault {n}") for n in range(6)]
+        with pytest.raises(UserError) as caught:
+            build_comparison(repeated, SUCCESS, damaged=damaged[:2])
+        for part in ("repeats run0: same configuration and seed (2)", "fault 0 (1)", "fault 1 (1)"):
+            assert part in str(caught.value)
+        with pytest.raises(UserError, match="; and 2 other reasons"):
+            build_comparison(repeated, SUCCESS, damaged=damaged)
 
 
 def unfinished(make, tmp_path):

@@ -58,7 +58,16 @@ def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path
     assert all(float(r["variance"]) > 0 for r in rows)
     for name in ("frontiers.png", "frontiers.svg", "best_knobs.png", "best_knobs.svg"):
         assert (out / name).stat().st_size > 1000
-    assert "step 256, on_policy: least MSE at n=32" in said
+    lines = [line.split() for line in said.splitlines()]
+    assert "in a batch of 32," in said
+    assert ["step", "objective", "importance_sampled", "on_policy"] in lines
+    least = min(
+        (r for r in rows if (r["step"], r["reference"], r["family"]) == ("256", "on_policy", "gipo")),
+        key=lambda r: float(r["mse"]),
+    )
+    words = next(line for line in lines if line[:2] == ["256", "gipo*"])
+    assert words[-2:] == [f"{float(least['mse']):.3g}", f"sigma={float(least['value']):g}"]
+    assert max(map(len, said.splitlines()[:-1])) <= 80
     assert {p: p.read_bytes() for p in (runs / "kept").rglob("*") if p.is_file()} == before
 
 

@@ -1,7 +1,9 @@
 import os
 import subprocess
 import sys
+from typing import ClassVar
 
+import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -99,6 +101,48 @@ def test_a_request_that_does_not_fit_is_one_sentence(trained_run, tmp_path, argu
         arguments = {"out": tmp_path / arguments["out"]}
     with pytest.raises(UserError, match=message):
         record(trained_run, **arguments)
+
+
+class Silent(gym.Env):
+    """Has a picture of nothing, or fails to draw, but no graphics driver."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def render(self):
+        raise ImportError("no pencil")
+
+
+class Broken(Silent):
+    metadata: ClassVar = {"render_modes": ["human", "rgb_array"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "modes", "message"),
+    [
+        (Silent, [], r"Silent-v0 makes no pictures that can be filmed: .* names none$"),
+        (Silent, ["human"], r"names only human$"),
+        (Broken, None, r"\(ImportError: no pencil\)$"),
+    ],
+)
+def test_an_environment_that_cannot_be_drawn_is_one_sentence_about_it(
+    kind, modes, message, tmp_path, monkeypatch, recwarn, capfd
+):
+    name = f"{kind.__name__}-v0"
+    monkeypatch.setitem(gym.registry, name, gym.envs.registration.EnvSpec(name, entry_point=kind))
+    if modes is not None:
+        monkeypatch.setattr(kind, "metadata", {"render_modes": modes})
+    with pytest.raises(UserError, match=message):
+        film(up, EnvConfig(name="gymnasium", id=name), tmp_path / "a.mp4", episodes=1, seed=1, task_seed=1)
+    assert not recwarn.list
+    assert capfd.readouterr().err == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run):
