@@ -227,7 +227,9 @@ class GIPO(OnPolicyAlgorithm):
 
         Returns: the rollout, or None if ``callback`` asked to stop.
         """
-        env, policy, head = self._env(), self.policy, self.policy.head
+        env, head = self._env(), self.policy.head
+        # In float32 always: reading the weights is what one row costs, and bfloat16 gains nothing there.
+        shared_pass, actor_pass, critic_pass = self.policy.acting()
         steps, envs = self.n_steps, env.num_envs
         obs = np.empty((steps, envs, *self.observation_space.shape), np.float32)  # type: ignore[misc]
         reward = np.empty((steps, envs), np.float32)
@@ -236,15 +238,15 @@ class GIPO(OnPolicyAlgorithm):
         outputs, actions, values, sent = [], [], [], []
         tails = _Tails(envs)
         last_obs: Any = self._last_obs
-        with torch.inference_mode(), self.updater.autocast():
+        with torch.inference_mode():
             for t in range(steps):
                 obs[t] = last_obs
-                shared = policy.shared(self._tensor(obs[t]))
-                output = policy.actor(shared).float()
+                shared = shared_pass(self._tensor(obs[t]))
+                output = actor_pass(shared)
                 action = head.sample(output)
                 outputs.append(output)
                 actions.append(action)
-                values.append(policy.critic(shared))
+                values.append(critic_pass(shared))
                 sent.append(self._to_env(action))
                 last_obs, reward[t], done, infos = env.step(sent[-1])
                 self.num_timesteps += envs
@@ -253,13 +255,13 @@ class GIPO(OnPolicyAlgorithm):
                         truncated[t, e] = infos[e].get("TimeLimit.truncated", False)
                         terminated[t, e] = not truncated[t, e]
                         final = infos[e]["terminal_observation"].astype(np.float32, copy=False)
-                        tails.add(t, int(e), final, policy.critic(policy.shared(self._tensor(final[None]))))
+                        tails.add(t, int(e), final, critic_pass(shared_pass(self._tensor(final[None]))))
                     self._update_info_buffer(infos, done)
                     self.episodes.add([infos[e] for e in np.flatnonzero(done)])
                 if callback is not None:
                     callback.update_locals(locals())
-                    # What a callback does is its own: it may train something, in float32.
-                    with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):
+                    # What a callback does is its own: it may train something.
+                    with torch.inference_mode(False):
                         go_on = callback.on_step()
                     if not go_on:
                         self._last_obs = last_obs
@@ -268,7 +270,7 @@ class GIPO(OnPolicyAlgorithm):
             self._last_obs = last_obs
             self._remember(np.stack(sent), terminated | truncated)
             ended = (terminated | truncated)[-1]
-            following = policy.critic(policy.shared(self._tensor(last_obs)))
+            following = critic_pass(shared_pass(self._tensor(last_obs)))
             for e in np.flatnonzero(~ended):
                 tails.add(steps - 1, int(e), last_obs[e], following[e : e + 1])
             output, action = torch.stack(outputs), torch.stack(actions)

@@ -187,7 +187,8 @@ class Updater:
             shared = policy.shared(batch.obs)
             output = policy.actor(shared).float()
             value = policy.critic(shared)
-        terms = self._objective_terms(policy.head.log_prob(output, batch.action), batch)
+        action = policy.head.terms(output, batch.action, batch.distribution if self.kl_coef else None)
+        terms = self._objective_terms(action.log_prob, batch)
         kl_estimate = kl_k3(terms.log_ratio)
         if update.kl_stop is not None and float(kl_estimate) > update.kl_stop:
             tally.stopped = True
@@ -195,13 +196,12 @@ class Updater:
         actor_loss = -terms.surrogate.mean()
         critic_loss = mse_loss(value, batch.value_target)
         loss = scale * actor_loss + update.value_coef * critic_loss
-        entropy_input = output if update.entropy_coef else output.detach()
-        entropy = self._per_action(policy.head.entropy(entropy_input)).mean()
+        entropy = self._per_action(action.entropy).mean()
         if update.entropy_coef:
             loss = loss - update.entropy_coef * entropy
         kl = kl_estimate
-        if self.kl_coef:
-            kl = self._per_action(policy.head.kl(batch.distribution, output)).mean()
+        if action.kl is not None:
+            kl = self._per_action(action.kl).mean()
             loss = loss + self.kl_coef * kl
             tally.kl_penalty.append(self.kl_coef * kl.detach())
         self._apply(loss, list(self.policy.parameters()), tally)

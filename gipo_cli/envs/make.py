@@ -77,13 +77,13 @@ def make_vec_env(
     Raises:
         UserError: As ``make_env``.
     """
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
     count = cfg.n_envs if n_envs is None else n_envs
     arguments: dict[str, Any] = {"task_seed": task_seed, "goals": goals, "goal_stride": count}
     factories = [partial(make_env, cfg, seed, index, **arguments) for index in range(count)]
     if cfg.vector == "dummy":
-        return DummyVecEnv(factories)  # type: ignore[arg-type]
+        from gipo_cli.envs.serial import SerialVecEnv
+
+        return SerialVecEnv(factories)  # type: ignore[arg-type]
     from gipo_cli.envs.processes import ProcessVecEnv
 
     # A mistake in the config is a sentence when it is met here; in a child it would be a broken pipe.

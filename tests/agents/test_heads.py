@@ -60,3 +60,36 @@ def test_binned_samples_follow_the_probabilities(binned):
     )
     expected = 20_000 * torch.softmax(logits.view(3, 7), -1).numpy()
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+
+
+def test_a_bin_that_cannot_be_is_never_sampled(binned):
+    torch.manual_seed(0)
+    logits = torch.full((1, 3, 7), -1e4)
+    logits[:, :, 2] = 0.0
+    logits[:, :, 6] = 0.0
+    drawn = binned.sample(logits.flatten(1).expand(5_000, -1))
+    assert set(drawn.flatten().tolist()) == {2, 6}
+
+
+@pytest.mark.parametrize("with_behaviour", [True, False])
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.7, -0.3, 0.2)])
+def test_the_terms_of_an_update_and_their_gradients_are_torch_distributions(binned, with_behaviour, weights):
+    torch.manual_seed(2)
+    logits = torch.randn(5, 21, dtype=torch.float64, requires_grad=True)
+    behaviour, action = torch.randn(5, 21, dtype=torch.float64), torch.randint(0, 7, (5, 3))
+    pi = Categorical(logits=logits.view(5, 3, 7))
+    mu = Categorical(logits=behaviour.view(5, 3, 7))
+    theirs = [pi.log_prob(action), pi.entropy(), kl_divergence(mu, pi)]
+    ours = list(binned.terms(logits, action, behaviour if with_behaviour else None))
+    if not with_behaviour:
+        assert ours.pop() is None
+        theirs.pop()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other)
+    per_term = torch.randn(3, 5, 3, dtype=torch.float64)
+
+    def gradient(terms):
+        loss = sum(w * (c * t).sum() for w, c, t in zip(weights, per_term, terms, strict=False))
+        return torch.autograd.grad(loss, logits)[0]
+
+    torch.testing.assert_close(gradient(ours), gradient(theirs))

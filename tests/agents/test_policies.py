@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from gipo_cli.agents.agent import GIPO
+from gipo_cli.config.compose import compose
+from gipo_cli.envs.make import make_vec_env
+
+PENDULUM = ["env=gymnasium", "env.id=Pendulum-v1"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["preset=sb3_ppo"],
+        ["preset=default", "env.normalize_obs=true", "agent.policy.activation=elu"],
+        ["agent=authors", "env.action.kind=binned"],
+    ],
+    ids=["sb3", "normalised", "authors"],
+)
+def test_acting_passes_are_the_policy_to_the_bit_and_follow_its_weights(overrides):
+    config = compose([*PENDULUM, *overrides, "total_steps=4096"]).config
+    agent = GIPO.from_config(config, make_vec_env(config.env, 1), "cpu")
+    agent.begin(config.total_steps)
+    passes = agent.policy.acting()
+    for _ in range(2):
+        agent.collect()
+        agent.update()
+        obs = torch.randn(1, 3)
+        with torch.inference_mode():
+            shared = agent.policy.shared(obs)
+            assert torch.equal(passes.shared(obs), shared)
+            assert torch.equal(passes.actor(shared), agent.policy.actor(shared))
+            assert torch.equal(passes.critic(shared), agent.policy.critic(shared))
