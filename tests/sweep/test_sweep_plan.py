@@ -116,3 +116,14 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
     (tmp_path / "preset" / "mine.yaml").write_text("# @package _global_\neval:\n  seed: ${seed}\n")
     runs = plan([*PENDULUM, "preset=mine", "seed=1,2"], config_dirs=[tmp_path]).runs
     assert [run.config.eval.seed for run in runs] == [1, 2]
+
+
+@pytest.mark.parametrize(("name", "runs", "rollout"), [("reach_buffers", 75, 500), ("reach_lag", 25, 100)])
+def test_the_studies_of_the_first_result_are_balanced(name, runs, rollout):
+    study = plan([f"study={name}"])
+    assert len(study.runs) == runs
+    assert {run.config.agent.rollout_steps for run in study.runs} == {rollout}
+    seeds = [run.config.seed for run in study.runs]
+    assert all(seeds.count(seed) == runs // 5 for seed in range(1, 6))
+    gipo = next(run.config.objective for run in study.runs if run.config.objective.name == "gipo")
+    assert (gipo.sigma, gipo.neg_ratio) == (0.5, 0.5)
