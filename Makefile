@@ -11,7 +11,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 # Small networks and simulators lose by more threads, and the workers share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
+PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: help setup train test lint types fmt tests test-learning test-long test-cluster docs clean
 
@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "error: this Python cannot create environments; type: sudo apt-get install -y python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev,ray,slurm]'
 	@touch $(STAMP)
 
 train: setup ## train the default run, or make train ARGS="env=fetch_push seed=3"
@@ -54,8 +54,7 @@ test-learning: setup ## tests that train until something is learned (minutes)
 test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 	$(PYTEST) -m long
 
-test-cluster: setup ## tests that start real Ray or SLURM daemons on loopback
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[ray,slurm]'
+test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
 
 docs: setup ## write the reference pages of docs/ from the code

@@ -29,7 +29,8 @@ FAST = {
     "RAY_health_check_failure_threshold": "3",
 }
 
-pytestmark = pytest.mark.cluster
+# One worker for all that starts daemons: each of these tests takes all cores.
+pytestmark = pytest.mark.xdist_group("daemons")
 
 
 @dataclass
@@ -158,6 +159,7 @@ def test_death_of_a_node(tmp_path: Path, reference: Path, cluster: Cluster):
     until(lambda: not workers(tmp_path), "the processes' end", 30)
 
 
+@pytest.mark.cluster
 def test_ctrl_c_saves_and_leaves_nothing(tmp_path: Path, reference: Path, cluster: Cluster):
     study = tmp_path / "grid"
     sweep = cluster.sweep(tmp_path)
@@ -172,6 +174,7 @@ def test_ctrl_c_saves_and_leaves_nothing(tmp_path: Path, reference: Path, cluste
     assert_same_runs(study, reference, names_of(reference))
 
 
+@pytest.mark.cluster
 def test_more_than_any_node_has(tmp_path: Path, cluster: Cluster):
     output, _ = cluster.sweep(tmp_path, "--cpus", "64").communicate(timeout=120)
     assert "no node of the Ray cluster has 64 cores" in output

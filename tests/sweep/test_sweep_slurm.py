@@ -28,10 +28,11 @@ GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend
 NEEDED = ("slurmctld", "slurmd", "squeue", "scancel", "scontrol", "sbatch", "srun")
 
 pytestmark = [
-    pytest.mark.cluster,
+    # One worker for all that starts daemons: each of these tests takes all cores.
+    pytest.mark.xdist_group("daemons"),
     pytest.mark.skipif(
         os.geteuid() != 0 or any(shutil.which(name) is None for name in NEEDED),
-        reason="needs root and: apt-get install slurmctld slurmd slurm-client",
+        reason="as root: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge",
     ),
 ]
 
@@ -166,6 +167,7 @@ def test_array_two_at_a_time(tmp_path: Path, reference: Path, slurm: Slurm):
     assert not attempts_of(tmp_path / "grid")
 
 
+@pytest.mark.cluster
 def test_cancel_saves(tmp_path: Path, reference: Path, slurm: Slurm):
     study = tmp_path / "grid"
     sweep = slurm.sweep(tmp_path)
@@ -181,6 +183,7 @@ def test_cancel_saves(tmp_path: Path, reference: Path, slurm: Slurm):
     assert_same_runs(study, reference, names_of(reference))
 
 
+@pytest.mark.cluster
 def test_killed_sweep_leaves_its_jobs_and_the_next_follows_them(
     tmp_path: Path, reference: Path, slurm: Slurm
 ):
@@ -197,7 +200,7 @@ def test_killed_sweep_leaves_its_jobs_and_the_next_follows_them(
     assert_same_runs(study, reference, names_of(reference))
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 def test_death_of_a_node(tmp_path: Path, reference: Path, slurm: Slurm):
     """The node's daemon dies and its job lives on, writing, while SLURM starts the job again elsewhere."""
     study = tmp_path / "grid"
@@ -210,7 +213,7 @@ def test_death_of_a_node(tmp_path: Path, reference: Path, slurm: Slurm):
     assert all(status.state == "done" for status in statuses(study).values())
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 def test_time_limit_saves_and_requeues(tmp_path: Path, slurm: Slurm):
     whole = undisturbed(tmp_path / "whole", "objective=gipo", "seed=1", steps=40960)
     limits = ("--slurm=timeout_min=1", "--slurm=signal_delay_s=30")
