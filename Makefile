@@ -13,7 +13,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-cluster docs clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-cluster bench docs clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
+
+bench: setup ## measure speed against peers and floors (ARGS="--only iteration")
+	$(ONE_THREAD) $(BIN)/python -m benchmarks $(ARGS)
 
 docs: setup ## write the reference pages of docs/ from the code
 	$(BIN)/python docs/generate.py

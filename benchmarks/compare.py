@@ -1,6 +1,6 @@
 """Time of `gipo compare` on 200 runs with 2,000 rows each, from a cold start to the finished report.
 
-    python benchmarks/compare_bench.py [--keep FOLDER]
+    python -m benchmarks.compare [--keep FOLDER]
 
 Run folders are made first, outside the time. The command runs in a process of its own, on two cores.
 """

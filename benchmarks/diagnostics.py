@@ -1,6 +1,6 @@
 """What the live probe costs at the authors' settings, as a share of the run it measures.
 
-python benchmarks/diagnostics_bench.py [--repeats 5]
+python -m benchmarks.diagnostics [--repeats 5]
 
 Prints JSON: seconds of processor time of one iteration (collect and update) and of one measurement,
 interleaved in one process on one thread, and the share that measuring every diagnostics.interval steps

@@ -1,6 +1,6 @@
 """Wall time of a sweep of 12 runs against the CPU time of its runs, shared between the cores.
 
-    taskset -c 0,1 python benchmarks/sweep_bench.py [--steps 20000] [--jobs 2]
+    taskset -c 0,1 python -m benchmarks.sweep [--steps 20000] [--jobs 2]
 
 First every run by itself, one after the other: their CPU times. Then the whole command, from its first import
 to its table of results, on as many cores. The machine must have nothing else to do.

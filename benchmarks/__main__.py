@@ -1,0 +1,70 @@
+"""Measure the figures, print their tables and write ``results/latest.json`` and ``results/latest.md``.
+
+python -m benchmarks [--only NAME ...] [--repeats N] [--out FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.harness import ROOT, Row, load, machine, table
+
+FIGURES = {
+    "acting": ("learner", "Collecting 500 transitions"),
+    "update": ("learner", "Optimizer steps"),
+    "iteration": ("learner", "One iteration at the authors' settings"),
+    "sb3_ppo": ("ppo", "2,048 environment steps and 320 optimizer steps of PPO"),
+    "objectives": ("learner", "20 actor+critic steps by objective"),
+    "replay": ("replay", "A batch of 512 from the replay buffer"),
+    "startup": ("startup", "Start of a command"),
+}
+"""Name to the module that measures it, in a function of that name, and the title of its table."""
+
+
+def write(out: Path, repeats: int, about: dict[str, object], found: dict[str, list[Row]]) -> None:
+    """Both files, with everything measured so far."""
+    figures = {
+        name: [{**asdict(row), "met": row.target.met(row) if row.target else None} for row in rows]
+        for name, rows in found.items()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "latest.json").write_text(json.dumps({**about, "repeats": repeats, "figures": figures}, indent=1))
+    facts = [f"- {key}: {value}" for key, value in about.items()]
+    head = [
+        "# Benchmark results",
+        "",
+        f"Medians (quartiles) of {repeats} interleaved repetitions.",
+        "",
+        *facts,
+        "",
+    ]
+    tables = [table(FIGURES[name][1], rows) for name, rows in found.items()]
+    (out / "latest.md").write_text("\n".join([*head, *tables]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Speed against peers and floors."
+    )
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES), metavar="NAME")
+    parser.add_argument("--repeats", type=int, default=7, help="measurements of each thing (default 7)")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    given = parser.parse_args(arguments)
+    if given.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    about = {**machine(), "load before": round(load(), 2)}
+    found: dict[str, list[Row]] = {}
+    for name in given.only:
+        module, title = FIGURES[name]
+        found[name] = getattr(importlib.import_module(f"benchmarks.{module}"), name)(given.repeats)
+        print(table(title, found[name]), flush=True)
+        write(given.out, given.repeats, about, found)
+
+
+if __name__ == "__main__":
+    main()

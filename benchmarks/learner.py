@@ -1,0 +1,120 @@
+"""Acting, optimizer steps, whole iterations and objectives, at the authors' settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from benchmarks.authors_schedule import AuthorsSchedule
+from benchmarks.floor import BareReach, Floor
+from benchmarks.harness import Row, Target, against, interleave
+from gipo_cli.agents.agent import GIPO
+from gipo_cli.config.compose import compose
+from gipo_cli.envs.make import make_vec_env
+
+AUTHORS = ("preset=authors", "env.task=reach-v3")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def make_agent(*overrides: str, filled: int | None = None) -> GIPO:
+    """An agent on one thread, its buffer filled (or to ``filled``) with copies of its first rollout."""
+    torch.set_num_threads(1)
+    config = compose(overrides).config
+    agent = GIPO.from_config(config, make_vec_env(config.env, config.seed), "cpu")
+    # Far from the end, so that the learning rate stays where the schedule's peak is.
+    agent.begin(1000 * config.rollout_size)
+    rollout = agent.collect()
+    if rollout is None:
+        raise RuntimeError("a rollout without a callback cannot be stopped")
+    while len(agent.buffer) < (agent.buffer.capacity if filled is None else filled):
+        agent.buffer.add(rollout, agent.agent.advantage)
+    return agent
+
+
+def iterate(agent: GIPO) -> None:
+    """One iteration."""
+    agent.collect()
+    agent.update()
+
+
+def acting(repeats: int) -> list[Row]:
+    """Collecting 500 transitions against stepping the bare simulator 500 times and 500 plain forwards."""
+    agents = {kind: make_agent(*AUTHORS, f"agent.precision={kind}") for kind in PRECISIONS}
+    bare, floor = BareReach(), Floor()
+
+    def lowest() -> None:
+        bare.episode()
+        floor.forwards()
+
+    tasks: dict[str, Callable[[], object]] = {
+        "steps alone": bare.episode,
+        "forwards alone": floor.forwards,
+        "steps and forwards": lowest,
+        **{f"collect, {kind}": agent.collect for kind, agent in agents.items()},
+    }
+    times = interleave(tasks, repeats)
+    return [
+        *(against(times, f"collect, {kind}", "steps and forwards") for kind in PRECISIONS),
+        against(times, "steps alone", "steps and forwards"),
+        against(times, "forwards alone", "steps and forwards"),
+    ]
+
+
+def update(repeats: int) -> list[Row]:
+    """Optimizer steps, with drawing, loading and metrics, against plain PyTorch on random tensors."""
+    shapes = {
+        "10 actor+critic steps": (("agent.update.reuse=1",), (10, 0)),
+        "1 actor+critic and 90 critic steps": (
+            ("agent.update.rounds=1", "agent.update.reuse=91", "agent.update.actor_every=91"),
+            (1, 90),
+        ),
+    }
+    rows = []
+    for kind in PRECISIONS:
+        for name, (overrides, (rounds, critic_only)) in shapes.items():
+            agent = make_agent(*AUTHORS, f"agent.precision={kind}", *overrides, filled=5000)
+            floor = Floor(kind == "bfloat16")
+            ours, plain = f"{name}, {kind}", f"plain PyTorch, {kind}"
+            times = interleave(
+                {ours: agent.update, plain: partial(floor.steps, rounds, critic_only)}, repeats
+            )
+            rows.append(against(times, ours, plain))
+    return rows
+
+
+def iteration(repeats: int) -> list[Row]:
+    """Whole iterations against the floor of the same arithmetic and against the authors' schedule."""
+    agents = {kind: make_agent(*AUTHORS, f"agent.precision={kind}") for kind in PRECISIONS}
+    bare, floor, authors = BareReach(), Floor(), AuthorsSchedule()
+
+    def lowest() -> None:
+        bare.episode()
+        floor.forwards()
+        floor.steps()
+
+    tasks: dict[str, Callable[[], object]] = {
+        "floor, float32": lowest,
+        **{kind: partial(iterate, agent) for kind, agent in agents.items()},
+        "authors' schedule": authors.iterate,
+    }
+    times = interleave(tasks, repeats)
+    return [
+        against(times, "float32", "floor, float32", target=Target("at most", 1.05)),
+        against(times, "bfloat16", "float32", target=Target("at least", 2.0)),
+        against(times, "bfloat16", "floor, float32"),
+        against(times, "float32", "authors' schedule", speed_up=True),
+        against(times, "bfloat16", "authors' schedule", speed_up=True),
+        against(times, "authors' schedule", "floor, float32"),
+    ]
+
+
+def objectives(repeats: int) -> list[Row]:
+    """Twenty actor+critic steps with GIPO's objective against the same with PPO-clip's."""
+    same = ("agent.update.reuse=1", "agent.update.rounds=20", "agent.update.kl_coef=0")
+    tasks: dict[str, Callable[[], object]] = {
+        name: make_agent(*AUTHORS, f"objective={name}", *same, filled=5000).update
+        for name in ("gipo", "ppo_clip")
+    }
+    return [against(interleave(tasks, repeats), "gipo", "ppo_clip", target=Target("at most", 1.02))]
