@@ -11,7 +11,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 # Small networks and simulators lose by more threads, and the workers share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadgroup
+PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
 .PHONY: help setup train test lint types fmt tests test-learning test-long test-cluster bench docs clean
 

@@ -29,9 +29,6 @@ FAST = {
     "RAY_health_check_failure_threshold": "3",
 }
 
-# One worker for all that starts daemons: each of these tests takes all cores.
-pytestmark = pytest.mark.xdist_group("daemons")
-
 
 @dataclass
 class Cluster:
@@ -146,6 +143,7 @@ def test_cluster_of_this_machine(tmp_path: Path, reference: Path):
     assert not workers(tmp_path)
 
 
+@pytest.mark.cluster
 def test_death_of_a_node(tmp_path: Path, reference: Path, cluster: Cluster):
     """Its run goes on elsewhere, and its process, which lives on for a while, harms nothing."""
     study = tmp_path / "grid"

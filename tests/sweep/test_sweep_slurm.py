@@ -28,8 +28,6 @@ GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend
 NEEDED = ("slurmctld", "slurmd", "squeue", "scancel", "scontrol", "sbatch", "srun")
 
 pytestmark = [
-    # One worker for all that starts daemons: each of these tests takes all cores.
-    pytest.mark.xdist_group("daemons"),
     pytest.mark.skipif(
         os.geteuid() != 0 or any(shutil.which(name) is None for name in NEEDED),
         reason="as root: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge",
