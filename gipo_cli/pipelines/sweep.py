@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -36,6 +36,7 @@ class Options:
         engine: ``local``, ``ray`` or ``slurm``.
         jobs: Runs at a time; None: as many as this process may use cores, or as the cluster grants.
         retry_failed: Try failed runs again.
+        allow_changes: Go on with runs that other versions of libraries began.
         cpus: Cores of each run on a cluster.
         gpus: GPUs of each run on a cluster.
         address: Of a Ray cluster; None: one of this machine, for the sweep alone.
@@ -45,6 +46,7 @@ class Options:
     engine: str = "local"
     jobs: int | None = None
     retry_failed: bool = False
+    allow_changes: bool = False
     cpus: int = 1
     gpus: int = 0
     address: str | None = None
@@ -83,6 +85,7 @@ def sweep(
     console = console or Console(highlight=False)
     _check(options)
     study = plan(overrides, name=name, config_dirs=config_dirs)
+    study = replace(study, allow_changes=options.allow_changes)
     folder = StudyDir(root / study.name)
     check_same(folder, study)
     if dry_run:
@@ -125,7 +128,7 @@ def show_status(ref: str, *, root: Path, console: Console | None = None) -> int:
     if folder is None:
         known = sorted(path.parent.name for path in root.glob("*/study.json"))
         raise UserError(f"there is no study {ref!r} in {root}; there are: {', '.join(known) or 'none'}")
-    study = read_study(folder)
+    study = read_study(folder, imports=False)
     console.print(table(study.name, _observed(folder, study), width=console.width))
     return 0
 
