@@ -311,7 +311,9 @@ class Faulty(gym.Env):
         obs = np.zeros(3 if late and self.fault == "shape" else 2, np.float32)
         if late and self.fault == "obs": obs[1] = np.nan
         if late and self.fault == "sleep": time.sleep(1000)
-        if late and self.fault == "deaf": ctypes.PyDLL(None).usleep(1_000_000_000)  # holds the interpreter
+        if late and self.fault == "deaf":  # a deadlock in C code that holds the interpreter
+            libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+            libc.pthread_mutex_lock(mutex), libc.pthread_mutex_lock(mutex)
         return obs, float("inf") if late and self.fault == "reward" else 1.0, False, self.steps % 20 == 0, {}
 gym.register("Faulty-v0", Faulty)
 """
