@@ -13,7 +13,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-cluster bench docs clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-cluster bench docs clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-learning: setup ## tests that train until something is learned (minutes)
 
 test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 	$(PYTEST) -m long
+
+test-kills: setup ## kill real runs 200 times at random and compare what they come to (20 minutes)
+	$(PYTEST) -m kills -rP
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster

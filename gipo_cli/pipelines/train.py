@@ -75,19 +75,16 @@ def train(
         UserError: The run cannot be started; nothing was written.
     """
     run = create(run_dir.parent, run_dir.name)
-    try:
-        with (
-            _ended_by_sigterm(),
-            Watchdog(run, config.runtime.env_timeout_s),
-            Workshop(config) as workshop,
-            RunLock(run.lock),
-        ):
-            write_inputs(run, workshop.config, overrides=overrides, command=command)
-            return _attempt(run, workshop, None, quiet)
-    except BaseException:
-        if not run.exists():
-            shutil.rmtree(run.path)
-        raise
+    with RunLock(run.lock):
+        try:
+            watchdog = Watchdog(run, config.runtime.env_timeout_s)
+            with _ended_by_sigterm(), watchdog, Workshop(config) as workshop:
+                write_inputs(run, workshop.config, overrides=overrides, command=command)
+                return _attempt(run, workshop, None, quiet)
+        except BaseException:
+            if not run.exists():
+                shutil.rmtree(run.path)
+            raise
 
 
 def resume(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.durable import fsync_dir
+from gipo_cli.runlog.durable import TEMPORARY, fsync_dir
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
@@ -183,7 +183,8 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
                 raise UserError(
                     f"{root} is not a folder; name another with --runs or {ROOT_VARIABLE}"
                 ) from error
-            if _abandoned(path):
+            if not unique and _abandoned(path):
+                RunDir(path).git_diff.unlink(missing_ok=True)
                 return RunDir(path)
             if not unique:
                 raise UserError(
@@ -200,11 +201,14 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether a start was killed here before it wrote anything: the next one may have the name."""
+    """Whether a start was killed here before it had written its configuration: the next one may have the name."""
     from gipo_cli.runlog.lock import holder
 
-    empty = path.is_dir() and {entry.name for entry in os.scandir(path)} == {RunDir(path).lock.name}
-    return empty and holder(RunDir(path).lock) is None
+    run = RunDir(path)
+    before = {file.name for file in (run.lock, run.overrides, run.command, run.git_diff, run.meta)}
+    names = {entry.name for entry in os.scandir(path)} if path.is_dir() else {""}
+    leftover = all(name in before or name.startswith(TEMPORARY) for name in names)
+    return leftover and holder(run.lock) is None
 
 
 def list_runs(root: Path) -> list[RunDir]:

@@ -132,69 +132,6 @@ def test_neither_checkpoints_nor_evaluations_nor_diagnostics_change_what_is_lear
     assert {int(row["step"]) for row in rows(measured / "diagnostics.csv")} == set(range(256, 1537, 256))
 
 
-STOPS = {
-    "pendulum-recompute": (PENDULUM, []),
-    "pendulum-binned-stored": (
-        PENDULUM,
-        ["env.action.kind=binned", "env.action.bins=7", "agent.advantage.kind=stored"],
-    ),
-    "pendulum-epochs-normalised-subproc": (
-        PENDULUM,
-        [
-            "agent.update.sampling=epochs",
-            "agent.update.epochs=2",
-            "env.normalize_obs=true",
-            "env.vector=subproc",
-        ],
-    ),
-    "fetch-vtrace": (
-        ["env=fetch_reach", "agent.rollout_steps=70", *PENDULUM[4:8], "eval.interval=400", *PENDULUM[8:10]],
-        ["total_steps=1000", "env.n_envs=2", "agent.advantage.kind=vtrace"],
-    ),
-    "metaworld-authors": (
-        ["preset=authors", "env.task=reach-v3", "agent.rollout_steps=200", "buffer.size=900"],
-        [
-            "agent.update.rounds=2",
-            "eval.episodes=1",
-            "eval.interval=600",
-            "checkpoint.interval=500",
-            "total_steps=1200",
-        ],
-    ),
-}
-
-
-def kill_when(process, run, step, number):
-    """Send a signal once the run has reported a step."""
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if (run / "metrics.csv").exists() and (run / "metrics.csv").read_bytes().count(b"\n") > step:
-            process.send_signal(number)
-            break
-        time.sleep(0.005)
-    process.communicate(timeout=60)
-    return process.returncode
-
-
-@pytest.mark.parametrize("case", STOPS)
-def test_killed_and_resumed_is_as_never_interrupted(case, tmp_path):
-    base, extra = STOPS[case]
-    overrides = [*base, *extra]
-    expected = gipo("train", "--name", "whole", *overrides, cwd=tmp_path)
-    assert expected.returncode == 0, expected.stderr
-    run = tmp_path / "runs" / "stopped"
-    process = start("train", "--name", "stopped", *overrides, cwd=tmp_path)
-    codes = [kill_when(process, run, 1, signal.SIGKILL)]
-    for iteration, number in ((3, signal.SIGINT), (4, signal.SIGKILL), (5, signal.SIGTERM)):
-        process = start("train", "--resume", "stopped", cwd=tmp_path)
-        codes.append(kill_when(process, run, iteration, number))
-    final = gipo("train", "--resume", "stopped", cwd=tmp_path)
-    assert final.returncode in (0, 2), final.stderr
-    assert codes[0] == -signal.SIGKILL
-    assert_same_run(run, tmp_path / "runs" / "whole")
-    assert read_status(run / "status.json").state == "done"
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp_path):
     process = start(

@@ -9,6 +9,7 @@ import pytest
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.layout import create, default_name, find, list_runs, runs_root
+from gipo_cli.runlog.lock import RunLock
 
 
 def config(**env):
@@ -156,10 +157,20 @@ def test_find_without_any_run(tmp_path):
         find(tmp_path, "latest")
 
 
-def test_a_folder_that_a_killed_start_left_behind_is_taken_over(tmp_path):
+@pytest.mark.parametrize("names", [[], [".lock"], [".lock", "overrides.txt", "git.diff", ".tmp-7-meta.json"]])
+def test_a_folder_that_a_killed_start_left_behind_is_taken_over(tmp_path, names):
     (tmp_path / "r").mkdir()
-    (tmp_path / "r" / ".lock").touch()
+    for name in names:
+        (tmp_path / "r" / name).touch()
     assert create(tmp_path, "r").path == tmp_path / "r"
+    # What may not be written again must not stay.
+    assert not (tmp_path / "r" / "git.diff").exists()
     (tmp_path / "r" / "log.txt").touch()
     with pytest.raises(UserError, match="already exists"):
+        create(tmp_path, "r")
+
+
+def test_a_folder_in_which_a_start_is_going_on_is_not(tmp_path):
+    run = create(tmp_path, "r")
+    with RunLock(run.lock), pytest.raises(UserError, match="already exists"):
         create(tmp_path, "r")
