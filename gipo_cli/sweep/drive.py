@@ -33,7 +33,7 @@ class Sweep:
         runs: All runs of the study.
         engine: What runs them.
         view: Where the states are shown.
-        jobs: Runs at a time, for the time left.
+        jobs: Runs at a time, for the time left; None: as many as run.
         seconds: Estimates the time that the rest of a run takes.
         failed: Why runs failed or were broken off, by name; those stopped by the user are not among them.
         signal: Which signal asked to stop.
@@ -43,7 +43,7 @@ class Sweep:
     runs: Sequence[PlannedRun]
     engine: Engine
     view: View
-    jobs: int
+    jobs: int | None
     seconds: Seconds
     failed: dict[str, str] = field(default_factory=dict)
     signal: int | None = None
@@ -104,7 +104,8 @@ class Sweep:
                 self._states[name] = observe(self.folder, by_name[name])
         left = [self._run_left(by_name[name]) for name in pending]
         known = [seconds for seconds in left if seconds is not None]
-        self.view.update(self._states, together(known, self.jobs) if len(known) == len(left) else None)
+        at_once = self.jobs or sum(state.state == "running" for state in self._states.values()) or 1
+        self.view.update(self._states, together(known, at_once) if len(known) == len(left) else None)
 
     def _run_left(self, run: PlannedRun) -> float | None:
         state = self._states[run.name]
