@@ -101,7 +101,9 @@ def show_status(ref: str, *, root: Path, console: Console | None = None) -> int:
         known = sorted(path.parent.name for path in root.glob("*/study.json"))
         raise UserError(f"there is no study {ref!r} in {root}; there are: {', '.join(known) or 'none'}")
     study = read_study(folder)
-    console.print(table(study.name, _observed(folder, study), width=console.width))
+    states = _observed(folder, study)
+    left = estimate.sweep_left(study.runs, states, folder)
+    console.print(table(study.name, states, left, width=console.width))
     return 0
 
 

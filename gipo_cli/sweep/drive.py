@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from gipo_cli.sweep.engine import Ended, Engine
-from gipo_cli.sweep.estimate import together
+from gipo_cli.sweep.estimate import run_left, together
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import RunState, observe
@@ -109,9 +109,7 @@ class Sweep:
 
     def _run_left(self, run: PlannedRun) -> float | None:
         state = self._states[run.name]
-        if state.state == "running" and state.speed:
-            return state.left / state.speed
-        return self.seconds(run, state)
+        return run_left(state) or self.seconds(run, state)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._at_once = self.signal is not None
