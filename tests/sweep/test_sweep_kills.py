@@ -121,5 +121,7 @@ def test_twenty_kills(tmp_path: Path):
     assert kills == 20, "the runs were over before"
     done = finish(tmp_path, *grid)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_runs(study, tmp_path / "whole" / "grid", names_of(tmp_path / "whole" / "grid"))
+    assert names_of(study) == names_of(tmp_path / "whole" / "grid")
+    assert_same_runs(study, tmp_path / "whole" / "grid", names_of(study))
+    assert all_done(study)
     assert not workers(tmp_path)
