@@ -110,7 +110,7 @@ def disturb(root: Path, grid: Sequence[str], dice: random.Random, most: int) -> 
 @pytest.mark.long
 def test_twenty_kills(tmp_path: Path):
     """Parent and children in random order, until done."""
-    grid = (*tiny(12288), *GRID[len(TINY) :])
+    grid = (*tiny(98304), *GRID[len(TINY) :])
     whole = finish(tmp_path / "whole", *grid)
     assert whole.returncode == 0, whole.stdout
     dice = random.Random(20)
