@@ -92,6 +92,10 @@ ConfigDir = Annotated[
     ),
 ]
 Checkpoint = Annotated[str, typer.Option(help="last, best or an environment step")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="import the modules that the run names: they run as code"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
 
 
@@ -108,8 +112,9 @@ def train(
         str | None, typer.Option(metavar="RUN", help="continue this run", autocompletion=_complete_run)
     ] = None,
     allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="with --resume: accept other settings")
+        bool, typer.Option("--allow-changes", help="with --resume: accept other settings and versions")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Train an agent, or go on with a run (--resume)."""
     lines = [*(overrides or []), *([f"runtime.device={device}"] if device else [])]
@@ -117,9 +122,10 @@ def train(
         for option, given in (("--name", name), ("--config-dir", config_dir), ("--dry-run", dry_run)):
             if given:
                 raise UserError(f"{option} does not go with --resume: the run has its own; leave it out")
-        raise typer.Exit(_resume(resume, runs, lines, allow_changes, quiet))
-    if allow_changes:
-        raise UserError("--allow-changes goes with --resume RUN only; leave it out")
+        raise typer.Exit(_resume(resume, runs, lines, allow_changes, quiet, trust))
+    for option, given in (("--allow-changes", allow_changes), ("--trust", trust)):
+        if given:
+            raise UserError(f"{option} goes with --resume RUN only; leave it out")
     raise typer.Exit(_train(lines, dry_run, runs, name, config_dir or [], quiet))
 
 
@@ -147,13 +153,15 @@ def _train(
     )
 
 
-def _resume(run: str, runs: Path | None, lines: list[str], allow_changes: bool, quiet: bool) -> int:
+def _resume(
+    run: str, runs: Path | None, lines: list[str], allow_changes: bool, quiet: bool, trust: bool
+) -> int:
     from gipo_cli.runlog import layout
 
     found = layout.find(layout.runs_root(runs), run)
     from gipo_cli.pipelines.train import resume
 
-    return resume(found.path, overrides=lines, allow_changes=allow_changes, quiet=quiet)
+    return resume(found.path, overrides=lines, allow_changes=allow_changes, quiet=quiet, trust=trust)
 
 
 @app.command("eval", cls=_Command)
@@ -174,6 +182,7 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
     runs: RunsRoot = None,
+    trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Evaluate a run's policy over fixed episodes, with an interval for its success rate."""
@@ -190,6 +199,7 @@ def evaluate(
         checkpoint=checkpoint,
         protocol=protocol,
         device=device,
+        trust=trust,
     )
     if as_json:
         import json
@@ -217,6 +227,7 @@ def video(
     every: Annotated[int | None, typer.Option(help="film every so many steps")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
     runs: RunsRoot = None,
+    trust: Trust = False,
 ) -> None:
     """Film a run's policy as MP4 or GIF, without a display too."""
     from gipo_cli.runlog import layout
@@ -234,6 +245,7 @@ def video(
         fps=fps,
         every=every,
         device=device,
+        trust=trust,
     )
     wins = sum(film.successes)
     count = f"{len(film.returns)} episode{'s' if len(film.returns) != 1 else ''}"
@@ -278,6 +290,7 @@ def diagnose(
     chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
     device: Annotated[str | None, typer.Option(help="run: auto, cpu or cuda (cpu)")] = None,
     runs: RunsRoot = None,
+    trust: Trust = False,
 ) -> None:
     """Bias and variance of every objective: exactly on a GridWorld, or on a run's checkpoints."""
     of_study = {"pairs": pairs, "points": points, "seed": seed, "monte_carlo": monte_carlo or None}
@@ -290,7 +303,8 @@ def diagnose(
         "chunks": chunks,
     }
     study = target == "gridworld"
-    foreign = {**settings, "checkpoint": checkpoint, "device": device} if study else of_study
+    of_run = {**settings, "checkpoint": checkpoint, "device": device, "trust": trust or None}
+    foreign = of_run if study else of_study
     for name, given in foreign.items():
         if given:
             where, other = ("a run", "gridworld") if study else ("gridworld", "a run")
@@ -312,6 +326,7 @@ def diagnose(
             changes=changes,
             steps=checkpoint or (),
             device=device or "cpu",
+            trust=trust,
         )
         typer.echo("\n".join(lines))
     typer.echo(f"written to {folder}")
@@ -327,6 +342,9 @@ def sweep(
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="runs at a time (one per core)")] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="try runs again that failed before")
+    ] = False,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="go on with runs that other versions of libraries began")
     ] = False,
     name: Annotated[str | None, typer.Option(help="the study's folder; made up if left out")] = None,
     backend: Annotated[str, typer.Option(help="local, ray or slurm")] = "local",
@@ -363,6 +381,7 @@ def sweep(
         engine=backend,
         jobs=jobs,
         retry_failed=retry_failed,
+        allow_changes=allow_changes,
         cpus=cpus,
         gpus=gpus,
         address=address,

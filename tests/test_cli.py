@@ -8,8 +8,9 @@ import yaml
 from typer.testing import CliRunner
 
 from gipo_cli.cli import app, listing
-from gipo_cli.config.compose import compose, to_yaml
+from gipo_cli.config.compose import compose
 from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.manifest import write_config
 from gipo_cli.runlog.status import StatusFile
 
 HEAVY = ("torch", "gymnasium", "mujoco", "stable_baselines3", "matplotlib", "scipy", "numpy")
@@ -42,7 +43,7 @@ def modules_after(*args: str, cwd: Path) -> set[str]:
 def run_folder(root: Path, name: str, *overrides: str) -> RunDir:
     run = RunDir(root / name)
     run.path.mkdir(parents=True)
-    run.config.write_text(to_yaml(compose(overrides).config))
+    write_config(run, compose(overrides).config)
     return run
 
 

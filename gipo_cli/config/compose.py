@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from gipo_cli.config.explain import explain, known_keys, suggest
 from gipo_cli.config.groups import IMPLIED, STUDIES, group_choices, search_dirs
-from gipo_cli.config.schema import RunConfig
+from gipo_cli.config.schema import UNREGISTERED, RunConfig
 from gipo_cli.envs.imports import import_user_modules
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
 from gipo_cli.errors import UserError
@@ -91,21 +91,24 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def validate(data: dict[str, Any]) -> RunConfig:
+def validate(data: dict[str, Any], *, imports: bool = True) -> RunConfig:
     """Import the modules that ``data`` names, then check every key, type and range.
+
+    Without ``imports``, for data to look at only, an objective that is not registered is taken as it is.
 
     Raises: UserError with the first mistake.
     """
     names = data.get("imports")
-    import_user_modules(names if isinstance(names, list) else [], "imports")
+    if imports:
+        import_user_modules(names if isinstance(names, list) else [], "imports")
     try:
-        return RunConfig.model_validate(data)
+        return RunConfig.model_validate(data, context=None if imports else UNREGISTERED)
     except ValidationError as error:
         raise UserError(explain(error, RunConfig, data)) from error
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The configuration as YAML, in the schema's order; ``from_yaml`` reads it back."""
+    """The configuration as YAML, in the schema's order."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -113,26 +116,6 @@ def to_yaml(config: RunConfig) -> str:
 
     Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LIST, data, flow_style=True))
     return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, width=100)
-
-
-def from_yaml(path: Path) -> RunConfig:
-    """Read a ``config.yaml`` that ``to_yaml`` wrote.
-
-    Raises: UserError if the file is missing, is not YAML or does not fit the schema.
-    """
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a configuration: {reason}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path} is empty or cut off; a configuration is a mapping of sections")
-    try:
-        return validate(data)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def config_hash(config: RunConfig) -> str:

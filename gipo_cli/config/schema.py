@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gipo_cli.core.params import PARAMS, ObjectiveParams
 
@@ -243,6 +251,22 @@ class RuntimeConfig(Record):
     torch_threads: Count = Field(
         1, description="threads of one matrix product; small networks lose by more than 1"
     )
+    env_timeout_s: Positive | None = Field(
+        600.0,
+        description="seconds that one reset or step may take before the run fails; null: any",
+    )
+
+
+class UnregisteredObjective(ObjectiveParams):
+    """Of an objective whose module was not imported: to look at, not to train with."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+UNREGISTERED = {"objective": "unregistered"}
+"""Validation context in which an objective need not be registered."""
 
 
 class RunConfig(Record):
@@ -268,10 +292,12 @@ class RunConfig(Record):
 
     @field_validator("objective", mode="before")
     @classmethod
-    def _pick_objective(cls, value: Any) -> Any:
+    def _pick_objective(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, ObjectiveParams):
             return value
         name = value.get("name") if isinstance(value, dict) else None
+        if name not in PARAMS and info.context is UNREGISTERED:
+            return UnregisteredObjective.model_validate(value)
         if name not in PARAMS:
             raise ValueError(f"unknown objective {name!r}; known: {', '.join(PARAMS)}")
         return PARAMS[name].model_validate(value)

@@ -5,9 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gipo_cli.errors import UserError
+
+
+def modules_of(config: Mapping[str, Any]) -> list[str]:
+    """Modules that a configuration as plain values would have imported, in any of its keys."""
+    env = config.get("env")
+    env = env if isinstance(env, dict) else {}
+    named = [config.get("imports"), env.get("imports")]
+    names = [str(name) for names in named if isinstance(names, list) for name in names]
+    module, colon, _ = str(env.get("id")).rpartition(":")
+    return list(dict.fromkeys([*names, module] if colon else names))
 
 
 def import_user_modules(names: Iterable[str], key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,75 +12,157 @@ import numpy as np
 from stable_baselines3.common.vec_env import SubprocVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from gipo_cli.errors import RunFailed
+from gipo_cli.envs.calls import CALLS, PROCESS
+from gipo_cli.errors import RunFailed, UserError
+
+_FAILURE = "gipo_failure"
+_END_SECONDS = 5.0
 
 
-class _Uninterrupted:
-    """Factory that leaves Ctrl-C to the parent, which stops at a safe point and then closes its children."""
+class _Worker(gym.Wrapper[Any, Any, Any, Any]):
+    """What a child runs: a failure becomes part of its answer, so that the parent can say what it was."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            return super().reset(**kwargs)
+        except RunFailed as failure:
+            return self._nothing(), {_FAILURE: failure}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        try:
+            return super().step(action)
+        except RunFailed as failure:
+            return self._nothing(), 0.0, False, False, {_FAILURE: failure}
+
+    def replay(self, *arguments: Any) -> Any:
+        """As ``TaskEnv.replay``, or the failure."""
+        try:
+            return self.env.get_wrapper_attr("replay")(*arguments)
+        except RunFailed as failure:
+            return failure
+
+    def _nothing(self) -> np.ndarray:
+        space = self.observation_space
+        return np.zeros(space.shape or (), space.dtype)
+
+
+class _Factory:
+    """Makes a child's environment, and leaves Ctrl-C to the parent, which stops at a safe point."""
 
     def __init__(self, factory: Callable[[], gym.Env[Any, Any]]) -> None:
         self.factory = factory
 
     def __call__(self) -> gym.Env[Any, Any]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return self.factory()
-
-
-@contextmanager
-def _a_dead_child_fails_the_run() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, ConnectionError) as error:
-        raise RunFailed(
-            "an environment process ended; what it printed above says why (env.vector=dummy says it here)"
-        ) from error
+        return _Worker(self.factory())
 
 
 class ProcessVecEnv(SubprocVecEnv):
-    """SB3's ``SubprocVecEnv`` whose dead child is a ``RunFailed`` and which can still be closed then."""
+    """SB3's ``SubprocVecEnv``; a failed or dead child is a ``RunFailed`` and does not hinder closing."""
 
     def __init__(self, factories: Sequence[Callable[[], gym.Env[Any, Any]]]) -> None:
         """Start one process per factory.
 
         Raises:
             RunFailed: A child ended before it could answer.
+            UserError: The system gives no further process.
         """
-        with _a_dead_child_fails_the_run():
-            super().__init__([_Uninterrupted(factory) for factory in factories])
+        self._broken = False
+        self.processes: list[Any] = []
+        self.remotes: Sequence[Any] = ()
+        try:
+            with self._call():
+                super().__init__([_Factory(factory) for factory in factories])
+        except OSError as error:
+            self._end()
+            raise UserError(
+                f"cannot start {len(factories)} environment processes: {error.strerror or error}; lower "
+                "env.n_envs, use env.vector=dummy, or raise the limit"
+            ) from error
+        except BaseException:
+            self._end()
+            raise
 
     def step_async(self, actions: np.ndarray) -> None:
         """Send the actions."""
-        with _a_dead_child_fails_the_run():
+        with self._call():
             super().step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Collect the results of a step."""
-        with _a_dead_child_fails_the_run():
-            return super().step_wait()
+        with self._call():
+            results = super().step_wait()
+            # The second: an episode ended, and what follows could not begin.
+            _raise_any(info.get(_FAILURE) for info in (*results[3], *self.reset_infos))
+            return results
 
     def reset(self) -> VecEnvObs:
         """Reset every environment."""
-        with _a_dead_child_fails_the_run():
-            return super().reset()
+        with self._call():
+            observations = super().reset()
+            _raise_any(info.get(_FAILURE) for info in self.reset_infos)
+            return observations
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of every environment."""
-        with _a_dead_child_fails_the_run():
+        with self._call():
             return super().get_attr(attr_name, indices)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
         """What a method of every environment returns."""
-        with _a_dead_child_fails_the_run():
-            return super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
+        with self._call():
+            results = super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
+            _raise_any(results)
+            return results
 
     def close(self) -> None:
-        """End the children; those that live on after a sibling's death are terminated."""
+        """End the children; where one has failed there is no waiting for the others."""
+        if self._broken:
+            self._end()
+            return
         try:
-            super().close()
-        except (EOFError, ConnectionError):
-            for process in self.processes:
-                process.terminate()
-                process.join()
-            self.closed = True
+            with self._call():
+                super().close()
+        except RunFailed:
+            self._end()
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        CALLS.begin(PROCESS, 0, 0)
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            self._broken = True
+            raise RunFailed(f"an environment process ended {self._how()}") from error
+        except BaseException:
+            self._broken = True
+            raise
+        finally:
+            CALLS.end()
+
+    def _how(self) -> str:
+        """How the first dead child died."""
+        for process in self.processes:
+            process.join(_END_SECONDS / len(self.processes))
+            if process.exitcode is not None and process.exitcode < 0:
+                name = signal.Signals(-process.exitcode).name
+                hint = ": out of memory?" if name == "SIGKILL" else ""
+                return f"(by {name}{hint})"
+        return "by itself; what it printed above says why (env.vector=dummy says it here)"
+
+    def _end(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.join()
+        for remote in self.remotes:
+            remote.close()
+        self.closed = True
+
+
+def _raise_any(answers: Iterable[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, RunFailed):
+            raise answer

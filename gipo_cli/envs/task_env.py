@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from gipo_cli.config.schema import EnvConfig
+from gipo_cli.envs.calls import CALLS
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
 from gipo_cli.errors import RunFailed
 
@@ -84,11 +85,14 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         episode = self.episode_index
         self.episode_index += 1
         self._steps, self._return, self._success_any = 0, 0.0, False
+        CALLS.begin(self._index, episode, 0)
         try:
             raw, info = self._begin(episode_seed(self._seed, self._index, episode), episode, options)
             return self._flatten(raw), dict(info)
         except Exception as error:
             self._fail("reset", error)
+        finally:
+            CALLS.end()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One step of the simulator.
@@ -103,6 +107,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             RunFailed: The simulator raised, or returned something unusable.
         """
         self._steps += 1
+        CALLS.begin(self._index, self.episode_index - 1, self._steps)
         try:
             raw, raw_reward, terminated, truncated, raw_info = self.env.step(self._act(action))
             observation = self._flatten(raw)
@@ -111,6 +116,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             success = self._step_success(info)
         except Exception as error:
             self._fail("step", error)
+        finally:
+            CALLS.end()
         if not math.isfinite(reward):
             self._fail("step", RunFailed(f"reward is {reward}"))
         self._return += reward
@@ -135,6 +142,14 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         for action in actions:
             observation = self.step(action)[0]
         return observation
+
+    def close(self) -> None:
+        """Close the simulator."""
+        CALLS.begin(self._index, self.episode_index - 1, self._steps)
+        try:
+            super().close()
+        finally:
+            CALLS.end()
 
     def _begin(
         self, seed: int, episode: int, options: dict[str, Any] | None

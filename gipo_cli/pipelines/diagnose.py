@@ -27,6 +27,7 @@ def run(
     changes: dict[str, Any] | None = None,
     steps: Sequence[int] = (),
     device: str = "cpu",
+    trust: bool = False,
 ) -> tuple[Path, list[str]]:
     """Measure every objective on the buffer of each checkpoint, and write ``diagnostics.csv`` and figures.
 
@@ -36,6 +37,7 @@ def run(
         changes: replaces settings of the run's ``diagnostics`` section, such as ``gipo_sigma``.
         steps: checkpoints to use; default all that kept their buffer.
         device: ``cpu``, ``cuda`` or ``auto``.
+        trust: import the modules that the run's configuration names.
 
     Returns: the folder written, and lines to print: the best knob of every family at every checkpoint, and
         which checkpoints could not be used.
@@ -47,7 +49,7 @@ def run(
 
     out = out or run_dir / "diagnose"
     check_free(out)
-    config = _changed(read_config(RunDir(run_dir)), changes or {})
+    config = _changed(read_config(RunDir(run_dir), trust=trust), changes or {})
     store = CheckpointStore(RunDir(run_dir).checkpoints)
     notes: list[str] = []
     found: Measurements = {}
@@ -102,7 +104,7 @@ def _measure(run_dir: Path, checkpoint: Path, config: RunConfig, step: int, devi
 
     names = [f"buffer_{name}" for name in (*ReplayBuffer.ARRAYS, "tail_row", "tail_obs")]
     saved = CheckpointStore(checkpoint.parent).load(step, only=names, needs=["buffer_obs"])
-    agent, _, _ = load_agent(run_dir, str(step), device)
+    agent, _, _ = load_agent(run_dir, str(step), device, trust=True)
     arrays = {name.removeprefix("buffer_"): array for name, array in saved.arrays.items()}
     numbers = saved.state["agent"]["buffer"]
     buffer = ReplayBuffer(

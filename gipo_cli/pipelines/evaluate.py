@@ -183,6 +183,7 @@ def evaluate_run(
     checkpoint: str = "last",
     protocol: str | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> EvalReport:
     """Evaluate a run's policy.
 
@@ -194,6 +195,7 @@ def evaluate_run(
         checkpoint: ``last``, ``best`` or a step.
         protocol: A name in ``PROTOCOLS``; None: ``metaworld`` for its tasks, else ``standard``.
         device: Where the policy runs.
+        trust: Import the modules that the run's configuration names.
 
     Returns:
         The report.
@@ -208,7 +210,7 @@ def evaluate_run(
 
     if episodes is not None and episodes < 1:
         raise UserError(f"episodes={episodes} is not a number of episodes; give 1 or more")
-    agent, config, saved = load_agent(run, checkpoint, device)
+    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
     name = choose_protocol(config, protocol)
     count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
     seed = config.eval.seed if seed is None else seed

@@ -14,13 +14,14 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from gipo_cli.config.compose import compose, from_yaml, to_yaml
+from gipo_cli.config.compose import compose, to_yaml
 from gipo_cli.config.explain import allowed
 from gipo_cli.config.groups import find_file, group_choices
 from gipo_cli.core.params import PARAMS, ObjectiveParams
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines.columns import aligned
 from gipo_cli.runlog.layout import RunDir, list_runs
+from gipo_cli.runlog.manifest import peek_config
 from gipo_cli.runlog.status import Status, read_status
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def print_runs(root: Path) -> None:
 
 def show_run(run: RunDir, root: Path) -> None:
     """Print one run: state, settings that differ from the defaults, numbers, and what to type next."""
-    config, status = from_yaml(run.config), _status(run)
+    config, status = peek_config(run), _status(run)
     console = Console(highlight=False)
     console.print(Text(str(run.path), style="bold"))
     facts = _plain_table()

@@ -27,7 +27,7 @@ def which(checkpoint: str) -> Any:
 
 
 def load_agent(
-    run: Path, checkpoint: str = "last", device: str = "cpu"
+    run: Path, checkpoint: str = "last", device: str = "cpu", *, trust: bool = False
 ) -> tuple[GIPO, RunConfig, Checkpoint]:
     """The agent of a run at a checkpoint, without its buffer and its training environments.
 
@@ -38,7 +38,7 @@ def load_agent(
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda was asked for and there is no usable GPU; use cpu or auto")
-    config = read_config(RunDir(run))
+    config = read_config(RunDir(run), trust=trust)
     store = CheckpointStore(RunDir(run).checkpoints)
     saved = store.load(which(checkpoint), only=("policy",), needs=("policy",))
     env = make_env(config.env, config.seed)
@@ -53,13 +53,14 @@ def load_agent(
     return agent, config, saved
 
 
-def load_run(run: str | Path, checkpoint: str = "last", device: str = "cpu") -> GIPO:
+def load_run(run: str | Path, checkpoint: str = "last", device: str = "cpu", *, trust: bool = False) -> GIPO:
     """A run's agent at a checkpoint, ready for ``predict``.
 
     Args:
         run: The run folder.
         checkpoint: ``last``, ``best`` or a step.
         device: ``cpu``, ``cuda`` or ``auto``.
+        trust: Import the modules that the run's configuration names, which run as code.
 
     Returns:
         The agent; give it an environment with ``set_env`` to go on learning, with an empty buffer.
@@ -67,4 +68,4 @@ def load_run(run: str | Path, checkpoint: str = "last", device: str = "cpu") -> 
     Raises:
         UserError: As :func:`load_agent`.
     """
-    return load_agent(Path(run), checkpoint, device)[0]
+    return load_agent(Path(run), checkpoint, device, trust=trust)[0]

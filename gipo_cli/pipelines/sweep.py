@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -58,6 +59,7 @@ def sweep(
     console = console or Console(highlight=False)
     options.check()
     study = plan(overrides, name=name, config_dirs=config_dirs)
+    study = replace(study, allow_changes=options.allow_changes)
     folder = StudyDir(root / study.name)
     check_same(folder, study)
     if dry_run:
@@ -100,7 +102,7 @@ def show_status(ref: str, *, root: Path, console: Console | None = None) -> int:
     if folder is None:
         known = sorted(path.parent.name for path in root.glob("*/study.json"))
         raise UserError(f"there is no study {ref!r} in {root}; there are: {', '.join(known) or 'none'}")
-    study = read_study(folder)
+    study = read_study(folder, imports=False)
     states = _observed(folder, study)
     left = estimate.sweep_left(study.runs, states, folder)
     console.print(table(study.name, states, left, width=console.width))

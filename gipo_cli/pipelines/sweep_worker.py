@@ -22,7 +22,7 @@ from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
-from gipo_cli.runlog.manifest import read_config
+from gipo_cli.runlog.manifest import peek_config
 from gipo_cli.sweep import attempt as attempts
 from gipo_cli.sweep.manifest import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun
@@ -34,7 +34,7 @@ TRIAL_EPISODES = 4
 """Episodes of a trial's evaluation at most."""
 
 
-def work(folder: StudyDir, run: PlannedRun) -> int:
+def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> int:
     """Work on a run in its own folder, under a lock that holds from before the folder exists.
 
     Returns:
@@ -57,13 +57,13 @@ def work(folder: StudyDir, run: PlannedRun) -> int:
         if final.is_dir() and not RunDir(final).exists():
             # A process was killed before it had written the run's configuration.
             shutil.rmtree(final)
-        code = _go_on(final, run) if final.is_dir() else _begin(final, run)
+        code = _go_on(final, run, allow_changes) if final.is_dir() else _begin(final, run)
         if finished_in(final, run):
             attempts.drop_attempts(folder, run)
         return code
 
 
-def work_apart(folder: StudyDir, run: PlannedRun) -> int:
+def work_apart(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> int:
     """Work on a run in a folder of this attempt alone, and publish it when it is finished.
 
     Returns:
@@ -83,7 +83,7 @@ def work_apart(folder: StudyDir, run: PlannedRun) -> int:
         code = _begin(own, run)
     else:
         attempts.continue_as(source, own)
-        code = 0 if finished_in(own, run) else _go_on(own, run)
+        code = 0 if finished_in(own, run) else _go_on(own, run, allow_changes)
     if finished_in(own, run):
         attempts.publish(folder, run, own)
         attempts.drop_attempts(folder, run)
@@ -104,16 +104,17 @@ def _begin(path: Path, run: PlannedRun) -> int:
     return train(run.config, run_dir=path, overrides=run.overrides, command=command, quiet=True)
 
 
-def _go_on(path: Path, run: PlannedRun) -> int:
+def _go_on(path: Path, run: PlannedRun, allow_changes: bool) -> int:
     from gipo_cli.pipelines.train import resume
 
-    config = read_config(RunDir(path))
+    # Only looked at until it is known to be the plan's own: what it names is imported when it goes on.
+    config = peek_config(RunDir(path))
     if (config_hash(_as_planned(config, run)), config.seed) != run.key:
         raise UserError(
             f"{path} was continued with other settings than the study's; move it away to run it anew"
         )
     raised = [f"total_steps={run.total_steps}"] if config.total_steps != run.total_steps else []
-    return resume(path, overrides=raised, allow_changes=False, quiet=True)
+    return resume(path, overrides=raised, allow_changes=allow_changes, quiet=True, trust=True)
 
 
 def _as_planned(config: RunConfig, run: PlannedRun) -> RunConfig:
@@ -204,8 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.lifeline:
             watch_parent()
         folder = StudyDir(given.study)
-        run = read_study(folder, only=given.run).runs[0]
-        return work_apart(folder, run) if given.apart else work(folder, run)
+        study = read_study(folder, only=given.run)
+        begin = work_apart if given.apart else work
+        return begin(folder, study.runs[0], allow_changes=study.allow_changes)
     except UserError as error:
         code, message = 2, str(error)
     except RunFailed as error:

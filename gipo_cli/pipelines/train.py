@@ -35,6 +35,8 @@ from gipo_cli.runlog.layout import RunDir, create
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.logs import log_to
 from gipo_cli.runlog.manifest import (
+    changed_texts,
+    moved_processor,
     moved_versions,
     note_update,
     read_config,
@@ -44,6 +46,7 @@ from gipo_cli.runlog.manifest import (
 )
 from gipo_cli.runlog.recorder import Recorder, flatten
 from gipo_cli.runlog.status import StatusFile, read_status
+from gipo_cli.runlog.watchdog import Watchdog
 
 TABLES = {
     "columns": METRIC_COLUMNS,
@@ -73,7 +76,12 @@ def train(
     """
     run = create(run_dir.parent, run_dir.name)
     try:
-        with _ended_by_sigterm(), Workshop(config) as workshop, RunLock(run.lock):
+        with (
+            _ended_by_sigterm(),
+            Watchdog(run, config.runtime.env_timeout_s),
+            Workshop(config) as workshop,
+            RunLock(run.lock),
+        ):
             write_inputs(run, workshop.config, overrides=overrides, command=command)
             return _attempt(run, workshop, None, quiet)
     except BaseException:
@@ -82,14 +90,18 @@ def train(
         raise
 
 
-def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quiet: bool) -> int:
+def resume(
+    run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quiet: bool, trust: bool = False
+) -> int:
     """Continue a run from its newest good checkpoint, exactly as if it had never stopped.
 
     Args:
         run_dir: The run's folder.
         overrides: Changes to its configuration; a larger ``total_steps`` is free.
-        allow_changes: Accept other changes, which make the run another one from here on.
+        allow_changes: Accept other changes, and other versions of libraries, which make the run another one
+            from here on.
         quiet: Show nothing but errors.
+        trust: Import the modules that its configuration names.
 
     Returns:
         Exit code, as :func:`train`.
@@ -101,7 +113,13 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
 
     run = RunDir(run_dir)
     with RunLock(run.lock):
-        config, changes = changed(read_config(run), overrides, allow=allow_changes)
+        config, changes = changed(read_config(run, trust=trust), overrides, allow=allow_changes)
+        moved = moved_versions(run)
+        if moved and not allow_changes:
+            raise UserError(
+                f"{run.path} went on with other versions so far ({', '.join(moved)}), so that its numbers "
+                "would be others from here on; install those, or add --allow-changes"
+            )
         store = _store(run, config)
         store.recover()
         saved = store.load("last", needs=("policy", "optimizer")) if store.steps() else None
@@ -111,8 +129,23 @@ def resume(run_dir: Path, *, overrides: Sequence[str], allow_changes: bool, quie
                 f"{run.path} has finished its {config.total_steps} steps; to go on, raise them with "
                 f"total_steps={2 * config.total_steps}"
             )
-        with Workshop(config) as workshop:
+        with Watchdog(run, config.runtime.env_timeout_s), Workshop(config) as workshop:
             return _attempt(run, workshop, saved, quiet, changes)
+
+
+def _remarks(run: RunDir, saved: Checkpoint | None) -> list[str]:
+    """What the user should know about a run that is resumed."""
+    remarks = list(saved.notes) if saved else []
+    if saved is None and run.metrics.exists():
+        remarks.append("there is no checkpoint, so the run begins again at step 0")
+    try:
+        read_status(run.status)
+    except UserError as error:
+        remarks.append(f"{error}; it is written anew")
+    remarks += [f"{name} is not as it was written; nothing depends on it" for name in changed_texts(run)]
+    moved = [*moved_versions(run), *filter(None, [moved_processor(run)])]
+    remarks += [f"{move}: from here on the run may differ in the last digits" for move in moved]
+    return remarks
 
 
 def _says_done(run: RunDir) -> bool:
@@ -182,6 +215,7 @@ def _attempt(
     with ExitStack() as stack:
         log = stack.enter_context(log_to(run.log))
         step = saved.step if saved else 0
+        remarks = [] if changes is None else _remarks(run, saved)
         recorder = stack.enter_context(closing(_recorder(run, config, saved)))
         status = StatusFile(run.status, total_steps=config.total_steps, step=step)
         task = config.env.task or config.env.id or config.env.name
@@ -190,7 +224,7 @@ def _attempt(
         stop = stack.enter_context(_stop_signals())
         loop = _Loop(run, workshop, recorder, status, display, log, stop)
         try:
-            loop.start(saved)
+            loop.start(saved, remarks)
             if changes is not None:
                 # Only now: values that the checkpoint does not fit must not become the run's own.
                 attempt = status.status.attempt
@@ -296,23 +330,23 @@ class _Loop:
         self.before = 0.0
         self.started = time.perf_counter()
 
-    def start(self, saved: Checkpoint | None) -> None:
+    def start(self, saved: Checkpoint | None, remarks: Sequence[str]) -> None:
         """Begin at step 0, or where a checkpoint left off."""
+        for remark in remarks:
+            self._say(remark)
         if saved is None:
             self.agent.begin(self.config.total_steps)
             self.log.info("started")
             return
-        for note in saved.notes:
-            self._say(note)
         state = saved.state
         exact = "buffer" in state
-        running = [saved.arrays[f"running_{e}"] for e in range(len(state["running"]))]
         buffer = {
             name.removeprefix("buffer_"): array
             for name, array in saved.arrays.items()
             if name.startswith("buffer_")
         }
         try:
+            running = [saved.arrays[f"running_{e}"] for e in range(len(state["running"]))]
             repeats = self.agent.replay_episodes(state["running"], running, saved.arrays["last_obs"])
             self.agent.load_state(state["agent"], saved.tensors, buffer if exact else None)
         except (LookupError, ValueError, RuntimeError) as error:
@@ -327,10 +361,6 @@ class _Loop:
             )
         if not exact:
             self._say("the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact")
-        for package, (before, now) in moved_versions(self.folder).items():
-            self._say(
-                f"{package} is {now} now and was {before}: from here on the run may differ in the last digits"
-            )
         self.log.info("continued at step %d", saved.step)
 
     def run(self) -> None:

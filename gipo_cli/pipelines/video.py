@@ -66,6 +66,7 @@ def record(
     fps: float | None = None,
     every: int | None = None,
     device: str = "cpu",
+    trust: bool = False,
 ) -> Video:
     """Film the first episodes of a run's evaluation.
 
@@ -79,6 +80,7 @@ def record(
         fps: Pictures per second of film; None: the simulated speed.
         every: Film every so many steps; None: as many as the simulated speed needs, at most 30 a second.
         device: Where the policy runs.
+        trust: Import the modules that the run's configuration names.
 
     Returns:
         What was filmed.
@@ -98,7 +100,7 @@ def record(
     renderer = choose_renderer()
     from gipo_cli.pipelines.loading import load_agent
 
-    agent, config, saved = load_agent(run, checkpoint, device)
+    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
     path = _destination(run, out, saved.step)
     # Other environments of Gymnasium may draw by other means.
     if renderer is None and config.env.name != "gymnasium":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli import __version__
+from gipo_cli.envs.imports import import_user_modules, modules_of
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.durable import read_sealed, write_sealed, write_text
 from gipo_cli.runlog.layout import RunDir
@@ -57,11 +58,13 @@ def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], co
     Raises:
         RunFailed: The disk refused.
     """
-    write_text(run.overrides, "".join(f"{override}\n" for override in overrides))
-    write_text(run.command, shlex.join(command) + "\n")
     repositories, diff = _git_state()
+    texts = {run.overrides: "".join(f"{override}\n" for override in overrides)}
+    texts[run.command] = shlex.join(command) + "\n"
     if diff:
-        write_text(run.git_diff, diff)
+        texts[run.git_diff] = diff
+    for path, text in texts.items():
+        write_text(path, text)
     facts = {
         "format": FORMAT,
         "run": run.name,
@@ -74,6 +77,7 @@ def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], co
         "seeds": {"run": config.seed, "evaluation": config.eval.seed},
         "success": _SUCCESS[config.env.success],
         "evaluation": config.eval.model_dump(mode="json"),
+        "files": {path.name: _digest(path.read_bytes()) for path in texts},
         "updates": [],
     }
     write_sealed(run.meta, facts)
@@ -129,22 +133,60 @@ def note_update(
     write_sealed(run.meta, facts)
 
 
-def read_config(run: RunDir) -> RunConfig:
-    """Read a run's resolved configuration.
+def read_config(run: RunDir, *, trust: bool = False) -> RunConfig:
+    """Read a run's resolved configuration, to build from it what it describes.
+
+    Args:
+        run: The run folder.
+        trust: Import the modules that it names, which run as code. The folder may be somebody else's, and
+            modules are looked up in the current directory too.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        UserError: The file is missing, damaged or of another version, or names modules without being trusted.
+    """
+    values = config_values(run)
+    modules = modules_of(values)
+    if modules and not trust:
+        raise UserError(
+            f"{run.path} needs the code of {', '.join(modules)}: if you trust it and the folder, add --trust "
+            "(in Python trust=True)"
+        )
+    # Those of the environment are imported where it is made.
+    named = values.get("imports")
+    import_user_modules(map(str, named if isinstance(named, list) else []), "imports")
+    return _checked(run, values, None)
+
+
+def peek_config(run: RunDir) -> RunConfig:
+    """Read a run's resolved configuration to look at it: no code of its own is imported.
 
     Args:
         run: The run folder.
 
     Returns:
-        The checked configuration. Objectives of the user's own must have been registered before.
+        The configuration; the parameters of an objective that is not registered are unchecked.
 
     Raises:
         UserError: The file is missing, damaged or of another version.
     """
-    import yaml
-    from pydantic import ValidationError
+    from gipo_cli.config.schema import UNREGISTERED
 
-    from gipo_cli.config.schema import RunConfig
+    return _checked(run, config_values(run), UNREGISTERED)
+
+
+def config_values(run: RunDir) -> dict[str, Any]:
+    """A run's resolved configuration as plain values, as it was written.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    import yaml
 
     try:
         content = run.config.read_bytes()
@@ -154,15 +196,27 @@ def read_config(run: RunDir) -> RunConfig:
     if seal != f"{_digest(text)}\n".encode():
         raise UserError(f"{run.config} was changed since it was written; restore it, or start a new run")
     try:
-        return RunConfig.model_validate(yaml.safe_load(text))
+        values = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{run.config} is damaged: it is not YAML") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{run.config} is not a configuration of this gipo: it is no mapping")
+    return values
+
+
+def _checked(run: RunDir, values: dict[str, Any], context: Any) -> RunConfig:
+    from pydantic import ValidationError
+
+    from gipo_cli.config.schema import RunConfig
+
+    try:
+        return RunConfig.model_validate(values, context=context)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
             f"{run.config} is not a configuration of this gipo: {where}: {first['msg']}"
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{run.config} is damaged: it is not YAML") from error
 
 
 def _digest(data: bytes) -> str:
@@ -180,8 +234,8 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def moved_versions(run: RunDir) -> dict[str, tuple[str | None, str | None]]:
-    """Packages whose version differs from that of the run's newest attempt: then and now.
+def moved_versions(run: RunDir) -> list[str]:
+    """What differs from the machine and the versions of the run's newest attempt, ``NAME then -> now`` each.
 
     Args:
         run: The run folder.
@@ -192,7 +246,38 @@ def moved_versions(run: RunDir) -> dict[str, tuple[str | None, str | None]]:
     facts = read_sealed(run.meta)
     before = facts["updates"][-1]["versions"] if facts["updates"] else facts["versions"]
     now = versions()
-    return {name: (before.get(name), now[name]) for name in now if before.get(name) != now[name]}
+    return [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+
+
+def moved_processor(run: RunDir) -> str | None:
+    """``then -> now`` if the processor is another model than that of the run's newest attempt.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        UserError: ``meta.json`` is damaged.
+    """
+    facts = read_sealed(run.meta)
+    before = (facts["updates"][-1] if facts["updates"] else facts)["hardware"]["cpu"]
+    now = _cpu_model()
+    return None if before == now else f"{before} -> {now}"
+
+
+def changed_texts(run: RunDir) -> list[str]:
+    """Names of the texts beside the configuration that are not as they were written; nothing depends on them.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        UserError: ``meta.json`` is damaged.
+    """
+    return [
+        name
+        for name, digest in read_sealed(run.meta).get("files", {}).items()
+        if not (run.path / name).is_file() or _digest((run.path / name).read_bytes()) != digest
+    ]
 
 
 def hardware() -> dict[str, Any]:

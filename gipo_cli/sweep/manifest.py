@@ -90,17 +90,19 @@ def write_study(folder: StudyDir, study: Study, *, command: str) -> None:
         "command": command,
         "directory": str(Path.cwd()),
         "overrides": list(study.overrides),
+        "allow_changes": study.allow_changes,
         "runs": runs,
     }
     write_sealed(folder.manifest, content)
 
 
-def read_study(folder: StudyDir, only: str | None = None) -> Study:
+def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = True) -> Study:
     """Read the plan that a folder was made for.
 
     Args:
         folder: The study's folder.
         only: Check and return this run alone; default: all of them.
+        imports: Import the modules that its configurations name; without, they can be looked at only.
 
     Returns:
         The study as planned.
@@ -123,9 +125,11 @@ def read_study(folder: StudyDir, only: str | None = None) -> Study:
     if not listed:
         raise UserError(f"the study {content['study']} has no run {only!r}; {folder.manifest} lists them")
     runs = [
-        PlannedRun(entry["name"], tuple(entry["overrides"]), validate(entry["config"])) for entry in listed
+        PlannedRun(entry["name"], tuple(entry["overrides"]), validate(entry["config"], imports=imports))
+        for entry in listed
     ]
-    return Study(content["study"], tuple(content["overrides"]), tuple(runs))
+    overrides = tuple(content["overrides"])
+    return Study(content["study"], overrides, tuple(runs), content.get("allow_changes", False))
 
 
 def check_same(folder: StudyDir, study: Study) -> None:
@@ -140,7 +144,7 @@ def check_same(folder: StudyDir, study: Study) -> None:
         if folder.path.is_dir() and any(not path.name.startswith(".") for path in folder.path.iterdir()):
             raise UserError(f"{folder.path} exists and is no study's folder; choose another with --name")
         return
-    old = {run.key: run for run in read_study(folder).runs}
+    old = {run.key: run for run in read_study(folder, imports=False).runs}
     new = {run.key: run for run in study.runs}
     if not old.keys() <= new.keys():
         raise UserError(

@@ -18,6 +18,7 @@ class Options:
         engine: ``local``, ``ray`` or ``slurm``.
         jobs: Runs at a time; None: as many as this process may use cores, or as the cluster grants.
         retry_failed: Try failed runs again.
+        allow_changes: Go on with runs that other versions of libraries began.
         cpus: Cores of each run on a cluster.
         gpus: GPUs of each run on a cluster.
         address: Of a Ray cluster; None: one of this machine, for the sweep alone.
@@ -27,6 +28,7 @@ class Options:
     engine: str = "local"
     jobs: int | None = None
     retry_failed: bool = False
+    allow_changes: bool = False
     cpus: int = 1
     gpus: int = 0
     address: str | None = None

@@ -59,11 +59,13 @@ class Study:
         name: Its folder below the runs root.
         overrides: Fixed settings and axes.
         runs: In the order of the axes, the first varying slowest.
+        allow_changes: Go on with runs that other versions of libraries began.
     """
 
     name: str
     overrides: tuple[str, ...]
     runs: tuple[PlannedRun, ...]
+    allow_changes: bool = False
 
     def __getitem__(self, name: str) -> PlannedRun:
         """The run of that name.

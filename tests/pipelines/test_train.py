@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 
 from gipo_cli.diagnostics.catalog import EVALUATION_COLUMNS, METRIC_COLUMNS
 from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.durable import read_sealed, write_sealed
 from gipo_cli.runlog.status import read_status
 
 PENDULUM = [
@@ -292,6 +294,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(case, tmp_path):
 
 
 FAULTY = """
+import ctypes, time
 import gymnasium as gym, numpy as np
 class Faulty(gym.Env):
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -307,10 +310,21 @@ class Faulty(gym.Env):
         if late and self.fault == "raise": raise OSError("the arm fell off")
         obs = np.zeros(3 if late and self.fault == "shape" else 2, np.float32)
         if late and self.fault == "obs": obs[1] = np.nan
+        if late and self.fault == "sleep": time.sleep(1000)
+        if late and self.fault == "deaf":  # a deadlock in C code that holds the interpreter
+            libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+            libc.pthread_mutex_lock(mutex), libc.pthread_mutex_lock(mutex)
         return obs, float("inf") if late and self.fault == "reward" else 1.0, False, self.steps % 20 == 0, {}
 gym.register("Faulty-v0", Faulty)
 """
-FAULTS = {"raise": "the arm fell off", "obs": "observation", "reward": "reward is inf", "shape": "shape"}
+FAULTS = {
+    "raise": "the arm fell off",
+    "obs": "observation",
+    "reward": "reward is inf",
+    "shape": "shape",
+    "sleep": "did not answer within 2 s",
+    "deaf": "hangs where it cannot be interrupted",
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -323,14 +337,41 @@ def test_a_faulty_environment_fails_the_run_and_keeps_the_last_good_checkpoint(f
         f"env.kwargs={{fault:{fault}}}",
     ]
     sizes = ["agent.rollout_steps=64", "checkpoint.interval=64", "eval.interval=null", "total_steps=1000"]
-    done = gipo("train", "--name", "r", *settings, *sizes, cwd=tmp_path)
-    assert done.returncode == 1
+    done = gipo("train", "--name", "r", *settings, *sizes, "runtime.env_timeout_s=2", cwd=tmp_path)
+    assert done.returncode == (-signal.SIGKILL if fault == "deaf" else 1)
     assert FAULTS[fault] in done.stderr
     assert "Traceback" not in done.stderr
     status = read_status(tmp_path / "runs" / "r" / "status.json")
     assert status.state == "failed"
     assert FAULTS[fault] in status.reason
     assert parameters(tmp_path / "runs" / "r")[0] == 256
+
+
+def test_code_that_a_run_names_needs_consent(tmp_path):
+    (tmp_path / "faulty_module.py").write_text(FAULTY)
+    settings = ["env=gymnasium", "env.id=Faulty-v0", "env.imports=[faulty_module]", "env.kwargs={fault:none}"]
+    sizes = ["agent.rollout_steps=64", "eval.interval=null", "eval.episodes=1", "total_steps=64"]
+    assert gipo("train", "--name", "r", *settings, *sizes, cwd=tmp_path).returncode == 0
+    (tmp_path / "faulty_module.py").write_text(FAULTY + "\nopen('executed', 'w').close()\n")
+    for command in (["eval", "r"], ["train", "--resume", "r", "total_steps=128"]):
+        refused = gipo(*command, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "add --trust" in refused.stderr
+        assert not (tmp_path / "executed").exists()
+    assert gipo("eval", "r", "--trust", "--episodes", "1", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "executed").exists()
+
+
+def test_other_versions_are_refused_unless_allowed(finished, tmp_path):
+    run = tmp_path / "runs" / "r"
+    shutil.copytree(finished, run)
+    meta = read_sealed(run / "meta.json")
+    meta["versions"]["torch"] = "1.0.0"
+    write_sealed(run / "meta.json", meta)
+    refused = gipo("train", "--resume", "r", "total_steps=1000000", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "torch" in refused.stderr
+    assert "--allow-changes" in refused.stderr
 
 
 def test_a_non_finite_update_fails_the_run_and_names_it(tmp_path):
