@@ -370,13 +370,14 @@ def sweep(
     """
     from gipo_cli.pipelines import sweep as pipeline
     from gipo_cli.runlog.layout import runs_root
+    from gipo_cli.sweep.options import Options
 
     root = runs_root(runs)
     if status is not None:
         if overrides:
             raise UserError("--status takes a study's name alone; leave the overrides out")
         raise typer.Exit(pipeline.show_status(status, root=root))
-    options = pipeline.Options(
+    options = Options(
         engine=backend,
         jobs=jobs,
         retry_failed=retry_failed,

@@ -104,6 +104,7 @@ def test_config_folders_by_flag_and_by_environment_variable(tmp_path: Path):
     [
         (["train", "env=fetch_rech"], ["fetch_reach"]),
         (["train", "env=metaworld", "env.task=reach-v2"], ["reach-v3"]),
+        (["train", "env=reach-v3"], ["type env=metaworld env.task=reach-v3"]),
         (["train", "env=gymnasium"], ["env.id"]),
         (["train", "objective.sigma=-1"], ["> 0"]),
         (["train", "--device", "gpu"], ["runtime.device=gpu", "cuda"]),

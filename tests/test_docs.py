@@ -1,67 +1,91 @@
 """The documentation agrees with the code and with itself."""
 
+import ast
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
+from functools import lru_cache
 
 import pytest
-from typer.main import get_command
+from doc_blocks import PAGES, ROOT, files, gipo_commands, parse, snippets, without_blocks
 
-from gipo_cli.cli import app
 from gipo_cli.config.compose import compose
 from gipo_cli.sweep.plan import plan
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-
-BLOCK = re.compile(r"^```(?:bash)?\n(.*?)^```|((?:^ {4}.*\n)+)", re.DOTALL | re.MULTILINE)
-
-
-def commands(page):
-    """The `gipo` commands of a page's fenced and indented blocks, without those that hold a placeholder."""
-    text = re.sub(
-        r"^```(?!bash\n|\n)\w+\n.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M
-    )
-    lines = "\n".join(fenced or indented for fenced, indented in BLOCK.findall(text))
-    words = [
-        shlex.split(line, comments=True)
-        for line in lines.replace("\\\n", " ").splitlines()
-        if "gipo " in line
-    ]
-    return [line[1:] for line in words if line[:1] == ["gipo"] and "..." not in line]
-
-
-COMMANDS = [(page, line) for page in PAGES for line in commands(page)]
+COMMANDS = sorted({(page, tuple(words)) for page in PAGES for words in gipo_commands(page)})
+# Snippets are run with these instead, to take seconds.
+SMALLER = {"20_000": "512", "step_000000015000": "step_000000000400"}
 
 
 def anchors(page):
     """GitHub's names of a page's headings."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    heads = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    heads = re.findall(r"^#+ (.+)$", without_blocks(page), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[" ".join(line)[:60] for _, line in COMMANDS])
 def test_commands_parse_and_compose(page, words):
-    group = get_command(app)
-    context = group.make_context("gipo", list(words))
-    _, command, rest = group.resolve_command(context, words)
-    if hasattr(command, "commands"):
-        _, command, rest = command.resolve_command(context, rest)
-    given = command.make_context(command.name, rest, parent=context).params
-    # Users' own modules and folders are run by the pages' own tests.
+    given = parse(words)
+    # Users' own modules and folders: tests/test_readme.py runs such commands.
     lines = [line for line in given.get("overrides") or [] if not line.startswith("env.imports")]
     if words[0] == "train" and not given["config_dir"] and not given["resume"]:
         compose(lines)
     if words[0] == "sweep" and lines:
-        assert plan(lines).runs
+        assert runs_of(tuple(lines))
+
+
+@lru_cache
+def runs_of(lines):
+    return plan(lines).runs
 
 
 def test_commands_are_found():
-    assert len(COMMANDS) >= 10
+    assert len(COMMANDS) >= 40
+
+
+def test_python_of_the_pages_runs(tmp_path):
+    """Each page's snippets in order and in one namespace, beside the files that pages show and a real run."""
+    files(tmp_path)
+    tiny = ["total_steps=400", "eval.episodes=1", "--name", "default", "--quiet"]
+    subprocess.run([sys.executable, "-m", "gipo_cli", "train", *tiny], cwd=tmp_path, check=True)
+    pages = {str(page): "\n".join(snippets(page)) for page in PAGES if snippets(page)}
+    assert len(pages) >= 4
+    for full, small in SMALLER.items():
+        assert any(full in code for code in pages.values()), full
+        pages = {page: code.replace(full, small) for page, code in pages.items()}
+    driver = (
+        "import sys\nfor page, code in eval(sys.argv[1]).items():\n    exec(compile(code, page, 'exec'), {})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", driver, repr(pages)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_messages_in_troubleshooting_are_those_of_the_program():
+    """What stands between the dots and capitals of a quoted message is in some string of the code."""
+    strings = []
+    for source in (ROOT / "gipo_cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                strings.append(
+                    "".join(
+                        getattr(part, "value", "\0") if isinstance(part, ast.Constant) else "\0"
+                        for part in node.values
+                    )
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                strings.append(node.value)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(quoted) >= 15
+    unknown = []
+    for message in quoted:
+        pattern = ".*?".join(re.escape(part) for part in re.split(r"'?\.\.\.'?|\b[A-Z]+\b", message))
+        if not any(re.search(pattern, one, flags=re.DOTALL) for one in strings):
+            unknown.append(message)
+    assert unknown == []
 
 
 def test_generated_pages_are_up_to_date():
@@ -73,7 +97,7 @@ def test_generated_pages_are_up_to_date():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = without_blocks(page)
     targets = [link.partition("#")[0] for link in LINK.findall(text) if "://" not in link]
     missing = [target for target in targets if target and not (page.parent / target).exists()]
     assert not missing

@@ -3,64 +3,106 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+import pytest
+from doc_blocks import README, ROOT, blocks, files, lines, parse, snippets
+from typer.testing import CliRunner
 
-# What is run for each command of the README: the same, but shorter. A command that is not here fails.
-SHORT = "total_steps=1000 eval.episodes=2"
+from gipo_cli.cli import app
+
+# What is run for a command of the README, where {} is the command itself: the same, but shorter. A command
+# that is not here fails, and so does one that is here and not in the README.
+TINY = "total_steps=400 eval.episodes=1"
+PENDULUM = "env=gymnasium env.id=Pendulum-v1 total_steps=512 buffer.size=512 eval.episodes=1 --quiet"
+PARSED = "parsed"  # needs a cluster: make test-cluster runs such ones
+STUDY = (
+    "gipo sweep env=fetch_reach objective=gipo,ppo_clip buffer.size=512,8192 'seed=range(1,4)' --name study"
+)
 RUN_AS = {
-    "make train": f"gipo train --name default {SHORT}",
-    "make test": "gipo --version",  # these tests themselves; the target is looked at below
-    "gipo train env=fetch_push objective=sapo buffer.size=50000 seed=3": SHORT,
-    "gipo sweep study=buffer_size --dry-run": "",
-    "gipo compare runs/buffer_size": "",
+    "make train": ["gipo train --name default " + TINY],  # the target itself is looked at below
+    "make test": [],  # the gate, of which this is a part
+    "gipo train env=fetch_push objective=sapo buffer.size=50000 seed=3": ["{} " + TINY],
+    # The grid is planned; two short runs stand in for its twelve. Sweeps as such are run in tests/sweep.
+    STUDY: [
+        "{} --print-commands --runs planned",
+        f"gipo train {PENDULUM} objective=gipo --runs runs/study --name one",
+        f"gipo train {PENDULUM} objective=ppo_clip --runs runs/study --name two",
+    ],
+    "gipo compare runs/study": ["{}"],
+    "gipo train env=gymnasium env.id=Slide-v0 'env.imports=[my_envs]'": ["{} " + TINY],
+    "gipo train --config-dir my_conf objective=tanh": ["{} " + TINY],
+    "gipo sweep study=buffer_size --dry-run": [PARSED],
+    "gipo sweep study=buffer_size": ["{} --print-commands --runs planned"],
+    "gipo sweep study=buffer_size --backend ray --address head:6379": [PARSED],
+    "gipo sweep study=buffer_size --backend slurm --jobs 20 --slurm timeout_min=240": [PARSED],
+    "gipo sweep study=buffer_size --print-commands": ["{} --runs planned"],
 }
+OWN_CODE = ("my_envs", "my_conf")  # must not be registered in the process of the tests
 
 
-def blocks():
-    return BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def printed():
+    return [line for text in blocks(README, "bash") for line in lines(text)]
 
 
-def commands(text):
-    return [
-        line for line in (shlex.join(shlex.split(raw, comments=True)) for raw in text.splitlines()) if line
-    ]
-
-
-def run(args, folder):
+def in_a_process(args, folder):
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIPO_")}
-    env |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    env |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
     done = subprocess.run(args, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{shlex.join(map(str, args))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
-def test_commands_and_python_run_as_printed(tmp_path):
-    for language, text in blocks():
-        if language == "python":
-            run([sys.executable, "-c", text], tmp_path)
-            continue
-        for command in commands(text):
-            what = RUN_AS[command]
-            words = shlex.split(what if what.startswith("gipo ") else f"{command} {what}")
-            if words[1] == "compare":  # the study takes hours: the runs so far stand in for its sixty
-                shutil.copytree(tmp_path / "runs", tmp_path / "study")
-                shutil.move(tmp_path / "study", tmp_path / "runs" / "buffer_size")
-            run([sys.executable, "-m", "gipo_cli", *words[1:]], tmp_path)
+def here(words):
+    runner = CliRunner(env={"GIPO_RUNS": None, "GIPO_CONFIG_DIR": None, "NO_COLOR": "1", "COLUMNS": "80"})
+    result = runner.invoke(app, words)
+    assert result.exit_code == 0, f"gipo {shlex.join(words)}\n{result.output}\n{result.exception!r}"
+    return result.output
 
 
-def test_no_stand_in_is_left_over():
-    printed = {command for language, text in blocks() if language == "bash" for command in commands(text)}
-    assert printed == set(RUN_AS)
+def test_every_command_has_its_short_form(printed):
+    assert printed, "the README shows no command"
+    assert set(printed) == set(RUN_AS)
+
+
+def test_commands_and_python_run_as_printed(printed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files(tmp_path)
+    said = []
+    for command in printed:
+        for form in RUN_AS[command]:
+            words = shlex.split(command if form == PARSED else form.format(command))[1:]
+            if form == PARSED:
+                parse(words)
+            elif "default" in words or any(own in command for own in OWN_CODE):
+                said.append(in_a_process([sys.executable, "-m", "gipo_cli", *words], tmp_path))
+            else:
+                said.append(here(words))
+    for code in snippets(README):
+        in_a_process([sys.executable, "-c", code], tmp_path)
+    training, comparison = blocks(README, "text")
+    # Of the comparison only the heading: its rows and notes are those of the study that was compared.
+    shown = {*shape(training), next(line for line in shape(comparison) if line.startswith("group "))}
+    assert shown <= shape("".join(said))
+
+
+def shape(output):
+    """Lines without their numbers and spacing."""
+    return {
+        " ".join(re.sub(r"-?\d[\d.:,]*%?|(?<= )-(?= )", "#", line).split()) for line in output.splitlines()
+    }
 
 
 def test_make_targets_do_what_the_readme_says():
     env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    for target, last in (("train", ".venv/bin/gipo train"), ("test", ".venv/bin/pytest -n 2")):
+    for target, expected in (
+        ("train", [".venv/bin/gipo train"]),
+        ("test", [".venv/bin/ruff check .", ".venv/bin/mypy", ".venv/bin/pytest -n 2"]),
+    ):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip().endswith(last)
+        run = [line.strip() for line in done.stdout.splitlines()]
+        assert all(any(line.endswith(end) for line in run) for end in expected)
+        assert run[-1].endswith(expected[-1])

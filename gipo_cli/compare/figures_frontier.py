@@ -50,6 +50,8 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
                 _medians(_select(facet, reference), environment.horizon, stage) for facet, stage in shown
             ]
             families = sorted({family for table in tables for family, _, _ in table})
+            if not families:
+                continue
             labels = [objective_words(family) for family in families]
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             figure, axes = panels(len(shown), header=title, legend=labels)

@@ -21,6 +21,7 @@ from gipo_cli.config.explain import explain, known_keys, suggest
 from gipo_cli.config.groups import IMPLIED, STUDIES, group_choices, search_dirs
 from gipo_cli.config.schema import UNREGISTERED, RunConfig
 from gipo_cli.envs.imports import import_user_modules
+from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ def _check(override: Override, choices: dict[str, list[str]]) -> None:
 
 def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
     """The sentence for a choice that a group does not have."""
+    if group == "env" and value in METAWORLD_TASKS:
+        return f"there is no env {value!r}; it is a task of metaworld: type env=metaworld env.task={value}"
     text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
     numeric = value.replace(".", "", 1).isdigit()
     return f"{text}; a single value is set by its key, such as {group}.KEY={value}" if numeric else text

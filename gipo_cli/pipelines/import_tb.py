@@ -16,6 +16,7 @@ import yaml
 
 from gipo_cli.errors import UserError
 
+TAGS_SHOWN = 10
 # Tags of Stable-Baselines3's logger and of the authors' Meta-World script (arXiv 2603.03955).
 EVAL_TAGS = {
     "eval/mean_reward": "return_mean",
@@ -79,10 +80,12 @@ def import_tb(
         name: _table(series, chosen) for name, chosen in (("eval", eval_tags), ("metrics", metrics_tags))
     }
     if not any(tables.values()):
+        found = sorted(series)
+        more = f" and {len(found) - TAGS_SHOWN} more" if len(found) > TAGS_SHOWN else ""
         raise UserError(
-            f"None of the tags in {source} is known: {', '.join(sorted(series))}; map one with --tag, such "
-            "as "
-            "--tag charts/episodic_return=train/return."
+            f"None of the tags in {source} is known: {', '.join(found[:TAGS_SHOWN])}{more}; map one "
+            "with --tag, such as --tag charts/episodic_return=train/return. "
+            "(A run of gipo itself is compared as it is.)"
         )
     last = int(max(step for table in tables.values() for step in table))
     config = {**config, "total_steps": config.get("total_steps", last)}

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,36 +21,10 @@ from gipo_cli.sweep.engine import Engine, printable_command
 from gipo_cli.sweep.estimate import Trial
 from gipo_cli.sweep.local import LocalEngine
 from gipo_cli.sweep.manifest import StudyDir, check_same, read_study, write_study
+from gipo_cli.sweep.options import Options
 from gipo_cli.sweep.plan import PlannedRun, Study, plan
 from gipo_cli.sweep.state import RunState, last_words, observe
 from gipo_cli.sweep.view import View, counts, duration, failures, table
-
-ENGINES = ("local", "ray", "slurm")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a sweep is run.
-
-    Attributes:
-        engine: ``local``, ``ray`` or ``slurm``.
-        jobs: Runs at a time; None: as many as this process may use cores, or as the cluster grants.
-        retry_failed: Try failed runs again.
-        allow_changes: Go on with runs that other versions of libraries began.
-        cpus: Cores of each run on a cluster.
-        gpus: GPUs of each run on a cluster.
-        address: Of a Ray cluster; None: one of this machine, for the sweep alone.
-        slurm: Further options of the SLURM jobs, ``key=value`` in submitit's words.
-    """
-
-    engine: str = "local"
-    jobs: int | None = None
-    retry_failed: bool = False
-    allow_changes: bool = False
-    cpus: int = 1
-    gpus: int = 0
-    address: str | None = None
-    slurm: Sequence[str] = field(default_factory=list)
 
 
 def sweep(
@@ -83,7 +57,7 @@ def sweep(
         UserError: The sweep cannot be run as typed; nothing was started.
     """
     console = console or Console(highlight=False)
-    _check(options)
+    options.check()
     study = plan(overrides, name=name, config_dirs=config_dirs)
     study = replace(study, allow_changes=options.allow_changes)
     folder = StudyDir(root / study.name)
@@ -129,27 +103,10 @@ def show_status(ref: str, *, root: Path, console: Console | None = None) -> int:
         known = sorted(path.parent.name for path in root.glob("*/study.json"))
         raise UserError(f"there is no study {ref!r} in {root}; there are: {', '.join(known) or 'none'}")
     study = read_study(folder, imports=False)
-    console.print(table(study.name, _observed(folder, study), width=console.width))
+    states = _observed(folder, study)
+    left = estimate.sweep_left(study.runs, states, folder)
+    console.print(table(study.name, states, left, width=console.width))
     return 0
-
-
-def _check(options: Options) -> None:
-    if options.engine not in ENGINES:
-        raise UserError(f"there is no backend {options.engine!r}; choose from: {', '.join(ENGINES)}")
-    if options.jobs is not None and options.jobs < 1:
-        raise UserError(f"--jobs {options.jobs} would run nothing; give a whole number from 1")
-    if options.address is not None and options.engine != "ray":
-        raise UserError("--address is of a Ray cluster; add --backend ray, or leave it out")
-    if options.slurm and options.engine != "slurm":
-        raise UserError("--slurm is for SLURM jobs; add --backend slurm, or leave it out")
-    if options.engine == "ray":
-        from gipo_cli.sweep import on_ray
-
-        on_ray.check(options.address)
-    if options.engine == "slurm":
-        from gipo_cli.sweep import on_slurm
-
-        on_slurm.check(options.slurm)
 
 
 def _make(folder: StudyDir) -> None:
@@ -179,7 +136,7 @@ def _announce(
     options: Options,
     *,
     kept: bool,
-) -> tuple[Mapping[str, Trial], int]:
+) -> tuple[Mapping[str, Trial], int | None]:
     """Say what will be done, how long it may take and how many runs go at a time."""
     states = _observed(folder, study)
     console.print(table(study.name, states, width=console.width))
@@ -189,22 +146,33 @@ def _announce(
         _say(console, f"{finished} of {len(study.runs)} runs are finished and skipped")
     if failed and not options.retry_failed:
         _say(console, f"{failed} failed before and are left alone; try them again with --retry-failed")
-    jobs = options.jobs or len(os.sched_getaffinity(0))
     if not todo:
-        return {}, jobs
+        return {}, options.jobs
     trials, notes = estimate.measure(todo, folder, keep=kept)
     for note in notes:
         _say(console, note)
-    if trials and options.engine == "local":
-        jobs = _fitting(console, jobs, max(trial.bytes for trial in trials.values()))
-    jobs = min(jobs, len(todo))
+    jobs = _at_once(console, options, trials, len(todo))
     speeds = estimate.speeds(study.runs, states)
     each = [estimate.seconds_of(run, states[run.name], trials, speeds) for run in todo]
     known = [seconds for seconds in each if seconds is not None]
-    time_ = f", about {duration(estimate.together(known, jobs))}" if len(known) == len(each) else ""
-    source = "earlier runs" if speeds else "a short trial"
-    _say(console, f"{len(todo)} runs to do, {jobs} at a time{time_}{f' (from {source})' if time_ else ''}")
+    parts = [
+        f"{len(todo)} runs to do",
+        "as many at a time as the cluster grants" if jobs is None else f"{jobs} at a time",
+    ]
+    if len(known) == len(each):
+        source = "earlier runs" if speeds else "a short trial"
+        alone = " one after the other" if jobs is None else ""
+        parts.append(f"about {duration(estimate.together(known, jobs or 1))}{alone} (from {source})")
+    _say(console, ", ".join(parts))
     return trials, jobs
+
+
+def _at_once(console: Console, options: Options, trials: Mapping[str, Trial], most: int) -> int | None:
+    """Runs at a time that there are cores and memory for; None: as many as the cluster grants."""
+    if not options.here:
+        return options.jobs and min(options.jobs, most)
+    jobs = min(options.jobs or max(len(os.sched_getaffinity(0)) // options.cpus, 1), most)
+    return _fitting(console, jobs, max(trial.bytes for trial in trials.values())) if trials else jobs
 
 
 def _fitting(console: Console, jobs: int, need: int) -> int:
@@ -226,7 +194,7 @@ def _run(
     todo: Sequence[PlannedRun],
     options: Options,
     trials: Mapping[str, Trial],
-    jobs: int,
+    jobs: int | None,
 ) -> int:
     states = _observed(folder, study)
     speeds = estimate.speeds(study.runs, states)
@@ -244,20 +212,16 @@ def _run(
     return _conclude(console, study, folder, states, going)
 
 
-def _engine(folder: StudyDir, options: Options, jobs: int) -> Engine:
+def _engine(folder: StudyDir, options: Options, jobs: int | None) -> Engine:
     if options.engine == "ray":
         from gipo_cli.sweep.on_ray import RayEngine
 
-        return RayEngine(
-            folder, address=options.address, cpus=options.cpus, gpus=options.gpus, jobs=options.jobs
-        )
+        return RayEngine(folder, address=options.address, cpus=options.cpus, gpus=options.gpus, jobs=jobs)
     if options.engine == "slurm":
         from gipo_cli.sweep.on_slurm import SlurmEngine
 
-        return SlurmEngine(
-            folder, cpus=options.cpus, gpus=options.gpus, jobs=options.jobs, options=options.slurm
-        )
-    return LocalEngine(folder, jobs)
+        return SlurmEngine(folder, cpus=options.cpus, gpus=options.gpus, jobs=jobs, options=options.slurm)
+    return LocalEngine(folder, jobs or 1)
 
 
 def _conclude(

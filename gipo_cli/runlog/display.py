@@ -62,9 +62,7 @@ class Display:
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
-        from rich.console import Console
-
-        self.console = console or Console(highlight=False)
+        self.console = console or _console()
         self._title, self._total, self._quiet = title, total_steps, quiet
         self._rate = Rate()
         self._rate.report(step)
@@ -208,6 +206,21 @@ class Display:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    from contextlib import suppress
+
+    from rich.console import Console
+
+    class Unwatched(Console):
+        """Falls silent when its reader leaves (``gipo train | head``): that is no reason for a run to end."""
+
+        def on_broken_pipe(self) -> None:
+            with suppress(SystemExit):
+                super().on_broken_pipe()
+
+    return Unwatched(highlight=False)
 
 
 def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:

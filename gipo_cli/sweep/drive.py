@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from gipo_cli.sweep.engine import Ended, Engine
-from gipo_cli.sweep.estimate import together
+from gipo_cli.sweep.estimate import run_left, together
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import RunState, observe
@@ -33,7 +33,7 @@ class Sweep:
         runs: All runs of the study.
         engine: What runs them.
         view: Where the states are shown.
-        jobs: Runs at a time, for the time left.
+        jobs: Runs at a time, for the time left; None: as many as run.
         seconds: Estimates the time that the rest of a run takes.
         failed: Why runs failed or were broken off, by name; those stopped by the user are not among them.
         signal: Which signal asked to stop.
@@ -43,7 +43,7 @@ class Sweep:
     runs: Sequence[PlannedRun]
     engine: Engine
     view: View
-    jobs: int
+    jobs: int | None
     seconds: Seconds
     failed: dict[str, str] = field(default_factory=dict)
     signal: int | None = None
@@ -104,13 +104,12 @@ class Sweep:
                 self._states[name] = observe(self.folder, by_name[name])
         left = [self._run_left(by_name[name]) for name in pending]
         known = [seconds for seconds in left if seconds is not None]
-        self.view.update(self._states, together(known, self.jobs) if len(known) == len(left) else None)
+        at_once = self.jobs or sum(state.state == "running" for state in self._states.values()) or 1
+        self.view.update(self._states, together(known, at_once) if len(known) == len(left) else None)
 
     def _run_left(self, run: PlannedRun) -> float | None:
         state = self._states[run.name]
-        if state.state == "running" and state.speed:
-            return state.left / state.speed
-        return self.seconds(run, state)
+        return run_left(state) or self.seconds(run, state)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._at_once = self.signal is not None

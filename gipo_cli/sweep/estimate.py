@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
@@ -79,8 +79,16 @@ def measure(
                 notes.append(str(error))
     if keep:
         write_sealed(file, {key: trial.model_dump() for key, trial in known.items()})
-    found = {name: trial for key, trial in known.items() for name in largest if key.startswith(f"{name} ")}
-    return found, notes
+    return _by_environment(known, largest), notes
+
+
+def earlier_trials(runs: Sequence[PlannedRun], folder: StudyDir) -> dict[str, Trial]:
+    """Trials by environment that were done before."""
+    return _by_environment(_read(folder.private / "trials.json"), {subject(run) for run in runs})
+
+
+def _by_environment(known: Mapping[str, Trial], names: Iterable[str]) -> dict[str, Trial]:
+    return {name: trial for name in names for key, trial in known.items() if key.startswith(f"{name} ")}
 
 
 def _trial(run: PlannedRun) -> Trial:
@@ -121,6 +129,24 @@ def seconds_of(
         return trials[name].run_seconds(run, state.left)
     guesses = [trial.run_seconds(run, state.left) for trial in trials.values()]
     return fmean(guesses) if guesses else None
+
+
+def sweep_left(runs: Sequence[PlannedRun], states: Mapping[str, RunState], folder: StudyDir) -> float | None:
+    """Time until a sweep that runs elsewhere has ended, at as many runs at a time as now; None: not known."""
+    at_once = sum(state.state == "running" for state in states.values())
+    trials, seen = earlier_trials(runs, folder), speeds(runs, states)
+    left = []
+    for run in runs:
+        state = states[run.name]
+        if state.state in ("running", "interrupted", "waiting"):
+            left.append(run_left(state) or seconds_of(run, state, trials, seen))
+    known = [seconds for seconds in left if seconds is not None]
+    return together(known, at_once) if at_once and len(known) == len(left) else None
+
+
+def run_left(state: RunState) -> float | None:
+    """Seconds that a running run still needs at its present speed."""
+    return state.left / state.speed if state.state == "running" and state.speed else None
 
 
 def speeds(runs: Sequence[PlannedRun], states: Mapping[str, RunState]) -> dict[str, float]:

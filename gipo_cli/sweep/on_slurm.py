@@ -8,8 +8,11 @@ what became of its run from the run's folder: submitit alone cannot tell without
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from gipo_cli.sweep.engine import Ended
 from gipo_cli.sweep.manifest import StudyDir
 
 ANSWER_SECONDS = 15.0
+QUEUE_SECONDS = 5.0
+"""Time between two looks at the queue: every one costs the controller of the whole cluster."""
 DEFAULTS: dict[str, Any] = {"timeout_min": 240, "signal_delay_s": 120, "name": "gipo"}
 """Time limit of a job, after which it saves and queues again, and the notice that it gets before."""
 REQUEUES = 1000
@@ -76,45 +81,53 @@ class SlurmEngine:
     def __init__(
         self, folder: StudyDir, *, cpus: int, gpus: int, jobs: int | None, options: Sequence[str]
     ) -> None:
-        import submitit
-
         self._folder = folder
         self._logs = folder.private / "slurm"
         self._record = folder.private / "jobs.json"
+        self._at_once = jobs
+        self._largest = _largest_array()
+        self._looked = 0.0
+        self._waiting: list[str] = []
         self._jobs: dict[str, str] = {}
         self._notes: list[str] = []
-        self._executor = submitit.AutoExecutor(
-            self._logs.resolve(), cluster="slurm", slurm_max_num_timeout=REQUEUES
-        )
-        given = DEFAULTS | {"cpus_per_task": cpus} | ({"gpus_per_node": gpus} if gpus else {})
-        given |= {"slurm_array_parallelism": jobs} if jobs is not None else {}
-        given |= parse(options)
-        given["slurm_signal_delay_s"] = given.pop("signal_delay_s")
-        try:
-            self._executor.update_parameters(**given)
-        except (NameError, TypeError, ValueError, AssertionError) as error:
-            raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error
+        self._executor = _executor(self._logs, cpus=cpus, gpus=gpus, jobs=jobs, options=options)
 
     def submit(self, names: Sequence[str]) -> None:
-        """Hand all runs over as one array, except those that are in the queue already."""
+        """Hand all runs over in arrays, except those that are in the queue already.
+
+        Raises:
+            UserError: SLURM refuses the jobs.
+        """
         queued = _queued()
         before = self._read_record()
         self._jobs = {name: before[name] for name in names if before.get(name) in queued}
         if self._jobs:
             self._notes.append(f"{len(self._jobs)} runs are in SLURM's queue already and are followed")
-        new = [name for name in names if name not in self._jobs]
-        if not new:
-            return
+        self._waiting = [name for name in names if name not in self._jobs]
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Submit what is left; where only so many may run at a time, one array after the other."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
         study, directory = str(self._folder.path.resolve()), str(Path.cwd())
-        with self._executor.batch():
-            jobs = [self._executor.submit(RunTask(study, name, directory)) for name in new]
-        self._jobs |= {name: job.job_id for name, job in zip(new, jobs, strict=True)}
-        write_sealed(self._record, {"jobs": self._jobs})
+        while self._waiting and not (self._jobs and self._at_once is not None):
+            names, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+            try:
+                with self._executor.batch():
+                    jobs = [self._executor.submit(RunTask(study, name, directory)) for name in names]
+            except (FailedJobError, FailedSubmissionError) as error:
+                raise UserError(f"SLURM refuses the jobs: {str(error).strip().splitlines()[-1]}") from error
+            self._jobs |= {name: job.job_id for name, job in zip(names, jobs, strict=True)}
+            write_sealed(self._record, {"jobs": self._jobs})
 
     def poll(self) -> list[Ended]:
-        """Jobs that have left the queue."""
+        """Jobs that have left the queue; also the moment to submit a further array."""
         if not self._jobs:
+            self._hand_over()
+        if not self._jobs or time.monotonic() - self._looked < QUEUE_SECONDS:
             return []
+        self._looked = time.monotonic()
         try:
             queued = _queued()
         except RunFailed as error:
@@ -127,8 +140,8 @@ class SlurmEngine:
         return [Ended(name, self._how(job)) for name, job in over.items()]
 
     def active(self) -> list[str]:
-        """Runs whose jobs are in the queue."""
-        return list(self._jobs)
+        """Runs whose jobs are in the queue, and those that wait here."""
+        return [*self._jobs, *self._waiting]
 
     def notes(self) -> list[str]:
         """Notes since the last call."""
@@ -137,11 +150,13 @@ class SlurmEngine:
 
     def stop(self) -> None:
         """Cancel the jobs: SLURM asks their processes to end, which save first."""
+        self._waiting = []
         if self._jobs:
             _slurm("scancel", *self._jobs.values())
 
     def kill(self) -> None:
         """Cancel the jobs at once."""
+        self._waiting = []
         if self._jobs:
             _slurm("scancel", "--signal=KILL", "--full", *self._jobs.values())
 
@@ -164,7 +179,7 @@ def check(options: Sequence[str]) -> None:
     """Refuse what cannot work, before anything is planned or written.
 
     Raises:
-        UserError: submitit or SLURM is missing, SLURM does not answer, or an option is no ``key=value``.
+        UserError: submitit or SLURM is missing, SLURM does not answer, or an option is not one of submitit's.
     """
     if importlib.util.find_spec("submitit") is None:
         raise UserError("submitit is not installed; type: pip install 'gipo-cli[slurm]'")
@@ -172,7 +187,8 @@ def check(options: Sequence[str]) -> None:
         raise UserError(
             "there is no sbatch here; run this where SLURM's commands are, or use --print-commands"
         )
-    parse(options)
+    with tempfile.TemporaryDirectory() as logs:
+        _executor(Path(logs), cpus=1, gpus=0, jobs=None, options=options)
     try:
         _queued()
     except RunFailed as error:
@@ -192,6 +208,27 @@ def parse(options: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--slurm {option!r} is no option; write key=value, as in timeout_min=60")
         parsed[key] = int(value) if value.isdecimal() else value
     return parsed
+
+
+def _executor(logs: Path, *, cpus: int, gpus: int, jobs: int | None, options: Sequence[str]) -> Any:
+    import submitit
+
+    given = DEFAULTS | {"cpus_per_task": cpus} | ({"gpus_per_node": gpus} if gpus else {})
+    given |= {"slurm_array_parallelism": jobs} if jobs is not None else {}
+    given |= parse(options)
+    given["slurm_signal_delay_s"] = given.pop("signal_delay_s")
+    try:
+        executor = submitit.AutoExecutor(logs.resolve(), cluster="slurm", slurm_max_num_timeout=REQUEUES)
+        executor.update_parameters(**given)
+    except (NameError, TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error
+    return executor
+
+
+def _largest_array() -> int:
+    """Jobs that one array may have here."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _slurm("scontrol", "show", "config"), re.MULTILINE)
+    return max(int(found.group(1)), 1) if found else 1
 
 
 def _queued() -> set[str]:

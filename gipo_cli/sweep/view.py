@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from gipo_cli.sweep.estimate import run_left
 from gipo_cli.sweep.state import RunState
 
 if TYPE_CHECKING:
@@ -99,12 +101,12 @@ def table(
 
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
     shown.title = Text(f"{title}: {counts(states, left)}")
-    room_for_name = width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1
+    room_for_name = max(width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1, 8)
     shown.add_column("run", overflow="ellipsis", no_wrap=True, max_width=room_for_name)
     for heading, width in _COLUMNS.items():
         side: JustifyMethod = "left" if heading == "state" else "right"
         shown.add_column(heading, no_wrap=True, min_width=width, justify=side)
-    brief = short_names(states)
+    brief = short_names(states, room_for_name)
     names = sorted(states, key=lambda name: _ORDER.index(states[name].state)) if room else list(states)
     for name in names[:room]:
         state = states[name]
@@ -117,10 +119,27 @@ def table(
     return shown
 
 
-def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Names without the digest at their end, where they can be told apart without it."""
+def short_names(names: Iterable[str], room: int) -> dict[str, str]:
+    """Names in so many letters: without the digest at their end, and without what all begin with.
+
+    What is still too long loses its middle, since the end says which seed it is.
+    """
     brief = {name: name.rpartition("-")[0] or name for name in names}
-    return brief if len(set(brief.values())) == len(brief) else {name: name for name in brief}
+    if len(set(brief.values())) < len(brief):
+        brief = {name: name for name in brief}
+    if len(brief) > 1 and max(map(len, brief.values())) > room:
+        words = {name: text.split("-") for name, text in brief.items()}
+        alike = takewhile(lambda column: len(set(column)) == 1, zip(*words.values(), strict=False))
+        shared = min(len(list(alike)), min(map(len, words.values())) - 1)
+        brief = {name: "-".join(parts[shared:]) for name, parts in words.items()}
+    return {name: _without_middle(text, room) for name, text in brief.items()}
+
+
+def _without_middle(text: str, room: int) -> str:
+    if len(text) <= room:
+        return text
+    end = room // 2
+    return f"{text[: room - end - 1]}…{text[len(text) - end :]}"
 
 
 def counts(states: States, left: float | None = None) -> str:
@@ -133,11 +152,6 @@ def counts(states: States, left: float | None = None) -> str:
     if left:
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)
-
-
-def run_left(state: RunState) -> float | None:
-    """Seconds that a running run still needs at its present speed."""
-    return state.left / state.speed if state.state == "running" and state.speed else None
 
 
 def duration(seconds: float | None) -> str:

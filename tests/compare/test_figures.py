@@ -130,6 +130,18 @@ def test_frontier_has_a_line_per_family_and_a_hollow_point_for_no_measurable_bia
     assert [line.get_fillstyle() for line in points].count("none") == 1
 
 
+def test_a_single_measurement_in_the_middle_makes_no_frontier(tmp_path):
+    folders = write_study(tmp_path, buffers=(2000,))
+    for folder in folders:
+        lines = (folder / "diagnostics.csv").read_text().splitlines(keepends=True)
+        header, each = lines[0], (len(lines) - 1) // 6
+        (folder / "diagnostics.csv").write_text(header + "".join(lines[1 + 2 * each : 1 + 3 * each]))
+    runs, _ = load_runs(find_runs([str(tmp_path)]), extra_column="")
+    comparison = build_comparison(runs, Metric("eval", "success"))
+    assert draw(figures_frontier.bias_variance, comparison) == []
+    assert len(draw(figures_frontier.best_setting, comparison)) == 1
+
+
 def test_best_setting_is_the_one_of_least_error(comparison):
     (picture,) = draw(figures_frontier.best_setting, comparison)
     lines = {line.get_label(): line.get_ydata() for line in picture.figure.axes[0].lines}

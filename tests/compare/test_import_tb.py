@@ -108,6 +108,9 @@ def test_sources_that_hold_no_run(tmp_path):
     write_events(tmp_path / "odd", [("own/tag", 1, 2.0)])
     with pytest.raises(UserError, match="is known: own/tag"):
         import_tb(tmp_path / "odd", out=tmp_path / "run", settings=SETTINGS)
+    write_events(tmp_path / "rich", [(f"own/{n:02}", 1, 2.0) for n in range(25)])
+    with pytest.raises(UserError, match=r"own/00, .*own/09 and 15 more; map one"):
+        import_tb(tmp_path / "rich", out=tmp_path / "run", settings=SETTINGS)
     write_events(tmp_path / "many" / "a", SB3)
     write_events(tmp_path / "many" / "b", SB3)
     with pytest.raises(UserError, match="several runs"):

@@ -148,3 +148,25 @@ def test_an_ascii_terminal_is_enough():
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom gipo_cli.runlog import display\n"
+        "display.LINE_SECONDS = 0\n"
+        "with display.Display('a run', 100) as shown:\n"
+        "    for step in range(1, 51):\n"
+        "        shown.update({'step': step})\n"
+        "        time.sleep(0.01)\n"
+        "Path(sys.argv[1]).write_text('finished')"
+    )
+    end = tmp_path / "end"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, end], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "a run\n"
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0, process.stderr.read()
+    assert end.read_text() == "finished"
+    assert process.stderr.read() == ""
+    process.stderr.close()

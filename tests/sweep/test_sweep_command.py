@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweep_harness import PLAIN, TINY, finish, progress, start, statuses, until, workers
+from sweep_harness import PLAIN, TINY, finish, progress, start, statuses, until, with_trial, workers
 
-from gipo_cli.runlog.durable import write_sealed
 from gipo_cli.runlog.status import StatusFile
-from gipo_cli.sweep.estimate import Trial
-from gipo_cli.sweep.manifest import StudyDir, read_study, write_study
-from gipo_cli.sweep.plan import plan
+from gipo_cli.sweep.estimate import free_memory
+from gipo_cli.sweep.manifest import StudyDir, read_study
 
 BROKEN = '''
 import gymnasium as gym
@@ -57,18 +55,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my_broken.py").write_text(BROKEN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def with_trial(root: Path, *overrides: str) -> None:
-    """A study's folder in which the trial is done already, to save its time."""
-    words = [word for word in overrides if not word.startswith("-") and word != "grid"]
-    study = plan(words, name="grid")
-    folder = StudyDir(root / "grid")
-    write_study(folder, study, command="")
-    trial = Trial(seconds=0.1, steps=128, start=1.0, evaluation=0.1, bytes=2**28)
-    run = study.runs[0]
-    key = f"gymnasium {run.config.env.id} {run.config.buffer_size} {run.config.agent.rollout_steps}"
-    write_sealed(folder.private / "trials.json", {key: trial.model_dump()})
 
 
 def test_a_failed_run_stops_no_other(here: Path):
@@ -154,16 +140,26 @@ def test_status_of_an_unknown_study(tmp_path: Path):
 
 def test_too_little_memory_is_said(tmp_path: Path):
     grid = (*TINY, "seed=1,2", "--name", "grid")
-    with_trial(tmp_path, *grid)
-    folder = StudyDir(tmp_path / "grid")
-    trials = Trial(seconds=0.1, steps=128, start=1.0, evaluation=0.1, bytes=2**50)
-    run = read_study(folder).runs[0]
-    key = f"gymnasium Pendulum-v1 {run.config.buffer_size} {run.config.agent.rollout_steps}"
-    write_sealed(folder.private / "trials.json", {key: trials.model_dump()})
+    with_trial(tmp_path, *grid, size=2**50)
     done = finish(tmp_path, *grid)
     assert done.returncode == 2
     assert "one run needs about 1048576.0 GiB" in done.stderr
     assert not statuses(tmp_path / "grid")
+
+
+def test_fewer_at_a_time_than_asked_where_memory_is_short(tmp_path: Path):
+    """A run needs over a third of what is free, so that two of three fit."""
+    grid = (*TINY, "seed=1,2,3", "--name", "grid", "--jobs", "3")
+    size = int(0.4 * free_memory())
+    with_trial(tmp_path, *grid, size=size)
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        sweep = start(tmp_path, *grid, output=output.fileno())
+    until(lambda: len(statuses(tmp_path / "grid")) == 2, "two runs")
+    assert len(workers(tmp_path)) == 2
+    assert f"2 at a time instead of 3: each needs about {size / 2**30:.1f} GiB" in said.read_text()
+    sweep.terminate()
+    assert sweep.wait(60) == 143
 
 
 def test_second_ctrl_c_ends_at_once(tmp_path: Path):

@@ -1,15 +1,25 @@
 """Time, memory and what is shown of them; numbers worked out by hand."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from gipo_cli.errors import UserError
-from gipo_cli.sweep.estimate import Trial, free_memory, jobs_that_fit, seconds_of, speeds, together
+from gipo_cli.sweep.estimate import (
+    Trial,
+    free_memory,
+    jobs_that_fit,
+    seconds_of,
+    speeds,
+    sweep_left,
+    together,
+)
+from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import plan
 from gipo_cli.sweep.state import RunState
-from gipo_cli.sweep.view import View, counts, duration, failures, table
+from gipo_cli.sweep.view import View, counts, duration, failures, short_names, table
 
 RUN = plan(["env=gymnasium", "env.id=Pendulum-v1", "total_steps=10000", "eval.interval=2000", "seed=1"]).runs[
     0
@@ -43,6 +53,22 @@ def test_time_of_many_runs():
     assert together([], 2) == 0
 
 
+def test_time_left_as_another_terminal_sees_it(tmp_path: Path):
+    study = plan(["env=gymnasium", "env.id=Pendulum-v1", "total_steps=10000", "seed=1,2,3,4,5"])
+    names = [run.name for run in study.runs]
+    folder = StudyDir(tmp_path)
+    states = {name: state("waiting", 0) for name in names}
+    assert sweep_left(study.runs, states, folder) is None
+    states[names[0]] = state("done", 10_000, seconds=100.0)
+    states[names[1]] = state("running", 5000, speed=50.0)
+    states[names[2]] = state("running", 0)
+    states[names[3]] = state("failed", 9000)
+    # 100 s at its own speed; two whole runs at 100 steps/s; two at a time
+    assert sweep_left(study.runs, states, folder) == pytest.approx((100 + 100 + 100) / 2)
+    states[names[1]] = states[names[2]] = state("interrupted", 0)
+    assert sweep_left(study.runs, states, folder) is None
+
+
 def test_memory():
     assert jobs_that_fit(2**30, 10 * 2**30) == 9
     with pytest.raises(UserError, match=r"one run needs about 4.0 GiB and 3.0 GiB of memory are free"):
@@ -73,6 +99,20 @@ def test_table_fits_80_columns_and_any_height():
     full = io.StringIO()
     Console(file=full, width=80).print(table("study", states))
     assert len(full.getvalue().splitlines()) == 2 + 1 + 40
+
+
+def test_long_names_can_be_told_apart():
+    knobs = [f"sigma=0.{n}-neg_ratio=0.{m}" for n in (2, 5) for m in (25, 50)]
+    names = [f"pick-place-wall-v3-gipo-{knob}-n20000-s{s}-01234567" for knob in knobs for s in (1, 2)]
+    brief = short_names(names, 38)
+    assert list(brief.values())[:2] == [
+        "sigma=0.2-neg_ratio=0.25-n20000-s1",
+        "sigma=0.2-neg_ratio=0.25-n20000-s2",
+    ]
+    assert len(set(brief.values())) == len(names)
+    assert short_names(["a-s1-x", "a-s1-y"], 38) == {"a-s1-x": "a-s1-x", "a-s1-y": "a-s1-y"}
+    assert short_names(["abcdefghij-s1-x"], 9) == {"abcdefghij-s1-x": "abcd…j-s1"}
+    assert short_names([], 38) == {}
 
 
 def test_counts_and_durations():

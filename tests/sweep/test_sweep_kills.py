@@ -110,7 +110,7 @@ def disturb(root: Path, grid: Sequence[str], dice: random.Random, most: int) -> 
 @pytest.mark.long
 def test_twenty_kills(tmp_path: Path):
     """Parent and children in random order, until done."""
-    grid = (*tiny(12288), *GRID[len(TINY) :])
+    grid = (*tiny(98304), *GRID[len(TINY) :])
     whole = finish(tmp_path / "whole", *grid)
     assert whole.returncode == 0, whole.stdout
     dice = random.Random(20)
@@ -121,5 +121,7 @@ def test_twenty_kills(tmp_path: Path):
     assert kills == 20, "the runs were over before"
     done = finish(tmp_path, *grid)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_runs(study, tmp_path / "whole" / "grid", names_of(tmp_path / "whole" / "grid"))
+    assert names_of(study) == names_of(tmp_path / "whole" / "grid")
+    assert_same_runs(study, tmp_path / "whole" / "grid", names_of(study))
+    assert all_done(study)
     assert not workers(tmp_path)

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from gipo_cli.errors import UserError
-from gipo_cli.pipelines.sweep import Options, _check
 from gipo_cli.sweep import on_ray, on_slurm
+from gipo_cli.sweep.options import Options
 
 
 @pytest.mark.parametrize(("engine", "extra"), [("ray", "ray"), ("slurm", "slurm")])
@@ -16,7 +16,7 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, engine: str, ex
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(UserError, match=rf"pip install 'gipo-cli\[{extra}\]'"):
-        _check(Options(engine=engine))
+        Options(engine=engine).check()
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,14 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, engine: str, ex
     [
         (Options(engine="sge"), "there is no backend 'sge'; choose from: local, ray, slurm"),
         (Options(jobs=0), "--jobs 0 would run nothing"),
+        (Options(cpus=2), "--cpus and --gpus are of a cluster; add --backend ray or slurm"),
         (Options(address="a:1"), "add --backend ray"),
         (Options(slurm=["a=1"]), "add --backend slurm"),
     ],
 )
 def test_options(options: Options, message: str):
     with pytest.raises(UserError, match=message):
-        _check(options)
+        options.check()
 
 
 @pytest.mark.parametrize("address", ["here", "host:", ":1", "host:port"])

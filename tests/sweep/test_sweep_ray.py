@@ -14,13 +14,25 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sweep_harness import PLAIN, assert_same_runs, command, statuses, tiny, undisturbed, until, workers
+from sweep_harness import (
+    PLAIN,
+    TINY,
+    assert_same_runs,
+    command,
+    statuses,
+    tiny,
+    undisturbed,
+    until,
+    with_trial,
+    workers,
+)
 
 from gipo_cli.sweep import on_ray
 from gipo_cli.sweep.manifest import StudyDir
 
 STEPS = 6144
 GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend", "ray")
+SHORT = (*TINY, "objective=gipo", "seed=1,2", "--name", "grid", "--backend", "ray")
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 FAST = {
     "RAY_health_check_initial_delay_ms": "0",
@@ -116,6 +128,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The short sweep's runs, done without a disturbance."""
+    return undisturbed(tmp_path_factory.mktemp("brief"), "objective=gipo", "seed=1,2")
+
+
+@pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo", "seed=1,2", steps=STEPS)
 
@@ -129,16 +147,17 @@ def attempts_of(study: Path) -> list[Path]:
     return list((study / ".sweep").glob("*.attempts/*/status.json"))
 
 
-def test_cluster_of_this_machine(tmp_path: Path, reference: Path):
+def test_cluster_of_this_machine(tmp_path: Path, brief: Path):
+    with_trial(tmp_path, *SHORT)
     done = subprocess.run(
-        command(tmp_path, *GRID, "--jobs", "2"),
+        command(tmp_path, *SHORT, "--jobs", "2"),
         env=os.environ | PLAIN,
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_runs(tmp_path / "grid", reference, names_of(reference))
+    assert_same_runs(tmp_path / "grid", brief, names_of(brief))
     assert not attempts_of(tmp_path / "grid")
     assert not workers(tmp_path)
 
@@ -179,14 +198,14 @@ def test_more_than_any_node_has(tmp_path: Path, cluster: Cluster):
     assert not statuses(tmp_path / "grid")
 
 
-def test_nodes_that_do_not_see_the_folder(tmp_path: Path, reference: Path):
+def test_nodes_that_do_not_see_the_folder(tmp_path: Path, brief: Path):
     """The task itself, with a path that is not there: it works from what it is sent and sends it back."""
-    name = names_of(reference)[0]
-    manifest = (reference / "study.json").read_bytes()
+    name = names_of(brief)[0]
+    manifest = (brief / "study.json").read_bytes()
     sent = on_ray.run_on_node(str(tmp_path / "elsewhere"), name, "/", manifest, None)
     assert sent is not None
     on_ray.unpack(sent, tmp_path / name)
-    assert_same_runs(tmp_path, reference, [name])
+    assert_same_runs(tmp_path, brief, [name])
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -199,11 +218,11 @@ def test_a_silent_address(monkeypatch: pytest.MonkeyPatch):
             on_ray.check(f"127.0.0.2:{listening.getsockname()[1]}")
 
 
-def test_manifest_decides_whether_a_folder_is_the_same(tmp_path: Path, reference: Path):
+def test_manifest_decides_whether_a_folder_is_the_same(tmp_path: Path, brief: Path):
     """A folder of the same path that belongs to another machine is not written to."""
-    name = names_of(reference)[0]
+    name = names_of(brief)[0]
     other = StudyDir(tmp_path / "grid")
     other.private.mkdir(parents=True)
     other.manifest.write_text("of another study")
-    assert on_ray.run_on_node(str(other.path), name, "/", (reference / "study.json").read_bytes(), None)
+    assert on_ray.run_on_node(str(other.path), name, "/", (brief / "study.json").read_bytes(), None)
     assert not other.run(name).exists()

@@ -14,17 +14,20 @@ import psutil
 import pytest
 from sweep_harness import (
     PLAIN,
+    TINY,
     assert_same_runs,
     command,
     statuses,
     tiny,
     undisturbed,
     until,
+    with_trial,
     workers,
 )
 
 STEPS = 6144
 GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend", "slurm")
+SHORT = (*TINY, "objective=gipo", "seed=1,2,3", "--name", "grid", "--backend", "slurm")
 NEEDED = ("slurmctld", "slurmd", "squeue", "scancel", "scontrol", "sbatch", "srun")
 
 pytestmark = [
@@ -67,6 +70,7 @@ def config(folder: Path, host: str, ports: list[int]) -> str:
         CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
         NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=2000
         NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=2000
+        MaxArraySize=2
         PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
     """
     return "\n".join(line.strip() for line in lines.strip().splitlines()) + "\n"
@@ -116,8 +120,15 @@ class Slurm:
                 daemon.wait()
         for process in psutil.process_iter(["cmdline", "name"]):
             words = process.info["cmdline"] or []
-            if process.info["name"] == "slurmstepd" or any(str(self.folder) in word for word in words):
+            if self._started(process) or any(str(self.folder) in word for word in words):
                 process.kill()
+
+    def _started(self, process: psutil.Process) -> bool:
+        """Whether this is what a job of these nodes left, and not of another SLURM on this machine."""
+        with suppress(psutil.Error):
+            own = self.environment["SLURM_CONF"]
+            return process.name() == "slurmstepd" and process.environ().get("SLURM_CONF") == own
+        return False
 
 
 @pytest.fixture
@@ -157,12 +168,31 @@ def attempts_of(study: Path) -> list[Path]:
     return list((study / ".sweep").glob("*.attempts/*/status.json"))
 
 
-def test_array_two_at_a_time(tmp_path: Path, reference: Path, slurm: Slurm):
-    sweep = slurm.sweep(tmp_path, "--jobs", "2")
+def test_arrays_one_after_the_other(tmp_path: Path, slurm: Slurm):
+    """Three runs, two at a time, where an array may have two jobs."""
+    whole = undisturbed(tmp_path / "whole", "objective=gipo", "seed=1,2,3")
+    with_trial(tmp_path, *SHORT)
+    sweep = slurm.sweep(tmp_path, "--jobs", "2", grid=SHORT)
     output, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, output
-    assert_same_runs(tmp_path / "grid", reference, names_of(reference))
+    assert_same_runs(tmp_path / "grid", whole, names_of(whole))
     assert not attempts_of(tmp_path / "grid")
+    logs = (tmp_path / "grid" / ".sweep" / "slurm").glob("*_log.out")
+    assert len({log.name.partition("_")[0] for log in logs}) == 2, "as many arrays"
+
+
+def test_what_slurm_refuses_is_one_sentence(tmp_path: Path, slurm: Slurm):
+    with_trial(tmp_path, *SHORT)
+    for option, said in {
+        "slurm_partition=nowhere": "SLURM refuses the jobs: sbatch: error: ",
+        "slurm_partitoin=debug": "Unknown argument 'partitoin'",
+        "60": "'60' is no option; write key=value",
+    }.items():
+        sweep = slurm.sweep(tmp_path, "--slurm", option, grid=SHORT)
+        output, _ = sweep.communicate(timeout=60)
+        assert sweep.returncode == 2, output
+        assert said in output.splitlines()[-1]
+    assert not slurm.ask("squeue", "-h")
 
 
 @pytest.mark.cluster
