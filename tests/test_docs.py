@@ -115,3 +115,10 @@ def test_every_page_can_be_reached_from_the_readme():
         links = (link.partition("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8")))
         waiting += [(page.parent / link).resolve() for link in links if link and "://" not in link]
     assert set(PAGES) <= seen
+
+
+def test_the_tests_that_reliability_names_are_there():
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(named) > 15
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text(), f"{path} has no {test}"

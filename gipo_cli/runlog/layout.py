@@ -201,7 +201,7 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether a start was killed here before it had written its configuration: the next one may have the name."""
+    """Whether a start was killed here before its configuration was written: the next may have the name."""
     from gipo_cli.runlog.lock import holder
 
     run = RunDir(path)

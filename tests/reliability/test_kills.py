@@ -146,7 +146,7 @@ def test_200_kills(case, tmp_path):
     expected = tmp_path / "runs" / "whole"
     assert len(rows(expected / "metrics.csv")) > 80
     done = kill_often(tmp_path, settings, expected, dice_of("long", *case), KILLS)
-    print(
+    print(  # noqa: T201 - the outcome, shown by -rP
         f"{'-'.join(case)}: {done.total()} kills;",
         ", ".join(f"{n} {what}" for what, n in sorted(done.items())),
     )
