@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections import deque
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -349,6 +350,21 @@ class GIPO(OnPolicyAlgorithm):
         if isinstance(self.action_space, spaces.Box):
             numbers = np.clip(numbers, self.action_space.low, self.action_space.high)
         return numbers
+
+    @classmethod
+    def load(cls, *args: Any, **kwargs: Any) -> Self:
+        """Stable-Baselines3's ``load`` of the file that ``save`` wrote, with a warning first.
+
+        The format is unpickled, so a file from someone else can run any code. ``gipo_cli.load_run`` opens a
+        run folder without that.
+        """
+        warnings.warn(
+            "Stable-Baselines3's file format can run code when it is loaded: load only files that you trust "
+            "(run folders, by gipo_cli.load_run, cannot)",
+            UserWarning,
+            stacklevel=2,
+        )
+        return super().load(*args, **kwargs)
 
     def update(self) -> UpdateStats:
         """Learn from the buffer; one more version of the policy.

@@ -82,7 +82,8 @@ def test_learn_predict_save_load_evaluate(tmp_path, kind, action):
         else model.act(obs),
     )
     model.save(tmp_path / "model.zip")
-    loaded = GIPO.load(tmp_path / "model.zip", device="cpu")
+    with pytest.warns(UserWarning, match="can run code"):
+        loaded = GIPO.load(tmp_path / "model.zip", device="cpu")
     assert np.array_equal(loaded.predict(obs, deterministic=True)[0], expected)
     mean, std = evaluate_policy(loaded, env, n_eval_episodes=2)
     assert np.isfinite([mean, std]).all()

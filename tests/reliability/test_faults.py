@@ -1,11 +1,12 @@
 """Faults of the machine around a run: a sentence, the reason in status.json, the last good state kept."""
 
+import csv
 import os
 import resource
 import subprocess
 
 import pytest
-from process_harness import assert_same_run, gipo
+from process_harness import assert_same_run, gipo, rows
 
 from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.status import read_status
@@ -80,6 +81,43 @@ def test_spaces_and_other_alphabets_in_folders_whatever_the_locale(tmp_path):
     more = gipo("train", "--resume", "r", "total_steps=384", cwd=folder, env=environment)
     assert more.code == 0, more.output
     assert read_status(folder / "runs" / "r" / "status.json").step == 384
+
+
+JUMPING = """
+import time
+
+import gymnasium as gym
+from gymnasium.envs.classic_control import PendulumEnv
+
+real, hops = time.time, [0.0]
+time.time = lambda: real() + hops[0]
+
+
+class Jumping(PendulumEnv):
+    def step(self, action):
+        hops[0] = -90_000.0 if hops[0] >= 0 else 90_000.0
+        return super().step(action)
+
+
+gym.register("Jumping-v0", Jumping, max_episode_steps=200)
+"""
+
+
+def test_a_clock_that_is_set_changes_nothing(tmp_path):
+    (tmp_path / "jumping.py").write_text(JUMPING)
+    few = [*TINY[2:-1], "total_steps=512"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+    jumping = ["env=gymnasium", "env.id=Jumping-v0", "env.imports=[jumping]"]
+    ended = gipo("train", "--name", "jumps", *jumping, *few, cwd=tmp_path, env=environment)
+    assert ended.code == 0, ended.output
+    ended = gipo("train", "--name", "stays", *TINY[:2], *few, cwd=tmp_path)
+    assert ended.code == 0, ended.output
+    jumps, stays = tmp_path / "runs" / "jumps", tmp_path / "runs" / "stays"
+    assert rows(jumps / "metrics.csv") == rows(stays / "metrics.csv")
+    with (jumps / "metrics.csv").open(newline="") as file:
+        wall = [float(row["time/wall"]) for row in csv.DictReader(file)]
+    assert wall == sorted(wall)
+    assert 0 <= wall[0] <= wall[-1] < 1000
 
 
 @pytest.mark.parametrize(
