@@ -1,5 +1,6 @@
 """One run of a study, whatever state it is in; in this process, with the real training loop."""
 
+import json
 import os
 import shutil
 import threading
@@ -7,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sweep_harness import assert_same_runs, numbers, planned, undisturbed
+from sweep_harness import assert_same_runs, numbers, planned, tiny, undisturbed
 
+from gipo_cli.agents.agent import GIPO
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines import sweep_worker
 from gipo_cli.pipelines.sweep_worker import work, work_apart
@@ -19,7 +21,7 @@ from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.status import StatusFile, read_status
 from gipo_cli.sweep import attempt
 from gipo_cli.sweep.manifest import StudyDir, read_study
-from gipo_cli.sweep.plan import PlannedRun
+from gipo_cli.sweep.plan import PlannedRun, plan
 from gipo_cli.sweep.state import finished_in, last_words, observe
 
 ONE = ("objective=gipo", "seed=1")
@@ -229,3 +231,14 @@ def test_last_words(tmp_path: Path, reference: Path):
     folder.output(run.name).write_text("".join(f"line {n}\n" for n in range(9)) + "\n")
     assert last_words(folder, run.name, 2) == ["line 7", "line 8"]
     assert len(numbers(path / run.name / "eval.csv")) == 3
+
+
+def test_a_trial_measures_with_a_full_buffer(monkeypatch: pytest.MonkeyPatch):
+    (run,) = plan([*tiny(1536), *ONE]).runs
+    held = []
+    update = GIPO.update
+    monkeypatch.setattr(GIPO, "update", lambda agent: held.append(len(agent.buffer)) or update(agent))
+    trial = sweep_worker.calibrate(json.dumps(run.config.model_dump(mode="json")))
+    assert held == [run.config.rollout_size, run.config.buffer_size]
+    assert trial["steps"] == run.config.rollout_size
+    assert min(trial.values()) > 0
