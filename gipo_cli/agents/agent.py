@@ -236,18 +236,16 @@ class GIPO(OnPolicyAlgorithm):
         reward = np.empty((steps, envs), np.float32)
         terminated = np.zeros((steps, envs), np.bool_)
         truncated = np.zeros((steps, envs), np.bool_)
-        outputs, actions, values, sent = [], [], [], []
+        outputs, actions, sent = [], [], []
         tails = _Tails(envs)
         last_obs: Any = self._last_obs
         with torch.inference_mode():
             for t in range(steps):
                 obs[t] = last_obs
-                shared = shared_pass(self._tensor(obs[t]))
-                output = actor_pass(shared)
+                output = actor_pass(shared_pass(self._tensor(obs[t])))
                 action = head.sample(output)
                 outputs.append(output)
                 actions.append(action)
-                values.append(critic_pass(shared))
                 sent.append(self._to_env(action))
                 last_obs, reward[t], done, infos = env.step(sent[-1])
                 self.num_timesteps += envs
@@ -282,7 +280,7 @@ class GIPO(OnPolicyAlgorithm):
                 terminated,
                 truncated,
                 head.log_prob(output, action).cpu().numpy(),
-                torch.stack(values).cpu().numpy(),
+                self.policy.rollout_values(self._tensor(obs)).cpu().numpy(),
                 *tails.sorted(),
                 self.version,
                 head.distribution(output).cpu().numpy() if self.updater.kl_coef else None,

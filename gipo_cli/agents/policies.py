@@ -30,6 +30,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 Pass = Callable[[Tensor], Tensor]
+ROWS_A_PASS = 16_384
+"""Bounds the memory of a forward pass over a whole rollout."""
 
 
 class ActingPasses(NamedTuple):
@@ -177,6 +179,14 @@ class MlpPolicy(ActorCriticPolicy):
             lambda shared: critic(shared).squeeze(-1),
         )
 
+    def rollout_values(self, obs: Tensor) -> Tensor:
+        """Values ``[T, E]`` of a rollout's observations ``[T, E, d]``, in float32.
+
+        Step by step, as Stable-Baselines3 forms them while acting: one pass over all rows rounds differently.
+        """
+        passes = self.acting()
+        return torch.stack([passes.critic(rows) for rows in passes.shared(obs)])
+
     def _shared_modules(self) -> list[nn.Module]:
         return [self.features_extractor]
 
@@ -216,6 +226,12 @@ class LayerNormPolicy(MlpPolicy):
     def _shared_modules(self) -> list[nn.Module]:
         torso: Any = self.mlp_extractor
         return [*super()._shared_modules(), torso.encoder]
+
+    def rollout_values(self, obs: Tensor) -> Tensor:
+        """Values ``[T, E]`` of a rollout's observations ``[T, E, d]``, in float32, many rows a pass."""
+        passes = self.acting()
+        steps = max(1, ROWS_A_PASS // obs.shape[1])
+        return torch.cat([passes.critic(passes.shared(rows)) for rows in torch.split(obs, steps)])
 
     def critic(self, shared: Tensor) -> Tensor:
         """Values ``[B]``. Gradient: stops at ``shared``."""
