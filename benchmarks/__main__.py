@@ -18,10 +18,15 @@ FIGURES = {
     "acting": ("learner", "Collecting 500 transitions"),
     "update": ("learner", "Optimizer steps"),
     "iteration": ("learner", "One iteration at the authors' settings"),
+    "throughput": ("throughput", "An iteration at the authors' settings, all cores at work"),
     "sb3_ppo": ("ppo", "2,048 environment steps and 320 optimizer steps of PPO"),
     "objectives": ("learner", "20 actor+critic steps by objective"),
     "replay": ("replay", "A batch of 512 from the replay buffer"),
+    "diagnostics": ("diagnostics", "The live probe"),
+    "checkpoint": ("checkpoint", "Saving a buffer of 100,000 transitions"),
     "startup": ("startup", "Start of a command"),
+    "compare": ("compare", "Comparing runs"),
+    "sweep": ("sweep", "Twelve runs on two cores"),
 }
 """Name to the module that measures it, in a function of that name, and the title of its table."""
 

@@ -1,13 +1,7 @@
-"""Wall time of a sweep of 12 runs against the CPU time of its runs, shared between the cores.
+"""Wall time of a sweep of 12 runs against the processor time of its runs, shared between the cores."""
 
-    taskset -c 0,1 python -m benchmarks.sweep [--steps 20000] [--jobs 2]
+from __future__ import annotations
 
-First every run by itself, one after the other: their CPU times. Then the whole command, from its first import
-to its table of results, on as many cores. The machine must have nothing else to do.
-"""
-
-import argparse
-import json
 import os
 import resource
 import subprocess
@@ -16,55 +10,52 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.harness import Row, Target, against
 from gipo_cli.sweep.engine import ONE_THREAD, worker_command
 from gipo_cli.sweep.manifest import StudyDir, write_study
 from gipo_cli.sweep.plan import plan
 
-LIMIT = 1.1
+GRID = ("env=fetch_reach", "objective=gipo,ppo_clip,sapo,no_clip", "seed=1,2,3")
+STEPS = (4_000, 20_000)
+JOBS = 2
 
 
-def cpu_seconds() -> float:
-    """CPU time of all children that have ended."""
+def children_seconds() -> float:
+    """Processor time of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--jobs", type=int, default=2)
-    given = parser.parse_args()
-    grid = [
-        "env=fetch_reach",
-        f"total_steps={given.steps}",
-        "objective=gipo,ppo_clip,sapo,no_clip",
-        "seed=1,2,3",
-    ]
+def sweep(repeats: int) -> list[Row]:
+    """Each run by itself, then the whole command from its first import to its table, once for each length.
+
+    It takes some 12 minutes on two cores, whatever ``repeats``; the machine must have nothing else to do.
+    """
+    del repeats
+    return [_once(steps) for steps in STEPS]
+
+
+def _once(steps: int) -> Row:
+    grid = [*GRID, f"total_steps={steps}"]
     environment = os.environ | ONE_THREAD
     with tempfile.TemporaryDirectory() as folder:
         alone = StudyDir(Path(folder) / "alone")
         study = plan(grid, name="bench")
         write_study(alone, study, command="")
+        before = children_seconds()
         for run in study.runs:
-            subprocess.run(
-                worker_command(alone, run.name), env=environment, check=True, stdout=subprocess.DEVNULL
-            )
-        cpu = cpu_seconds()
-        begun = time.perf_counter()
+            command = worker_command(alone, run.name)
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        cpu = children_seconds() - before
         command = [sys.executable, "-m", "gipo_cli", "sweep", "--runs", folder, "--name", "bench"]
-        subprocess.run([*command, "--jobs", str(given.jobs), *grid], env=environment, check=True)
+        begun = time.perf_counter()
+        subprocess.run(
+            [*command, "--jobs", str(JOBS), *grid],
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         wall = time.perf_counter() - begun
-    result = {
-        "runs": len(study.runs),
-        "steps": given.steps,
-        "jobs": given.jobs,
-        "cpu_seconds_of_single_runs": round(cpu, 1),
-        "wall_seconds_of_sweep": round(wall, 1),
-        "ratio": round(wall / (cpu / given.jobs), 3),
-        "limit": LIMIT,
-    }
-    print(json.dumps(result, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+    what, peer = f"sweep of {len(study.runs)} runs of {steps:,} steps", f"their processor time / {JOBS}"
+    return against({what: [wall], peer: [cpu / JOBS]}, what, peer, unit="s", target=Target("at most", 1.1))
