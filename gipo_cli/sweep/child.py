@@ -62,6 +62,11 @@ class Child:
         if code:
             raise RunFailed(f"{self.name}: its process ended with code {code}")
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it saved and ended because it was told to by SIGTERM."""
+        return self._process.returncode == 128 + signal.SIGTERM
+
     def end(self, seconds: float = SAVE_SECONDS) -> None:
         """Ask for a checkpoint, wait for it, and leave no process of the group."""
         self._process.terminate()

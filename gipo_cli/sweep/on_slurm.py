@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -46,14 +47,20 @@ class RunTask:
         self._child: Child | None = None
 
     def __call__(self) -> None:
-        """Work until the run is finished.
+        """Work until the run is finished, or until the job has to make room and is queued again.
 
         Raises:
             RunFailed: The run did not finish.
         """
         study, name, directory = self._arguments
         self._child = Child(StudyDir(Path(study)), name, directory)
-        self._child.wait()
+        try:
+            self._child.wait()
+        except RunFailed:
+            if self._child.stopped and _makes_room():
+                # A job that ends by itself in its grace period is over for SLURM; submitit queues it again.
+                signal.raise_signal(signal.SIGUSR2)
+            raise
 
     def checkpoint(self) -> Any:
         """Let the process save and end; the job that follows goes on from there."""
@@ -229,6 +236,14 @@ def _largest_array() -> int:
     """Jobs that one array may have here."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _slurm("scontrol", "show", "config"), re.MULTILINE)
     return max(int(found.group(1)), 1) if found else 1
+
+
+def _makes_room() -> bool:
+    """Whether SLURM asked this job to end without having decided that it is over, as it is when cancelled."""
+    import submitit
+
+    job = submitit.JobEnvironment().job_id
+    return _slurm("squeue", "--noheader", "--format=%T", f"--jobs={job}").strip() == "RUNNING"
 
 
 def _queued() -> set[str]:

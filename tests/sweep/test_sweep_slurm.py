@@ -71,7 +71,10 @@ def config(folder: Path, host: str, ports: list[int]) -> str:
         NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=2000
         NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=2000
         MaxArraySize=2
-        PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+        PreemptType=preempt/partition_prio
+        PreemptMode=REQUEUE
+        PartitionName=debug Nodes=ALL Default=YES PriorityTier=1 GraceTime=30 MaxTime=INFINITE State=UP
+        PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE State=UP
     """
     return "\n".join(line.strip() for line in lines.strip().splitlines()) + "\n"
 
@@ -94,7 +97,7 @@ class Slurm:
         ).stdout
 
     def idle(self) -> bool:
-        return self.ask("sinfo", "-h", "-N", "-o", "%T").split() == ["idle", "idle"]
+        return self.ask("sinfo", "-h", "-N", "-p", "debug", "-o", "%T").split() == ["idle", "idle"]
 
     def sweep(self, root: Path, *arguments: str, grid: Sequence[str] = GRID) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -252,3 +255,20 @@ def test_time_limit_saves_and_requeues(tmp_path: Path, slurm: Slurm):
     name = names_of(whole)[0]
     assert statuses(tmp_path / "grid")[name].attempt > 1, "it was over before the time limit"
     assert_same_runs(tmp_path / "grid", whole, [name])
+
+
+@pytest.mark.cluster
+def test_preempted_jobs_save_and_go_on_later(tmp_path: Path, reference: Path, slurm: Slurm):
+    study = tmp_path / "grid"
+    sweep = slurm.sweep(tmp_path)
+    until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
+    urgent = slurm.ask(
+        "sbatch", "--parsable", "-p", "urgent", "-N", "2", "-o", "/dev/null", "--wrap", "sleep 3"
+    )
+    state = ("squeue", "-h", "-j", urgent.strip(), "-o", "%T")
+    until(lambda: slurm.ask(*state).strip() == "RUNNING", "the urgent job", 90)
+    until(lambda: not workers(tmp_path), "the preempted processes' end", 30)
+    output, _ = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, output
+    assert_same_runs(study, reference, names_of(reference))
+    assert all(status.attempt > 1 for status in statuses(study).values())
