@@ -1,16 +1,35 @@
 """``gipo sweep`` as a command: what it prints, writes and returns."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import termios
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sweep_harness import PLAIN, TINY, finish, progress, start, statuses, until, with_trial, workers
+from sweep_harness import (
+    PATIENCE,
+    PLAIN,
+    TINY,
+    command,
+    finish,
+    progress,
+    start,
+    statuses,
+    until,
+    with_trial,
+    workers,
+)
+from typer.testing import CliRunner
 
+from gipo_cli.cli import app
 from gipo_cli.runlog.status import StatusFile
 from gipo_cli.sweep.estimate import free_memory
+from gipo_cli.sweep.local import LocalEngine
 from gipo_cli.sweep.manifest import StudyDir, read_study
 
 BROKEN = '''
@@ -89,6 +108,53 @@ def test_dry_run_writes_nothing(tmp_path: Path):
     assert "(from a short trial)" in done.stdout
     assert not list(tmp_path.iterdir())
     assert max(map(len, done.stdout.splitlines()[:4])) <= 80
+
+
+def test_the_manifest_is_written_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class StopHereError(Exception):
+        pass
+
+    def submit(engine: LocalEngine, names: Sequence[str]) -> None:
+        assert [run.name for run in read_study(StudyDir(tmp_path / "grid")).runs] == list(names)
+        assert statuses(tmp_path / "grid") == {}
+        raise StopHereError
+
+    grid = (*TINY, "seed=1,2", "--name", "grid")
+    with_trial(tmp_path, *grid[:-2])
+    (tmp_path / "grid" / "study.json").unlink()
+    monkeypatch.setattr(LocalEngine, "submit", submit)
+    with pytest.raises(StopHereError):
+        CliRunner().invoke(app, ["sweep", "--runs", str(tmp_path), *grid], catch_exceptions=False)
+
+
+def test_a_terminal_shows_a_live_table(tmp_path: Path):
+    grid = (*TINY, "seed=1,2", "--name", "grid")
+    with_trial(tmp_path, *grid[:-2])
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    shown = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR", "CI")}
+    sweep = subprocess.Popen(
+        command(tmp_path, *grid),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=shown | {"TERM": "xterm", "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    written = b""
+    with suppress(OSError):  # raised once nobody writes any more
+        while part := os.read(ours, 65536):
+            written += part
+    os.close(ours)
+    assert sweep.wait(PATIENCE) == 0
+    text = written.decode()
+    assert "\x1b[1A" in text, "drawn over what was there"
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
+    rows = [line for line in lines if line.startswith("Pendulum-v1-")]
+    assert any("running" in row for row in rows)
+    assert any("done" in row and "100%" in row for row in rows)
+    assert max(map(len, rows)) <= 80
 
 
 def test_printed_commands_do_the_study(tmp_path: Path):
