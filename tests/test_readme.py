@@ -33,11 +33,11 @@ RUN_AS = {
     "gipo compare runs/study": ["{}"],
     "gipo train env=gymnasium env.id=Slide-v0 'env.imports=[my_envs]'": ["{} " + TINY],
     "gipo train --config-dir my_conf objective=tanh": ["{} " + TINY],
-    "gipo sweep study=buffer_size --dry-run": [PARSED],
-    "gipo sweep study=buffer_size": ["{} --print-commands --runs planned"],
-    "gipo sweep study=buffer_size --backend ray --address head:6379": [PARSED],
-    "gipo sweep study=buffer_size --backend slurm --jobs 20 --slurm timeout_min=240": [PARSED],
-    "gipo sweep study=buffer_size --print-commands": ["{} --runs planned"],
+    "gipo sweep study=reach_buffers --dry-run": [PARSED],
+    "gipo sweep study=reach_buffers": ["{} --print-commands --runs planned"],
+    "gipo sweep study=reach_buffers --backend ray --address head:6379": [PARSED],
+    "gipo sweep study=reach_buffers --backend slurm --jobs 20 --slurm timeout_min=240": [PARSED],
+    "gipo sweep study=reach_buffers --print-commands": ["{} --runs planned"],
 }
 OWN_CODE = ("my_envs", "my_conf")  # must not be registered in the process of the tests
 

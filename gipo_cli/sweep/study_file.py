@@ -34,7 +34,7 @@ def split_study(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
     """
     names = [line.removeprefix("study=") for line in overrides if line.startswith("study=")]
     if len(names) > 1 or "" in names:
-        raise UserError("name one study file, as in gipo sweep study=buffer_size")
+        raise UserError("name one study file, as in gipo sweep study=reach_buffers")
     rest = [line for line in overrides if not line.startswith("study=")]
     return (names[0] if names else None), rest
 

@@ -57,7 +57,7 @@ def test_the_same_grid_has_the_same_folder_whatever_its_budget():
         (["objective=gipo,sapo", "objective.eps=0.1,0.2"], "no objective of this grid has a parameter 'eps'"),
         (["logging=csv,default"], "logging=csv and logging=default make the same run"),
         (["env=gymnasium", "seed=1,2"], "env.id"),
-        (["study=smoke", "study=buffer_size"], "name one study file"),
+        (["study=smoke", "study=reach_buffers"], "name one study file"),
         (["study=smok"], "did you mean smoke"),
         (["study=smoke", "seed=7"], r"'seed=7' contradicts 'seed=1,2' of the study smoke"),
         (["study=smoke", "buffer=large"], "'buffer=large' contradicts 'buffer.size=512'"),
@@ -69,10 +69,10 @@ def test_mistakes(overrides: list[str], message: str):
 
 
 def test_shipped_buffer_study():
-    study = plan(["study=buffer_size"])
-    assert study.name == "buffer_size"
+    study = plan(["study=reach_buffers"])
+    assert study.name == "reach_buffers"
     cells = {(r.config.objective.name, r.config.buffer_size, r.config.seed) for r in study.runs}
-    objectives = ("gipo", "ppo_clip", "sapo", "no_clip")
+    objectives = ("gipo", "ppo_clip", "sapo", "tis", "no_clip")
     assert cells == {(o, n, s) for o in objectives for n in (500, 5000, 20000) for s in range(1, 6)}
     assert {(r.config.preset, r.config.env.task, r.total_steps) for r in study.runs} == {
         ("authors", "reach-v3", 100_000)
