@@ -64,6 +64,7 @@ def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Co
     lines = [line for o in parsed if _pins(o, choices) for line in _pinned(o, folders)]
     lines += [_schema_line(o, choices) for o in parsed]
     data, picked = _load("config", lines, folders)
+    _check_packages(data, picked)
     existing = {group: choice for group, choice in picked.items() if choice in choices.get(group, [])}
     return Composed(validate(data), list(overrides), existing)
 
@@ -172,6 +173,17 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
         finally:
             # Hydra may have put another instance in its place.
             GlobalHydra.instance().hydra = saved
+
+
+def _check_packages(data: dict[str, Any], picked: dict[str, str]) -> None:
+    """Refuse a group's file whose settings lie under the group's own name once more."""
+    for group, choice in picked.items():
+        section = data.get(group)
+        if isinstance(section, dict) and isinstance(section.get(group), dict):
+            raise UserError(
+                f"{group}/{choice}.yaml has its settings under a key {group!r}; write them at the top of the "
+                "file, or begin it with the line '# @package _global_'"
+            )
 
 
 def _check(override: Override, choices: dict[str, list[str]]) -> None:

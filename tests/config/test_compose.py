@@ -225,3 +225,12 @@ def test_hydra_of_a_host_process_survives_and_threads_may_compose(tmp_path: Path
             thread.join()
         assert hydra_compose("host").answer == 42
     assert sorted(seeds) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("group", ["objective", "env"])
+def test_a_file_that_repeats_its_groups_name_is_explained(tmp_path: Path, group: str):
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "mine.yaml").write_text(f"{group}:\n  name: gipo\n")
+    said = message(f"{group}=mine", config_dirs=(tmp_path,))
+    assert said.startswith(f"{group}/mine.yaml has its settings under a key '{group}'")
+    assert "@package _global_" in said
