@@ -21,6 +21,14 @@ def draw_and_load(agent: GIPO, rng: np.random.Generator) -> None:
         agent.updater._load(agent.buffer, agent.buffer.draw(512, rng), 0, 0.0, 1.0)
 
 
+def load_neighbours(agent: GIPO, rng: np.random.Generator) -> None:
+    """The same batches of 512 neighbouring transitions each: the same copying, from few places of memory."""
+    for _ in range(BATCHES):
+        agent.buffer.draw(512, rng)
+        first = int(rng.integers(len(agent.buffer) - 512))
+        agent.updater._load(agent.buffer, np.arange(first, first + 512), 0, 0.0, 1.0)
+
+
 def replay(repeats: int) -> list[Row]:
     """One batch from larger buffers against one from 10,000 transitions; no distribution is stored."""
     agents = {size: make_agent(*AUTHORS, f"buffer.size={size}", "agent.update.kl_coef=0") for size in SIZES}
@@ -28,10 +36,14 @@ def replay(repeats: int) -> list[Row]:
         f"{size:,} transitions": partial(draw_and_load, agent, np.random.default_rng(0))
         for size, agent in agents.items()
     }
+    largest = f"{SIZES[-1]:,} transitions"
+    neighbours = f"{largest}, neighbouring ones"
+    tasks[neighbours] = partial(load_neighbours, agents[SIZES[-1]], np.random.default_rng(0))
     times = interleave(tasks, repeats)
-    small, *larger = tasks
+    small, *larger = [f"{size:,} transitions" for size in SIZES]
     limit = Target("at most", 1.2)
     rows = [against(times, name, small, unit="CPU s", per=BATCHES, target=limit) for name in larger]
+    rows.append(against(times, neighbours, small, unit="CPU s", per=BATCHES))
     buffer = agents[SIZES[-1]].buffer
     held, payload = buffer.nbytes / 1e6, buffer.obs.nbytes / 1e6
     memory = Row(
