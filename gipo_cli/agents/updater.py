@@ -189,8 +189,9 @@ class Updater:
             value = policy.critic(shared)
         action = policy.head.terms(output, batch.action, batch.distribution if self.kl_coef else None)
         terms = self._objective_terms(action.log_prob, batch)
-        kl_estimate = kl_k3(terms.log_ratio)
-        if update.kl_stop is not None and float(kl_estimate) > update.kl_stop:
+        # Estimated from the ratios where no distribution is stored to have it exactly.
+        kl = kl_k3(terms.log_ratio) if action.kl is None else self._per_action(action.kl).mean()
+        if update.kl_stop is not None and float(kl.detach()) > update.kl_stop:
             tally.stopped = True
             return
         actor_loss = -terms.surrogate.mean()
@@ -199,9 +200,7 @@ class Updater:
         entropy = self._per_action(action.entropy).mean()
         if update.entropy_coef:
             loss = loss - update.entropy_coef * entropy
-        kl = kl_estimate
         if action.kl is not None:
-            kl = self._per_action(action.kl).mean()
             loss = loss + self.kl_coef * kl
             tally.kl_penalty.append(self.kl_coef * kl.detach())
         self._apply(loss, list(self.policy.parameters()), tally)

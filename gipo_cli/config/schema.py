@@ -168,6 +168,11 @@ class UpdateConfig(Record):
         description="end the iteration's updates once the batch's KL(mu || pi) exceeds this; null: never",
     )
 
+    @property
+    def decays(self) -> bool:
+        """Whether the learning rate depends on ``total_steps``."""
+        return self.lr_schedule != "constant"
+
 
 class AgentConfig(Record):
     """The learner."""

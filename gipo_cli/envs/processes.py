@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,13 +48,17 @@ class _Worker(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class _Factory:
-    """Makes a child's environment, and leaves Ctrl-C to the parent, which stops at a safe point."""
+    """Makes a child's environment, and leaves signals to the parent, which stops at a safe point.
+
+    A cluster, systemd or ``timeout`` signals every process of a run. The child ends when its pipe closes.
+    """
 
     def __init__(self, factory: Callable[[], gym.Env[Any, Any]]) -> None:
         self.factory = factory
 
     def __call__(self) -> gym.Env[Any, Any]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return _Worker(self.factory())
 
 
@@ -68,6 +73,8 @@ class ProcessVecEnv(SubprocVecEnv):
             UserError: The system gives no further process.
         """
         self._broken = False
+        # Before multiprocessing's own, which would wait for children that heed no SIGTERM.
+        atexit.register(self._end)
         self.processes: list[Any] = []
         self.remotes: Sequence[Any] = ()
         try:
@@ -112,7 +119,8 @@ class ProcessVecEnv(SubprocVecEnv):
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
         """What a method of every environment returns."""
-        with self._call():
+        # Repeating an episode is many steps in one call, each of which was watched when it was new.
+        with self._call(watched=method_name != "replay"):
             results = super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
             _raise_any(results)
             return results
@@ -125,12 +133,14 @@ class ProcessVecEnv(SubprocVecEnv):
         try:
             with self._call():
                 super().close()
+            atexit.unregister(self._end)
         except RunFailed:
             self._end()
 
     @contextmanager
-    def _call(self) -> Iterator[None]:
-        CALLS.begin(PROCESS, 0, 0)
+    def _call(self, *, watched: bool = True) -> Iterator[None]:
+        if watched:
+            CALLS.begin(PROCESS, 0, 0)
         try:
             yield
         except (EOFError, ConnectionError) as error:
@@ -153,6 +163,7 @@ class ProcessVecEnv(SubprocVecEnv):
         return "by itself; what it printed above says why (env.vector=dummy says it here)"
 
     def _end(self) -> None:
+        atexit.unregister(self._end)
         for process in self.processes:
             process.kill()
         for process in self.processes:

@@ -1,4 +1,4 @@
-"""What resuming with other values means: an extended budget is free, everything else must be allowed."""
+"""What resuming with other values means: an extended budget is free unless a schedule runs over it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
             f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only grow"
         )
     refused = [change for change in changes if not change.startswith("total_steps:")]
+    if before.agent.update.decays and after.total_steps != before.total_steps:
+        schedule = (
+            f"the learning rate of agent.update.lr_schedule={before.agent.update.lr_schedule} ends there"
+        )
+        refused.append(f"total_steps: {before.total_steps} -> {after.total_steps}, and {schedule}")
     if refused and not allow:
         raise UserError(
             f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, "

@@ -83,6 +83,7 @@ def work_apart(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False
         code = _begin(own, run)
     else:
         attempts.continue_as(source, own)
+        attempts.drop_older(folder, run, source, own)
         code = 0 if finished_in(own, run) else _go_on(own, run, allow_changes)
     if finished_in(own, run):
         attempts.publish(folder, run, own)

@@ -34,6 +34,7 @@ class Status(BaseModel):
     started: float = Field(default_factory=time.time)
     heartbeat: float = Field(default_factory=time.time)
     ended: float | None = None
+    active_seconds: float = Field(0.0, ge=0)
     steps_per_second: float | None = None
     latest: dict[str, float | None] = Field(default_factory=dict)
 
@@ -70,6 +71,7 @@ class StatusFile:
         self.status = Status(total_steps=total_steps, step=step)
         if path.exists():
             self._continue_from(path)
+        self._begun, self._active_before = time.monotonic(), self.status.active_seconds
         self._write()
 
     def _continue_from(self, path: Path) -> None:
@@ -79,7 +81,12 @@ class StatusFile:
             # The checkpoints, not this file, say what the run is: a damaged status is replaced.
             return
         self.status = self.status.model_copy(
-            update={"attempt": before.attempt + 1, "started": before.started, "latest": before.latest}
+            update={
+                "attempt": before.attempt + 1,
+                "started": before.started,
+                "active_seconds": before.active_seconds,
+                "latest": before.latest,
+            }
         )
 
     def beat(
@@ -127,11 +134,13 @@ class StatusFile:
             overwrite_sealed(self._path, self.status.model_dump(mode="json"))
 
     def _write(self) -> None:
+        # Monotonic, so that a changed clock neither silences nor floods the heartbeat.
+        now = time.monotonic()
         self.status.heartbeat = time.time()
+        self.status.active_seconds = self._active_before + now - self._begun
         content: dict[str, Any] = self.status.model_dump(mode="json")
         write_sealed(self._path, content)
-        # Monotonic, so that a changed clock neither silences nor floods the heartbeat.
-        self._written = time.monotonic()
+        self._written = now
 
 
 def _finite(value: float | None) -> float | None:

@@ -137,4 +137,6 @@ def _say_failed(run: RunDir, reason: str) -> None:
 
 
 if __name__ == "__main__":
+    # What stops the run may signal every process of it; this one ends with the run.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     watch(Calls.shared(int(sys.argv[1])), float(sys.argv[2]), RunDir(Path(sys.argv[3])), os.getppid())

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from gipo_cli.errors import RunFailed
@@ -27,7 +28,10 @@ from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in, places
 
+OVERTAKEN_SECONDS = 600.0
+"""Silence after which an attempt is not counted on any more once another one goes on."""
 _COPIES = 3
+_NOT_COPIED = (".lock", f"{TEMPORARY}*", ".old-*")
 _REPLACED = "replaced-"
 
 
@@ -52,9 +56,12 @@ def continue_as(source: Path, attempt: Path) -> None:
     """
     for _ in range(_COPIES):
         try:
-            shutil.copytree(
-                source, attempt, ignore=shutil.ignore_patterns(".lock", f"{TEMPORARY}*", ".old-*")
-            )
+            # Checkpoints first: a table that has grown since can be cut back to them, one that has yet to
+            # grow cannot be gone on from.
+            saved = RunDir(source).checkpoints.name
+            shutil.copytree(source / saved, attempt / saved, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+            rest = shutil.ignore_patterns(saved, *_NOT_COPIED)
+            shutil.copytree(source, attempt, ignore=rest, dirs_exist_ok=True)
             return
         # The writer dropped an old checkpoint meanwhile: what lies there now is newer.
         except (shutil.Error, FileNotFoundError):
@@ -94,6 +101,16 @@ def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> bool:
             raise RunFailed(f"could not publish {attempt}: {error.strerror or error}") from error
     fsync_dir(folder.path)
     return True
+
+
+def drop_older(folder: StudyDir, run: PlannedRun, *keep: Path) -> None:
+    """Remove attempts that were silent for long, except ``keep``, so that they do not pile up."""
+    for path in places(folder, run.name):
+        if path.parent == folder.attempts(run.name) and path not in keep:
+            with suppress(OSError):
+                # Every heartbeat replaces a file of the folder.
+                if time.time() - path.stat().st_ctime > OVERTAKEN_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def drop_attempts(folder: StudyDir, run: PlannedRun) -> None:

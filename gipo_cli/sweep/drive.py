@@ -48,6 +48,7 @@ class Sweep:
     failed: dict[str, str] = field(default_factory=dict)
     signal: int | None = None
     _states: dict[str, RunState] = field(default_factory=dict)
+    _before: dict[str, RunState] = field(default_factory=dict)
     _stopping_since: float | None = None
     _at_once: bool = False
     _looked: float = 0.0
@@ -60,6 +61,7 @@ class Sweep:
         """
         by_name = {run.name: run for run in self.runs}
         self._states = {run.name: observe(self.folder, run) for run in self.runs}
+        self._before = dict(self._states)
         pending = set(names)
         with _signals(self._stop), self.view:
             try:
@@ -91,7 +93,9 @@ class Sweep:
         self._states[run.name] = state
         if state.state == "done" or (self.signal is not None and state.state != "failed"):
             return
-        reason = state.reason if state.state == "failed" else ended.how
+        # One that was refused before it began leaves the failure of the time before.
+        new = state.state == "failed" and state != self._before.get(run.name)
+        reason = state.reason if new else ended.how
         self.failed[run.name] = reason or "ended without finishing"
         self.view.note(f"{run.name} failed: {self.failed[run.name]}")
 

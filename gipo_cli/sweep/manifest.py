@@ -133,11 +133,13 @@ def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = Tru
 
 
 def check_same(folder: StudyDir, study: Study) -> None:
-    """Refuse a folder that was made for something else. More runs and more steps are welcome.
+    """Refuse a folder that was made for something else.
+
+    More runs are welcome, and more steps where no learning rate decays over them.
 
     Raises:
-        UserError: Runs of the folder's plan are missing from this one, or were planned longer; says what
-            differs.
+        UserError: Runs of the folder's plan are missing from this one, were planned longer, or would go on
+            with another learning rate; says what differs.
     """
     if not folder.manifest.exists():
         # A sweep that was killed before it had written its plan leaves hidden files only.
@@ -157,6 +159,21 @@ def check_same(folder: StudyDir, study: Study) -> None:
             f"{folder.path} was planned with total_steps={shorter[0].total_steps}, which can only be raised "
             f"and not lowered to {new[shorter[0].key].total_steps}; choose another folder with --name"
         )
+    if not study.allow_changes:
+        _check_schedules(folder, old, new)
+
+
+def _check_schedules(
+    folder: StudyDir, old: Mapping[tuple[str, int], PlannedRun], new: Mapping[tuple[str, int], PlannedRun]
+) -> None:
+    for key, run in old.items():
+        update = run.config.agent.update
+        if update.decays and new[key].total_steps != run.total_steps:
+            raise UserError(
+                f"{folder.path} was planned with total_steps={run.total_steps}, where the learning rate of "
+                f"agent.update.lr_schedule={update.lr_schedule} ends: {new[key].total_steps} steps are other "
+                "runs; choose another folder with --name"
+            )
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gipo_cli.errors import UserError
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.sweep import attempt as attempts
 from gipo_cli.sweep.child import SAVE_SECONDS, Child
 from gipo_cli.sweep.engine import Ended
@@ -133,8 +133,11 @@ class RayEngine:
         if sent is not None:
             run = self._runs[name]
             own = attempts.new_attempt(self._folder, run)
-            unpack(sent, own)
-            attempts.publish(self._folder, run, own)
+            try:
+                unpack(sent, own)
+                attempts.publish(self._folder, run, own)
+            except (OSError, tarfile.TarError, RunFailed, UserError) as error:
+                return f"its result could not be taken back: {error}"
             attempts.drop_attempts(self._folder, run)
         return None
 

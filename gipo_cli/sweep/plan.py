@@ -117,6 +117,11 @@ def _runs(grid: Sequence[Sequence[str]], config_dirs: Sequence[Path]) -> list[Pl
         run = PlannedRun(run_name(config, own), tuple(lines), config)
         if run.key in runs:
             other = set(runs[run.key].overrides) ^ set(lines)
+            if all(line.startswith("total_steps=") for line in other):
+                raise UserError(
+                    "total_steps is no axis: runs of one study that differ in nothing else would be the same "
+                    "folder; give each length a study of its own with --name"
+                )
             raise UserError(
                 f"{' and '.join(sorted(other))} make the same run, for nothing that is learned differs; "
                 f"leave that axis out"

@@ -32,7 +32,7 @@ class RunState:
         speed: Steps per second as last reported.
         success: Newest success rate, evaluated if there was an evaluation.
         reason: Why it failed or stopped.
-        seconds: From the first start to the newest sign of life.
+        seconds: That processes worked on it, pauses between attempts aside.
     """
 
     state: State
@@ -65,7 +65,7 @@ def observe(folder: StudyDir, run: PlannedRun) -> RunState:
         speed=status.steps_per_second,
         success=latest.get("success") if success is None else success,
         reason=status.reason,
-        seconds=status.heartbeat - status.started,
+        seconds=status.active_seconds,
     )
 
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from gipo_cli.agents.agent import GIPO
 from gipo_cli.agents.policies import ObsNormalizer
+from gipo_cli.agents.updater import _Tally
 from gipo_cli.config.compose import compose
 from gipo_cli.config.schema import AgentConfig, PolicyConfig, UpdateConfig
 from gipo_cli.core.params import PpoClip
@@ -191,6 +192,20 @@ def test_critic_steps_leave_the_actor_alone():
     stats = model.update()
     assert stats.numbers["update/actor_steps"] == 3
     assert stats.numbers["update/critic_steps"] == 12
+
+
+def test_a_critic_step_moves_the_critic_alone():
+    model = GIPO("layernorm", pendulum(), agent=small(), seed=0, device="cpu")
+    model.begin(64)
+    model.collect()
+    policy = model.policy
+    actor, critic = (
+        [p.clone() for p in group] for group in (policy.actor_parameters(), policy.critic_parameters())
+    )
+    obs = torch.from_numpy(model.buffer.obs[:32])
+    model.updater._step_critic(policy.shared(obs).detach(), torch.ones(32), _Tally())
+    assert all(map(torch.equal, actor, policy.actor_parameters()))
+    assert not any(map(torch.equal, critic, policy.critic_parameters()))
 
 
 def test_kl_stop_ends_the_iteration():

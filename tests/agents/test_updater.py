@@ -6,7 +6,7 @@ import torch
 
 from gipo_cli.agents.agent import GIPO
 from gipo_cli.agents.schedules import lr_factor
-from gipo_cli.agents.updater import NonFinite
+from gipo_cli.agents.updater import NonFinite, _Tally
 from gipo_cli.config.compose import compose
 from gipo_cli.config.schema import AdvantageConfig, AgentConfig, UpdateConfig
 from gipo_cli.core.params import PARAMS
@@ -126,3 +126,73 @@ def test_auto_precision_is_decided_once_and_recorded():
     model = agent(precision="auto")
     assert model.agent.precision in ("float32", "bfloat16")
     assert model.updater.config.precision == model.agent.precision
+
+
+QUIET = AdvantageConfig(kind="stored", normalize="none")
+
+
+def without_advantages(**update):
+    """An agent with nothing to gain from the ratios, so that only the other terms move its actor."""
+    settings = {"rounds": 8, "batch_size": 64, "actor_lr": 0.01, **update}
+    model = agent(advantage=QUIET, update=UpdateConfig(**settings))
+    model.buffer.advantage[:] = 0.0
+    return model
+
+
+def test_the_kl_penalty_draws_the_policy_back_to_the_behaviour_policy():
+    model = without_advantages(kl_coef=1.0)
+    with torch.no_grad():
+        model.policy.action_net.bias += 1.0
+    far, near = (model.update().numbers["health/kl"] for _ in range(2))
+    assert 0 < near < 0.9 * far
+    model = without_advantages()
+    with torch.no_grad():
+        model.policy.action_net.bias += 1.0
+    far, near = (model.update().numbers["health/kl"] for _ in range(2))
+    assert near == pytest.approx(far, rel=0.1), "nothing draws it without a penalty"
+
+
+@pytest.mark.parametrize(("coefficient", "sign"), [(0.0, 0), (1.0, 1)])
+def test_the_entropy_bonus_raises_the_entropy(coefficient, sign):
+    model = without_advantages(entropy_coef=coefficient)
+    before = float(model.policy.log_std.detach().sum())
+    model.update()
+    assert np.sign(float(model.policy.log_std.detach().sum()) - before) == sign
+
+
+def test_reuses_scale_the_actors_loss_alone():
+    """At reuse k the actor's loss counts 1 / sqrt(k + 1), the critic's always the same."""
+    seen = []
+    for scale in (1.0, 0.5):
+        model = agent(advantage=QUIET, update=UpdateConfig(rounds=1, batch_size=64, max_grad_norm=None))
+        batch = model.updater._load(model.buffer, np.arange(64), 1, 0.0, 1.0)
+        model.updater._step_both(batch, scale, _Tally())
+        seen.append([[p.grad.clone() for p in group] for group in groups(model)])
+    (actor, critic), (halved, same) = seen
+    assert all(torch.allclose(2 * b, a, rtol=1e-4, atol=1e-9) for a, b in zip(actor, halved, strict=True))
+    assert all(map(torch.equal, critic, same))
+    assert max(float(grad.abs().max()) for grad in actor) > 0
+
+
+@pytest.mark.parametrize(("scaled", "expected"), [(True, [1, 2**-0.5, 3**-0.5, 0.5]), (False, [1, 1, 1, 1])])
+def test_scales_of_the_reuses(scaled, expected):
+    settings = UpdateConfig(rounds=1, batch_size=64, reuse=4, actor_every=1, actor_reuse_scaling=scaled)
+    model = agent(update=settings)
+    seen, step = [], model.updater._step_both
+    model.updater._step_both = lambda batch, scale, tally: (seen.append(scale), step(batch, scale, tally))
+    model.update()
+    assert seen == pytest.approx(expected)
+
+
+def groups(model):
+    return model.policy.actor_parameters(), model.policy.critic_parameters()
+
+
+def test_kl_stop_goes_by_the_exact_kl_where_it_is_known():
+    """A ratio of e^20 makes the estimate huge; the distributions are as they were."""
+    model = without_advantages(kl_coef=1e-9, kl_stop=0.1)
+    model.buffer.log_prob[0] -= 20.0
+    assert model.update().numbers["update/kl_stopped"] == 0
+    model = without_advantages(kl_stop=0.1)
+    model.buffer.log_prob[0] -= 20.0
+    assert model.update().numbers["update/kl_stopped"] == 1

@@ -182,3 +182,28 @@ def test_a_million_binned_transitions_fit_in_400_megabytes():
         buffer.add(rollout, STORED)
     assert len(buffer) == 1_000_000
     assert buffer.nbytes < 400e6
+
+
+@pytest.mark.parametrize(("bootstrap", "expected"), [(True, [1.5625, 3.75]), (False, [1.0625, 1.75])])
+def test_a_time_limit_bootstraps_or_counts_as_terminal(bootstrap, expected):
+    # gamma = lambda = 1/2. Last step: 2 + 4/2 - 1/4 = 3.75, or 2 - 1/4 = 1.75 without what follows it;
+    # the first: 1 + 1/8 - 1/2 = 0.625, and a quarter of the last.
+    rollout = Rollout(
+        obs=np.zeros((2, 1, 2), np.float32),
+        action=np.zeros((2, 1, 3), np.float32),
+        reward=np.array([[1.0], [2.0]], np.float32),
+        terminated=np.array([[False], [False]]),
+        truncated=np.array([[False], [True]]),
+        log_prob=np.zeros((2, 1, 3), np.float32),
+        value=np.array([[0.5], [0.25]], np.float32),
+        tail_row=np.array([1], np.int64),
+        tail_obs=np.zeros((1, 2), np.float32),
+        tail_value=np.array([4.0], np.float32),
+        policy_version=0,
+        distribution=None,
+    )
+    buffer = ReplayBuffer(2, 2, 3)
+    settings = AdvantageConfig(kind="stored", gamma=0.5, gae_lambda=0.5, bootstrap_truncated=bootstrap)
+    buffer.add(rollout, settings)
+    np.testing.assert_allclose(buffer.advantage, expected)
+    np.testing.assert_allclose(buffer.value_target, np.add(expected, [0.5, 0.25]))

@@ -173,6 +173,18 @@ def test_a_longer_budget_extends_and_other_changes_are_refused(finished, tmp_pat
     ]
 
 
+def test_more_steps_are_a_change_where_the_learning_rate_decays_over_them(tmp_path):
+    train(tmp_path, "decaying", "agent.update.lr_schedule=linear")
+    more = ("train", "--resume", "decaying", "total_steps=2000")
+    refused = gipo(*more, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert (
+        "total_steps: 1500 -> 2000, and the learning rate of agent.update.lr_schedule=linear"
+        in refused.stderr
+    )
+    assert gipo(*more, "--allow-changes", cwd=tmp_path).returncode == 0
+
+
 def test_changes_that_the_checkpoint_does_not_fit_are_not_kept(tmp_path):
     run = train(tmp_path, "short", "checkpoint.keep_last=1")
     before = (run / "config.yaml").read_bytes(), (run / "meta.json").read_bytes()

@@ -3,10 +3,13 @@
 import csv
 import os
 import resource
+import signal
 import subprocess
+from contextlib import suppress
 
+import psutil
 import pytest
-from process_harness import assert_same_run, gipo, rows
+from process_harness import assert_same_run, finish, gipo, rows, start, wait_until
 
 from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.status import read_status
@@ -81,6 +84,27 @@ def test_spaces_and_other_alphabets_in_folders_whatever_the_locale(tmp_path):
     more = gipo("train", "--resume", "r", "total_steps=384", cwd=folder, env=environment)
     assert more.code == 0, more.output
     assert read_status(folder / "runs" / "r" / "status.json").step == 384
+
+
+def test_sigterm_to_every_process_of_a_run_saves(tmp_path):
+    """As a cluster, systemd and timeout stop a run; its environments live in processes of their own."""
+    endless = [*TINY[:-1], "total_steps=1000000", "env.n_envs=2", "env.vector=subproc"]
+    process = start("train", "--name", "r", *endless, cwd=tmp_path)
+    run = tmp_path / "runs" / "r"
+    metrics = run / "metrics.csv"
+    assert wait_until(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") > 2, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    os.killpg(process.pid, signal.SIGTERM)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    ended = finish(process)
+    assert ended.code == 143, ended.output
+    assert not ended.orphans
+    status = read_status(run / "status.json")
+    assert status.state == "interrupted"
+    assert CheckpointStore(run / "checkpoints").load("last").step == status.step > 0
 
 
 JUMPING = """

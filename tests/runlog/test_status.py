@@ -5,6 +5,7 @@ import resource
 import pytest
 
 from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runlog import status as status_module
 from gipo_cli.runlog.status import StatusFile, read_status
 
 
@@ -46,12 +47,24 @@ def test_a_second_attempt_counts_and_keeps_the_first_start(tmp_path):
     assert status.latest == {"return": 2.0}
 
 
+def test_pauses_between_attempts_are_not_active_time(tmp_path):
+    path = tmp_path / "status.json"
+    with pytest.MonkeyPatch.context() as patch:
+        now = iter([100.0, 100.0, 130.0, 5000.0, 5000.0, 5007.0])
+        patch.setattr(status_module.time, "monotonic", lambda: next(now))
+        StatusFile(path, total_steps=100).beat(30, force=True)
+        assert read_status(path).active_seconds == 30.0
+        StatusFile(path, total_steps=100, step=30).beat(40, force=True)
+    assert read_status(path).active_seconds == pytest.approx(37.0)
+
+
 def test_the_format_is_the_documented_one(tmp_path):
     path = tmp_path / "status.json"
     StatusFile(path, total_steps=100)
     assert set(json.loads(path.read_text())) == {
         *(
             "format",
+            "active_seconds",
             "state",
             "reason",
             "step",

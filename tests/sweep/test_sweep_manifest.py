@@ -1,6 +1,7 @@
 """The sealed plan of a study's folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_budget_can_only_be_raised(tmp_path: Path):
     check_same(folder, plan([*PENDULUM[:2], "total_steps=3000", "seed=1"], name="it"))
     with pytest.raises(UserError, match="total_steps=2000, which can only be raised and not lowered to 1000"):
         check_same(folder, plan([*PENDULUM[:2], "total_steps=1000", "seed=1"], name="it"))
+
+
+def test_more_steps_are_another_study_where_the_learning_rate_decays(tmp_path: Path):
+    decaying = "agent.update.lr_schedule=cosine"
+    folder = written(tmp_path, decaying, "seed=1,2")
+    longer = plan([*PENDULUM[:-1], decaying, "seed=1,2", "total_steps=3000"], name="it")
+    with pytest.raises(UserError, match="lr_schedule=cosine ends: 3000 steps are other runs"):
+        check_same(folder, longer)
+    again(folder, decaying, "seed=1,2,3")
+    check_same(folder, replace(longer, allow_changes=True))
 
 
 def test_some_other_folder_is_left_alone(tmp_path: Path):

@@ -15,7 +15,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.pipelines import sweep_worker
 from gipo_cli.pipelines.sweep_worker import work, work_apart
 from gipo_cli.pipelines.train import resume
-from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.checkpoint import CheckpointPayload, CheckpointStore
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.status import StatusFile, read_status
@@ -188,18 +188,22 @@ def test_work_here_takes_over_from_a_cluster(tmp_path: Path, reference: Path):
 
 
 def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
-    """Checkpoints appear and vanish while they are copied; the copy can always be gone on from."""
+    """A table grows, checkpoints appear and vanish: the copy always has what its checkpoint counts on."""
     path = finished(tmp_path, reference)
     folder, run = only(tmp_path)
     store = CheckpointStore(RunDir(path / run.name).checkpoints, keep_last=1)
     payload = store.load("last")
+    table = RunDir(path / run.name).metrics
     end = threading.Event()
 
     def save_on() -> None:
         step = 2000
         while not end.is_set():
             step += 1
-            store.save(step, payload)
+            with table.open("ab") as file:
+                file.write(b"1\n")
+            state = {**payload.state, "rows": table.stat().st_size}
+            store.save(step, CheckpointPayload(state, payload.tensors, payload.arrays))
 
     writer = threading.Thread(target=save_on)
     writer.start()
@@ -213,7 +217,49 @@ def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
         end.set()
         writer.join()
     for copy in copies:
-        CheckpointStore(RunDir(copy).checkpoints).load("last")
+        loaded = CheckpointStore(RunDir(copy).checkpoints).load("last")
+        assert RunDir(copy).metrics.stat().st_size >= loaded.state.get("rows", 0)
+
+
+def test_a_copy_is_never_behind_its_checkpoint(
+    tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The writer saves once more between the copying of the checkpoints and of the rest."""
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    source = RunDir(path / run.name)
+    store = CheckpointStore(source.checkpoints)
+    copytree = shutil.copytree
+
+    def interrupted(src: Path, dst: Path, *arguments: object, **options: object) -> object:
+        result = copytree(src, dst, *arguments, **options)  # type: ignore[arg-type]
+        if dst == own / "checkpoints":
+            with source.metrics.open("ab") as file:
+                file.write(b"1\n")
+            store.save(2000, store.load("last"))
+        return result
+
+    own = attempt.new_attempt(folder, run)
+    monkeypatch.setattr(shutil, "copytree", interrupted)
+    attempt.continue_as(source.path, own)
+    assert CheckpointStore(RunDir(own).checkpoints).steps()[-1] < 2000
+    assert RunDir(own).metrics.read_bytes() == source.metrics.read_bytes()
+
+
+def test_silent_attempts_go_once_another_one_goes_on(
+    tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    source, silent, own = (attempt.new_attempt(folder, run) for _ in range(3))
+    for copy in (source, silent, own):
+        shutil.copytree(path / run.name, copy)
+    attempt.drop_older(folder, run, source, own)
+    assert silent.exists(), "it may have only just begun"
+    monkeypatch.setattr(attempt, "OVERTAKEN_SECONDS", -1.0)
+    attempt.drop_older(folder, run, source, own)
+    assert (source.exists(), silent.exists(), own.exists()) == (True, False, True)
+    assert (path / run.name).exists()
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
