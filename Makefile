@@ -54,7 +54,7 @@ test-learning: setup ## tests that train until something is learned (minutes)
 test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 	$(PYTEST) -m long
 
-test-kills: setup ## kill real runs 200 times at random and compare what they come to (20 minutes)
+test-kills: setup ## kill real runs 200 times at random and compare what they come to (10 to 20 minutes)
 	$(PYTEST) -m kills -rP
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)

@@ -53,8 +53,8 @@ class GIPO(OnPolicyAlgorithm):
         tensorboard_log: folder for Stable-Baselines3's own logger.
 
     Raises:
-        ValueError: an observation space that is not a one-dimensional Box, or a buffer smaller than a
-            rollout.
+        ValueError: an objective that is not known, an observation space that is not a one-dimensional Box, or
+            a buffer smaller than a rollout.
     """
 
     policy: MlpPolicy
@@ -93,7 +93,11 @@ class GIPO(OnPolicyAlgorithm):
             kwargs = policy_kwargs(policy, normalize_obs, clip_obs)
             policy = policy_class(policy)
         self.agent = agent
-        self.objective = PARAMS[objective]() if isinstance(objective, str) else objective  # type: ignore[call-arg]
+        if isinstance(objective, str):
+            if objective not in PARAMS:
+                raise ValueError(f"there is no objective {objective!r}; choose from {', '.join(PARAMS)}")
+            objective = PARAMS[objective]()  # type: ignore[call-arg]
+        self.objective = objective
         self.buffer_size = buffer_size
         self.reward_scale = reward_scale
         self.version = 0

@@ -211,7 +211,7 @@ def select_runs(
         if reason := _reason(run, metric, budgets[label], include_unfinished):
             left_out.append(LeftOut(run.path, reason))
         elif twin is not None:
-            left_out.append(LeftOut(run.path, f"repeats {twin.path.name}: same configuration and seed"))
+            left_out.append(LeftOut(run.path, f"repeats {twin.path.name}: the same training and seed"))
         else:
             used.append(run)
             seen[_identity(run)] = run
@@ -231,7 +231,8 @@ def _reason(run: RunTable, metric: Metric, budget: int, include_unfinished: bool
 
 
 def _identity(run: RunTable) -> object:
-    aside = ("preset", "logging.", "runtime.", "checkpoint.")
+    # What changes nothing about what is learned.
+    aside = ("preset", "logging.", "runtime.", "checkpoint.", "eval.", "diagnostics.")
     return frozenset((key, value) for key, value in run.config.items() if not key.startswith(aside))
 
 

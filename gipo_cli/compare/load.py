@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gipo_cli.compare.csv_text import CsvText, DamagedFile, FloatArray, read_csv
 from gipo_cli.compare.parallel import spread
+from gipo_cli.config.sealed import unseal
 from gipo_cli.errors import UserError
 
 MARKS = ("config.yaml", "status.json", "metrics.csv", "eval.csv")
@@ -118,8 +119,10 @@ class RunTable:
         return float("nan")
 
 
-def find_runs(paths: Sequence[str]) -> list[Path]:
+def find_runs(paths: Sequence[str], root: Path = Path("runs")) -> list[Path]:
     """Run folders named by, or found below, the given folders and globs; each once, sorted by path.
+
+    What is not there from the current directory is looked for below ``root``, where runs are.
 
     Raises:
         UserError: a path does not exist, or nothing was found; the message says what was searched.
@@ -128,13 +131,14 @@ def find_runs(paths: Sequence[str]) -> list[Path]:
         raise UserError("No path was given; name run folders, a folder that holds runs, or a glob.")
     found: dict[Path, None] = {}
     for text in paths:
-        roots = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
+        roots = _existing(text) or _existing(str(root / text))
         if not roots:
             raise UserError(
-                f"Nothing is at {text!r} (searched from {Path.cwd()}); name run folders or folders of runs."
+                f"Nothing is at {text!r} (searched from {Path.cwd()} and {root}); name run folders or "
+                "folders of runs."
             )
-        for root in roots:
-            found.update(dict.fromkeys(folder.resolve() for folder in _below(Path(root))))
+        for top in roots:
+            found.update(dict.fromkeys(folder.resolve() for folder in _below(Path(top))))
     if not found:
         searched = ", ".join(repr(text) for text in paths)
         raise UserError(
@@ -142,6 +146,10 @@ def find_runs(paths: Sequence[str]) -> list[Path]:
             "or CSV files."
         )
     return sorted(found)
+
+
+def _existing(text: str) -> list[str]:
+    return [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
 
 
 def _below(root: Path) -> Iterator[Path]:
@@ -194,7 +202,9 @@ def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
     for key in ("state", "total_steps"):
         if key not in status:
             raise DamagedFile(f"status.json does not say {key}")
-    config = _config(folder / "config.yaml")
+    meta = _mapping(folder / "meta.json", json.loads) if (folder / "meta.json").exists() else {}
+    # Every run that was trained here has a list of its files; an imported one has none, and no digest.
+    config = _config(folder / "config.yaml", sealed="files" in meta)
     alive = status["state"] == "running"
     tables = {
         name: read_csv(folder / f"{name}.csv", still_written=alive)
@@ -214,7 +224,7 @@ def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
         path=folder,
         config=config,
         status=status,
-        meta=_mapping(folder / "meta.json", json.loads) if (folder / "meta.json").exists() else {},
+        meta=meta,
         eval=evaluated,
         metrics=metrics,
         diagnostics=_diagnostics(tables.get("diagnostics")),
@@ -238,8 +248,10 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     return content
 
 
-def _config(path: Path) -> dict[str, Value]:
+def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
     config = flatten(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
+    if sealed and unseal(path.read_bytes()) is None:
+        raise DamagedFile("config.yaml was changed since it was written")
     for key in ("seed", "env.name", "objective.name"):
         if config.get(key) is None:
             raise DamagedFile(f"config.yaml does not say {key}")

@@ -126,8 +126,11 @@ class Gipo(ObjectiveParams):
     side: Literal["both", "upper"] = Field(
         "both", description="both: w damps r < 1 too (the paper); upper: w = 1 for r <= 1"
     )
-    rho_min: Positive | None = Field(None, description="clamp of r inside w only; null is none")
-    rho_max: Positive | None = Field(
+    # Both sides of 1, or fresh data would count less than fully.
+    rho_min: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="clamp of r inside w only; null is none"
+    )
+    rho_max: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = Field(
         None, description="clamp of r inside w only; a finite one unbounds the gradient beyond it"
     )
 

@@ -24,6 +24,7 @@ from gipo_cli.compare.report import by_environment, write_report
 from gipo_cli.compare.summary import Row, summarise
 from gipo_cli.compare.table import terminal_table
 from gipo_cli.errors import UserError
+from gipo_cli.runlog.layout import runs_root
 
 LEFT_OUT_SHOWN = 10
 MANY_RUNS = 40
@@ -126,7 +127,7 @@ def read_runs(
     Raises:
         UserError: nothing to compare.
     """
-    folders = find_runs(paths)
+    folders = find_runs(paths, runs_root())
     with _progress(console, "reading runs", len(folders)) as tick:
         column = SHORT_NAMES.get(metric, metric)
         runs, damaged = load_runs(folders, extra_column=column, workers=workers(len(folders)), tick=tick)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli import __version__
+from gipo_cli.config.sealed import seal, unseal
 from gipo_cli.envs.imports import import_user_modules, modules_of
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.durable import read_sealed, write_sealed, write_text
@@ -37,7 +38,6 @@ PACKAGES = (
     "hydra-core",
     "tensorboard",
 )
-_CONFIG_SEAL = "# sha256 of the lines above: "
 _GIT_SECONDS = 10
 _DIFF_CHARACTERS = 4_000_000
 _SUCCESS = {
@@ -98,7 +98,7 @@ def write_config(run: RunDir, config: RunConfig) -> None:
     import yaml
 
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_text(run.config, f"{text}{_CONFIG_SEAL}{_digest(text.encode())}\n")
+    write_text(run.config, seal(text))
 
 
 def note_update(
@@ -192,8 +192,8 @@ def config_values(run: RunDir) -> dict[str, Any]:
         content = run.config.read_bytes()
     except OSError as error:
         raise UserError(f"{run.config} cannot be read: {error.strerror or error}") from error
-    text, _, seal = content.rpartition(_CONFIG_SEAL.encode())
-    if seal != f"{_digest(text)}\n".encode():
+    text = unseal(content)
+    if text is None:
         raise UserError(f"{run.config} was changed since it was written; restore it, or start a new run")
     try:
         values = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

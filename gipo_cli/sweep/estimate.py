@@ -63,6 +63,9 @@ def measure(
 
     Returns:
         Trials by environment, and what went wrong.
+
+    Raises:
+        UserError: A run is refused as it is configured, so that starting it would be of no use.
     """
     file = folder.private / "trials.json"
     known = _read(file)
@@ -102,6 +105,9 @@ def _trial(run: PlannedRun) -> Trial:
             env={**os.environ, **ONE_THREAD},
             check=False,
         )
+        if result.returncode == 2:
+            said = result.stderr.decode(errors="replace").strip().splitlines()
+            raise UserError(f"{run.name} cannot run: {said[-1].removeprefix('error: ')}")
         return Trial.model_validate_json(result.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise RunFailed(f"a trial of {run.name} took more than {TRIAL_SECONDS:.0f} s; no estimate") from None

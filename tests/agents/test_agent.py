@@ -93,6 +93,11 @@ def test_learn_predict_save_load_evaluate(tmp_path, kind, action):
     assert len(loaded.buffer) == 128
 
 
+def test_an_unknown_objective_is_named():
+    with pytest.raises(ValueError, match="there is no objective 'gippo'; choose from gipo, "):
+        GIPO("mlp", pendulum(), objective="gippo", device="cpu")
+
+
 def test_callbacks_see_every_step_and_can_stop():
     class Counter(BaseCallback):
         def _on_step(self) -> bool:

@@ -7,6 +7,7 @@ from synthetic_runs import config, write_diagnostics, write_run
 from gipo_cli.compare.csv_text import DamagedFile
 from gipo_cli.compare.load import find_runs, flatten, load_run, load_runs
 from gipo_cli.compare.metric import find_metric
+from gipo_cli.config.sealed import seal
 from gipo_cli.errors import UserError
 
 
@@ -53,6 +54,11 @@ def test_hidden_folders_and_checkpoints_are_not_searched(run, tmp_path):
     assert find_runs([str(tmp_path)]) == [run.resolve()]
 
 
+def test_runs_are_found_by_name_below_the_folder_of_runs(run, tmp_path):
+    assert find_runs(["a"], tmp_path / "study") == [run.resolve()]
+    assert find_runs(["?"], tmp_path / "study") == [run.resolve()]
+
+
 def test_nothing_found_says_what_was_searched(tmp_path):
     with pytest.raises(UserError, match="No runs found in") as caught:
         find_runs([str(tmp_path)])
@@ -90,6 +96,19 @@ def test_a_damaged_run_is_named_and_the_others_go_on(run, tmp_path, name, conten
     assert [out.path for out in left_out] == [run]
     assert left_out[0].reason.startswith("damaged: ")
     assert words in left_out[0].reason
+
+
+@pytest.mark.parametrize("lines", [slice(None), slice(None, -1)], ids=["edited", "without its digest"])
+def test_an_edited_configuration_is_noticed(run, lines):
+    meta = {**json.loads((run / "meta.json").read_text()), "files": {}}
+    (run / "meta.json").write_text(json.dumps(meta))
+    whole = seal((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(whole)
+    assert load_run(run).config["objective.sigma"] == 0.5
+    edited = whole.replace("sigma: 0.5", "sigma: 0.4").splitlines(keepends=True)[lines]
+    (run / "config.yaml").write_text("".join(edited))
+    with pytest.raises(DamagedFile, match="was changed since it was written"):
+        load_run(run)
 
 
 def test_a_run_without_any_table_is_damaged(run):

@@ -167,7 +167,14 @@ class TestSelection:
         runs = make(config(), config(), config(seed=2))
         used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
         assert len(used) == 2
-        assert left_out[0].reason == "repeats run0: same configuration and seed"
+        assert left_out[0].reason == "repeats run0: the same training and seed"
+
+    @pytest.mark.parametrize("key", ["eval.episodes", "diagnostics.interval", "checkpoint.interval"])
+    def test_what_changes_nothing_that_is_learned_makes_no_second_run(self, make, key):
+        runs = make(config(), config(**{key: 7}), config(seed=2))
+        used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
+        assert len(used) == 2
+        assert left_out[0].reason == "repeats run0: the same training and seed"
 
     def test_nothing_to_compare(self, make):
         with pytest.raises(UserError, match=r"run0 is the only run. Left out: repeats run0: .* \(1\)\."):
@@ -188,7 +195,7 @@ class TestSelection:
         damaged = [LeftOut(Path(f"run{n}"), f"fault {n}") for n in range(6)]
         with pytest.raises(UserError) as caught:
             build_comparison(repeated, SUCCESS, damaged=damaged[:2])
-        for part in ("repeats run0: same configuration and seed (2)", "fault 0 (1)", "fault 1 (1)"):
+        for part in ("repeats run0: the same training and seed (2)", "fault 0 (1)", "fault 1 (1)"):
             assert part in str(caught.value)
         with pytest.raises(UserError, match="; and 2 other reasons"):
             build_comparison(repeated, SUCCESS, damaged=damaged)

@@ -110,6 +110,13 @@ def test_dry_run_writes_nothing(tmp_path: Path):
     assert max(map(len, done.stdout.splitlines()[:4])) <= 80
 
 
+def test_runs_that_cannot_start_are_refused_with_the_plan(tmp_path: Path):
+    grid = (*TINY, "env.id=Pendulm-v1", "objective=gipo,sapo")
+    done = finish(tmp_path, *(word for word in grid if word != "env.id=Pendulum-v1"), "--dry-run")
+    assert done.returncode == 2, done.stdout
+    assert "cannot run: Gymnasium knows no environment 'Pendulm-v1'; did you mean" in done.stderr
+
+
 def test_the_manifest_is_written_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class StopHereError(Exception):
         pass
