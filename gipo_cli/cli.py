@@ -247,9 +247,9 @@ def video(
         device=device,
         trust=trust,
     )
-    wins = sum(film.successes)
     count = f"{len(film.returns)} episode{'s' if len(film.returns) != 1 else ''}"
-    typer.echo(f"{film.path}: {film.frames} frames, {count}, {wins} successful")
+    wins = f", {sum(film.successes)} successful" if film.successes else ""
+    typer.echo(f"{film.path}: {film.frames} frames, {count}{wins}")
 
 
 @app.command(cls=_Command)
@@ -416,8 +416,12 @@ def compare_runs(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")] = Path("comparison"),
     metric: Annotated[
-        str, typer.Option(help="success, return, length or any column of eval.csv or metrics.csv")
-    ] = "success",
+        str | None,
+        typer.Option(
+            help="success, return, length or any column of eval.csv or metrics.csv; by default success, or "
+            "return where no run reports success"
+        ),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="objective or group to compare with (ppo_clip, if there)")
     ] = None,

@@ -44,6 +44,11 @@ class Metric:
         return f"column {self.column} of {self.table}.csv"
 
 
+def usual_metric(runs: Iterable[RunTable]) -> str:
+    """Success, or return where no run reports success."""
+    return "success" if any("success" in run.recorded("eval") for run in runs) else "return"
+
+
 def find_metric(name: str, runs: Iterable[RunTable]) -> Metric:
     """The metric a user means by ``name``.
 

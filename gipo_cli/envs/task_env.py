@@ -63,7 +63,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._success_is_any = cfg.success == "any"
         self._success_key = cfg.success_key
         self._started = time.perf_counter()
-        self._steps, self._return, self._success_any = 0, 0.0, False
+        self._steps, self._return = 0, 0.0
+        self._success_any: bool | None = None
 
     def set_episode_index(self, episode: int) -> None:
         """Make ``episode`` the number of the episode that the next reset starts."""
@@ -84,7 +85,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             self._seed, self.episode_index = int(seed), 0
         episode = self.episode_index
         self.episode_index += 1
-        self._steps, self._return, self._success_any = 0, 0.0, False
+        self._steps, self._return, self._success_any = 0, 0.0, None
         CALLS.begin(self._index, episode, 0)
         try:
             raw, info = self._begin(episode_seed(self._seed, self._index, episode), episode, options)
@@ -121,11 +122,12 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         if not math.isfinite(reward):
             self._fail("step", RunFailed(f"reward is {reward}"))
         self._return += reward
-        self._success_any |= success
+        if success is not None:
+            self._success_any = success or bool(self._success_any)
         truncated = bool(truncated) or self._steps == self._time_limit
-        info["is_success_step"] = success
+        info["is_success_step"] = bool(success)
         if terminated or truncated:
-            self._close_episode(info, success)
+            self._close_episode(info, bool(success))
         return observation, reward, bool(terminated), truncated, info
 
     def replay(self, episode: int, actions: Iterable[Any]) -> Observation:
@@ -157,20 +159,24 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         """Reset the simulator; families that need more than a seed override this."""
         return self.env.reset(seed=seed, options=options)
 
-    def _step_success(self, info: dict[str, Any]) -> bool:
+    def _step_success(self, info: dict[str, Any]) -> bool | None:
+        """Whether this step is one of success; None where the simulator does not say."""
         # Upstream's per-step is_success is taken out: ours is set at the episode's end, and only there.
         upstream = info.pop("is_success", None)
         key = self._success_key
         if key is None:
-            return bool(info.get("success", False) if upstream is None else upstream)
+            reported = info.get("success") if upstream is None else upstream
+            return None if reported is None else bool(reported)
         value = upstream if key == "is_success" else info.get(key)
         if value is None:
             raise RunFailed(f"info has no key {key!r} (env.success_key); it has: {', '.join(info) or 'none'}")
         return bool(value)
 
     def _close_episode(self, info: dict[str, Any], success: bool) -> None:
-        info["success_any"], info["success_last"] = self._success_any, success
-        info["is_success"] = self._success_any if self._success_is_any else success
+        # A task that reports no success has none, which is not the same as failing.
+        if self._success_any is not None:
+            info["success_any"], info["success_last"] = self._success_any, success
+            info["is_success"] = self._success_any if self._success_is_any else success
         elapsed = time.perf_counter() - self._started
         info["episode"] = {"r": self._return, "l": self._steps, "t": elapsed}
 

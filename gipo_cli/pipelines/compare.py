@@ -18,7 +18,7 @@ from gipo_cli.compare.comparison import Comparison, build_comparison
 from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.grouping import filter_runs
 from gipo_cli.compare.load import find_runs, load_runs
-from gipo_cli.compare.metric import SHORT_NAMES, find_metric
+from gipo_cli.compare.metric import SHORT_NAMES, find_metric, usual_metric
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.report import by_environment, write_report
 from gipo_cli.compare.summary import Row, summarise
@@ -36,7 +36,7 @@ def compare(
     out: Path,
     group_by: Sequence[str] | None = None,
     filters: Sequence[str] = (),
-    metric: str = "success",
+    metric: str | None = None,
     baseline: str | None = None,
     threshold: float | None = None,
     force: bool = False,
@@ -52,7 +52,8 @@ def compare(
         out: the folder to write; it appears whole or not at all.
         group_by: settings to group by; by default whatever differs.
         filters: ``key=value`` or ``key!=value``, all of which a run must pass.
-        metric: ``success``, ``return``, or any column of ``eval.csv`` or ``metrics.csv``.
+        metric: ``success``, ``return``, or any column of ``eval.csv`` or ``metrics.csv``; by default success,
+            or return where no run reports success.
         baseline: an objective or a group's label; by default ``ppo_clip`` where there is one.
         threshold: value that counts as having learned; by default the middle of the normalised scale.
         force: replace ``out`` if an earlier report is there.
@@ -116,7 +117,7 @@ def read_runs(
     *,
     group_by: Sequence[str] | None = None,
     filters: Sequence[str] = (),
-    metric: str = "success",
+    metric: str | None = None,
     baseline: str | None = None,
     threshold: float | None = None,
     include_unfinished: bool = False,
@@ -129,7 +130,7 @@ def read_runs(
     """
     folders = find_runs(paths, runs_root())
     with _progress(console, "reading runs", len(folders)) as tick:
-        column = SHORT_NAMES.get(metric, metric)
+        column = SHORT_NAMES.get(metric or "", metric or "")
         runs, damaged = load_runs(folders, extra_column=column, workers=workers(len(folders)), tick=tick)
     if not runs:
         raise UserError(
@@ -138,7 +139,7 @@ def read_runs(
     kept = filter_runs(runs, filters)
     return build_comparison(
         kept,
-        find_metric(metric, kept),
+        find_metric(metric or usual_metric(kept), kept),
         group_by=group_by,
         baseline=baseline,
         threshold=threshold,
@@ -222,11 +223,11 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
         console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)
 
 
-def print_summary(paths: Sequence[str], console: Console, *, metric: str = "success") -> None:
+def print_summary(paths: Sequence[str], console: Console) -> None:
     """The main table alone, without writing anything; for the end of a sweep.
 
     Raises:
         UserError: nothing to compare.
     """
-    comparison = read_runs(paths, metric=metric, console=console)
+    comparison = read_runs(paths, console=console)
     print_comparison(comparison, summarise(comparison), None, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,9 +29,9 @@ class EvalResult:
     Attributes:
         returns: Sum of raw rewards, ``[episodes]``.
         lengths: Steps, ``[episodes]``.
-        success: By the environment's definition, bool ``[episodes]``.
-        success_any: At any step, bool ``[episodes]``.
-        success_last: At the last step, bool ``[episodes]``.
+        success: By the environment's definition, 0 or 1 ``[episodes]``; NaN where the task reports none.
+        success_any: At any step, likewise.
+        success_last: At the last step, likewise.
     """
 
     returns: np.ndarray
@@ -39,17 +40,17 @@ class EvalResult:
     success_any: np.ndarray
     success_last: np.ndarray
 
-    def row(self) -> dict[str, float | int]:
-        """Columns of ``eval.csv`` that describe the episodes."""
+    def row(self) -> dict[str, float | int | None]:
+        """Columns of ``eval.csv`` that describe the episodes; a success that no task reports is None."""
         return {
             "episodes": len(self.returns),
             "return_mean": float(self.returns.mean()),
             "return_std": float(self.returns.std()),
             "return_min": float(self.returns.min()),
             "return_max": float(self.returns.max()),
-            "success": float(self.success.mean()),
-            "success_any": float(self.success_any.mean()),
-            "success_last": float(self.success_last.mean()),
+            "success": _rate(self.success),
+            "success_any": _rate(self.success_any),
+            "success_last": _rate(self.success_last),
             "length_mean": float(self.lengths.mean()),
         }
 
@@ -69,12 +70,12 @@ class EvalReport:
     seed: int
     task_seed: int
     episodes: int
-    successes: int
-    success: float
-    success_low: float
-    success_high: float
-    success_any: float
-    success_last: float
+    successes: int | None
+    success: float | None
+    success_low: float | None
+    success_high: float | None
+    success_any: float | None
+    success_last: float | None
     return_mean: float
     return_std: float
     return_median: float
@@ -90,6 +91,15 @@ class EvalReport:
         """The whole report as a JSON object."""
         return asdict(self)
 
+    def _success_lines(self) -> list[str]:
+        if self.success is None:
+            return ["success    this task reports none"]
+        return [
+            f"success    {self.success:.1%} ({self.successes} of {self.episodes}), 95% Wilson interval "
+            f"{self.success_low:.1%} to {self.success_high:.1%}",
+            f"           at any step {self.success_any:.1%}, at the last step {self.success_last:.1%}",
+        ]
+
     def lines(self) -> list[str]:
         """The report for a reader, one fact a line."""
         until = " until the first success" if self.protocol == "metaworld" else ""
@@ -100,13 +110,16 @@ class EvalReport:
             f"episodes   {self.episodes} of {self.env}, "
             f"{'deterministic' if self.deterministic else 'sampled'} actions, "
             f"seed {self.seed}, task seed {self.task_seed}",
-            f"success    {self.success:.1%} ({self.successes} of {self.episodes}), 95% Wilson interval "
-            f"{self.success_low:.1%} to {self.success_high:.1%}",
-            f"           at any step {self.success_any:.1%}, at the last step {self.success_last:.1%}",
+            *self._success_lines(),
             f"return     mean {self.return_mean:.4g}, std {self.return_std:.4g}, "
             f"median {self.return_median:.4g}, from {self.return_min:.4g} to {self.return_max:.4g}{until}",
             f"length     mean {self.length_mean:.1f} steps",
         ]
+
+
+def _rate(success: np.ndarray) -> float | None:
+    mean = float(success.mean())
+    return None if math.isnan(mean) else mean
 
 
 def build_report(
@@ -133,16 +146,13 @@ def build_report(
     Returns:
         The report.
     """
-    from scipy.stats import binomtest
-
     from gipo_cli.runlog.manifest import versions
 
     # Meta-World's score is success at any step, whatever the run trained with.
     success = result.success_any if protocol == "metaworld" else result.success
     definition = "any" if protocol == "metaworld" else config.env.success
-    successes, episodes = int(success.sum()), len(success)
-    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
-    numbers = {key: value for key, value in result.row().items() if key not in ("success", "episodes")}
+    rate, low, high = _interval(success)
+    numbers: dict[str, Any] = {**result.row(), "success": rate, "success_low": low, "success_high": high}
     env = config.env
     return EvalReport(
         run=os.fspath(run),
@@ -155,15 +165,22 @@ def build_report(
         deterministic=deterministic,
         seed=seed,
         task_seed=config.seed,
-        episodes=episodes,
-        successes=successes,
-        success=successes / episodes,
-        success_low=float(interval.low),
-        success_high=float(interval.high),
+        successes=None if rate is None else int(success.sum()),
         return_median=float(np.median(result.returns)),
         versions=versions(),
         returns=[float(value) for value in result.returns],
         lengths=[int(value) for value in result.lengths],
-        success_by_episode=[bool(value) for value in success],
-        **{key: float(value) for key, value in numbers.items()},
+        success_by_episode=[] if rate is None else [bool(value) for value in success],
+        **numbers,
     )
+
+
+def _interval(success: np.ndarray) -> tuple[float | None, float | None, float | None]:
+    """The rate with Wilson's 95% interval."""
+    from scipy.stats import binomtest
+
+    rate = _rate(success)
+    if rate is None:
+        return None, None, None
+    interval = binomtest(int(success.sum()), len(success)).proportion_ci(method="wilson")
+    return rate, float(interval.low), float(interval.high)

@@ -112,7 +112,8 @@ class Evaluator:
             env.close()
 
 
-_Outcome = tuple[float, int, bool, bool, bool]
+_Outcome = tuple[float | int, ...]
+_SUCCESSES = ("is_success", "success_any", "success_last")
 
 
 class _Episode:
@@ -134,9 +135,10 @@ class _Episode:
         self._return += float(reward)
         self._steps += 1
         if terminated or truncated:
-            return self._return, self._steps, info["is_success"], info["success_any"], info["success_last"]
+            successes = (float(info.get(key, np.nan)) for key in _SUCCESSES)
+            return self._return, self._steps, *successes
         if self._stop_at_success and info["is_success_step"]:
-            return self._return, self._steps, True, True, True
+            return self._return, self._steps, 1.0, 1.0, 1.0
         return None
 
 

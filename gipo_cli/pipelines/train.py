@@ -192,7 +192,7 @@ def _newest_evaluation(run: RunDir) -> dict[str, float]:
     """What a resumed run shows until its next evaluation; empty where none was made."""
     with run.evaluations.open(newline="", encoding="utf-8") as file:
         last = deque(csv.DictReader(file), maxlen=1)
-    return {name: float(last[0][name]) for name in ("return_mean", "success")} if last else {}
+    return {name: float(row[name]) for row in last for name in ("return_mean", "success") if row[name]}
 
 
 def _store(run: RunDir, config: RunConfig) -> CheckpointStore:
@@ -462,9 +462,11 @@ class _Loop:
         self.status.beat(
             step, latest={"eval_return": row["return_mean"], "eval_success": row["success"]}, force=True
         )
-        self.log.info("step %d: success %.3f, return %.6g", step, row["success"], row["return_mean"])
+        success = "none reported" if row["success"] is None else f"{row['success']:.3f}"
+        self.log.info("step %d: success %s, return %.6g", step, success, row["return_mean"])
         self.evaluated = step
-        self.score = (float(row["success"]), float(row["return_mean"]))
+        # Where no success is reported the return alone decides.
+        self.score = (float(row["success"] or 0.0), float(row["return_mean"] or 0.0))
         improved = self.best is None or self.score > self.best
         if improved:
             self.best = self.score

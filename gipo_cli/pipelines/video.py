@@ -44,7 +44,7 @@ class Video:
         frames: Pictures in it.
         fps: Pictures per second.
         returns: Of its episodes.
-        successes: Of its episodes.
+        successes: Of its episodes; empty where the task reports none.
     """
 
     path: Path
@@ -172,7 +172,8 @@ def film(
                         frames += 1
                     if outcome is not None:
                         returns.append(outcome["episode"]["r"])
-                        successes.append(outcome["is_success"])
+                        if "is_success" in outcome:
+                            successes.append(outcome["is_success"])
     return returns, successes, frames, fps
 
 

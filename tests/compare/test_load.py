@@ -6,7 +6,7 @@ from synthetic_runs import config, write_diagnostics, write_run
 
 from gipo_cli.compare.csv_text import DamagedFile
 from gipo_cli.compare.load import find_runs, flatten, load_run, load_runs
-from gipo_cli.compare.metric import find_metric
+from gipo_cli.compare.metric import find_metric, usual_metric
 from gipo_cli.config.sealed import seal
 from gipo_cli.errors import UserError
 
@@ -96,6 +96,17 @@ def test_a_damaged_run_is_named_and_the_others_go_on(run, tmp_path, name, conten
     assert [out.path for out in left_out] == [run]
     assert left_out[0].reason.startswith("damaged: ")
     assert words in left_out[0].reason
+
+
+def test_return_is_compared_where_no_run_reports_success(run, tmp_path):
+    table = load_run(run)
+    assert usual_metric([table]) == "success"
+    rows = (run / "eval.csv").read_text().splitlines()
+    column = rows[0].split(",").index("success")
+    cells = [row.split(",") for row in rows]
+    text = "\n".join(",".join([*row[:column], "", *row[column + 1 :]]) for row in cells[1:])
+    (run / "eval.csv").write_text(f"{rows[0]}\n{text}\n")
+    assert usual_metric([load_run(run)]) == "return"
 
 
 @pytest.mark.parametrize("lines", [slice(None), slice(None, -1)], ids=["edited", "without its digest"])

@@ -68,6 +68,12 @@ def test_success_at_any_step_and_at_the_last(values, anywhere, at_end, mode, key
     assert final["is_success"] is (anywhere if mode == "any" else at_end)
 
 
+def test_a_task_that_reports_no_success_has_none():
+    *_, info = play(wrap([(0.0, {}, False, False), (0.0, {}, True, False)]))[-1]
+    assert not {"is_success", "success_any", "success_last"} & set(info)
+    assert info["is_success_step"] is False
+
+
 def test_success_of_one_episode_does_not_leak_into_the_next():
     env = wrap(successes("success", 1, 0), limit=2)
     assert play(env)[-1][-1]["success_any"] is True
@@ -83,10 +89,6 @@ def test_success_key_chooses_among_several_and_must_be_there():
         RunFailed, match=r"info has no key 'won' \(env.success_key\); it has: success, solved"
     ):
         play(wrap(script, success_key="won"))
-
-
-def test_environment_without_any_success_never_succeeds():
-    assert play(wrap(limit=2))[-1][-1]["is_success"] is False
 
 
 def test_time_limit_is_a_truncation():

@@ -150,6 +150,18 @@ def test_the_report_has_wilsons_interval(tmp_path):
         assert part in text
 
 
+def test_a_task_that_reports_no_success_has_no_rate():
+    found = report(result([np.nan, np.nan]), run_config(FETCH))
+    assert (found.success, found.successes, found.success_low, found.success_by_episode) == (
+        None,
+        None,
+        None,
+        [],
+    )
+    assert "success    this task reports none" in found.lines()
+    assert result([np.nan, np.nan]).row()["success"] is None
+
+
 def test_under_metaworlds_protocol_success_is_at_any_step():
     config = run_config(METAWORLD.model_copy(update={"success": "last"}))
     found = report(result([False, False], any_=[True, False]), config, protocol="metaworld")

@@ -166,7 +166,7 @@ def test_a_longer_budget_extends_and_other_changes_are_refused(finished, tmp_pat
     resumed = gipo("train", "--resume", "short", "total_steps=2000", cwd=tmp_path)
     assert resumed.returncode == 0
     first = next(line for line in resumed.stdout.splitlines() if "steps/s" in line)
-    assert f"eval return {known:.4g} success 0%" in first
+    assert f"eval return {known:.4g} success -" in first
     assert reproducible(short / "metrics.csv") == reproducible(longer / "metrics.csv")
     assert json.loads((short / "meta.json").read_text())["updates"][0]["changes"] == [
         "total_steps: 1500 -> 2000"
