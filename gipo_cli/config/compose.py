@@ -205,11 +205,22 @@ def _check(override: Override, choices: dict[str, list[str]]) -> None:
 
 def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
     """The sentence for a choice that a group does not have."""
-    if group == "env" and value in METAWORLD_TASKS:
-        return f"there is no env {value!r}; it is a task of metaworld: type env=metaworld env.task={value}"
+    if group == "env" and (cure := _as_id(value)):
+        return f"there is no env {value!r}; {cure}"
     text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
     numeric = value.replace(".", "", 1).isdigit()
     return f"{text}; a single value is set by its key, such as {group}.KEY={value}" if numeric else text
+
+
+def _as_id(value: str) -> str:
+    """What to type for a Meta-World task or a Gymnasium id, both of which end in a version."""
+    stem, _, version = value.rpartition("-v")
+    if not stem or not version.isdigit():
+        return ""
+    task = f"{stem.lower()}-v3"
+    if task in METAWORLD_TASKS:
+        return f"it is a task of metaworld: type env=metaworld env.task={task}"
+    return f"an id of Gymnasium is typed env=gymnasium env.id={value}"
 
 
 def check_key(key: str, choices: dict[str, list[str]]) -> None:

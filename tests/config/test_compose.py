@@ -70,6 +70,26 @@ def test_values_and_groups_from_the_command_line():
         ("objective.name=sapo", ["objective=..."]),
         ("imports=[no_such_module_of_mine]", ["no_such_module_of_mine", "cannot import module"]),
         ("hydra.verbose=true", ["hydra.verbose"]),
+        ("steps=1000", ["(did you mean total_steps?)"]),
+        ("n_steps=4", ["(did you mean agent.rollout_steps?)"]),
+        ("buffersize=5", ["(did you mean buffer.size?)"]),
+        ("lr=1", ["(did you mean agent.update.actor_lr?)"]),
+        ("learning_rate=1", ["(did you mean agent.update.actor_lr?)"]),
+        ("agent.lr=1", ["(did you mean agent.update.actor_lr?)"]),
+        ("clip_range=0.1", ["(did you mean objective.eps?)"]),
+        ("clip=0.1", ["(did you mean objective.eps?)"]),
+        ("objective.clip=0.1", ["(objective.eps is one of ppo_clip, ppo_dual_clip"]),
+        ("objective.eps=0.1", ["gipo has no parameter 'eps' (objective.eps is one of ppo_clip"]),
+        ("batch_size=1", ["(did you mean agent.update.batch_size?)"]),
+        ("n_envs=2", ["(did you mean env.n_envs?)"]),
+        ("gamma=0.9", ["(did you mean agent.advantage.gamma?)"]),
+        ("eval.sed=3", ["did you mean eval.seed"]),
+        ("interval=3", ["eval.interval", "checkpoint.interval", "diagnostics.interval"]),
+        ("objective=ppo", ["(did you mean ppo_clip?)"]),
+        ("objective=GIPO", ["(did you mean gipo?)"]),
+        ("env=push", ["(did you mean fetch_push?)"]),
+        ("env=Pendulum-v1", ["typed env=gymnasium env.id=Pendulum-v1"]),
+        ("env=reach-v2", ["type env=metaworld env.task=reach-v3"]),
         ("+experiment=mine", ["experiment"]),
     ],
 )
@@ -77,6 +97,11 @@ def test_every_mistake_is_one_sentence_with_what_is_allowed(override, words):
     text = message(override)
     for word in words:
         assert word in text
+
+
+@pytest.mark.parametrize("override", ["name=foo", "env.nme=foo", "+env.nme=foo"])
+def test_a_key_that_follows_from_a_choice_is_never_suggested(override: str):
+    assert "env.name" not in message(override)
 
 
 def test_a_knob_of_another_objective_is_refused_by_name():
