@@ -300,7 +300,7 @@ def test_version_is_the_packages(tmp_path: Path):
         (["train", "--env", "fetch_push"], "write env=fetch_push instead of --env"),
         (["train", "--seed=3"], "write seed=3 instead of --seed=3"),
         (["sweep", "--buffer.size", "500"], "write buffer.size=500 instead of --buffer.size"),
-        (["train", "buffer=50000"], "such as buffer.KEY=50000"),
+        (["train", "buffer=50000"], "such as buffer.size=50000"),
         (["show", "runs/nope/r"], "there is no folder runs/nope/r"),
     ],
 )

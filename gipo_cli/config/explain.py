@@ -17,11 +17,12 @@ _KINDS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
-    "list_type": "must be a list, such as [64,64]",
+    "list_type": "must be a list, such as",
     "dict_type": "must be a mapping, such as {width:480}",
     "model_type": "is a section, not a value; set one of its keys",
     "model_attributes_type": "is a section, not a value; set one of its keys",
 }
+_LISTS = {"integer": "[64,64]", "number": "[0.5,1.0]", "string": "[my_module]"}
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
@@ -107,10 +108,9 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 def allowed(model: type[BaseModel], name: str) -> str:
     """What a field may hold, in words, such as ``> 0 and < 1``; empty if anything of its type."""
-    schema = model.model_json_schema()["properties"].get(name, {})
-    variants = schema.get("anyOf", [schema.get("items", schema)])
     words: list[str] = []
-    for variant in variants:
+    for variant in _variants(model, name):
+        variant = variant.get("items", variant)
         if "enum" in variant:
             words += [str(value) for value in variant["enum"]]
         elif bounds := [f"{sign} {variant[key]:g}" for key, sign in _BOUNDS.items() if key in variant]:
@@ -118,6 +118,20 @@ def allowed(model: type[BaseModel], name: str) -> str:
         elif variant.get("type") == "null" and words:
             words.append("null")
     return " or ".join(words)
+
+
+def kinds(model: type[BaseModel], key: str) -> set[str]:
+    """What the value of a dotted key may be, as JSON Schema's types; empty for a section or no key at all."""
+    path = key.split(".")
+    variants = _variants(_owner(model, path, None), path[-1])
+    return {variant["type"] for variant in variants if "type" in variant}
+
+
+def _variants(model: type[BaseModel], name: str) -> list[dict[str, Any]]:
+    """The schemas of which a field's value meets one."""
+    schema = model.model_json_schema()["properties"].get(name, {})
+    variants: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    return variants
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Any) -> str:
@@ -164,11 +178,14 @@ def _elsewhere(knob: str) -> str:
 def _must(first: Any, owner: type[BaseModel], path: list[str]) -> str:
     value, kind = first["input"], first["type"]
     words = _KINDS.get(kind)
+    name = next((part for part in reversed(path) if part in owner.model_fields), path[-1])
     if words and isinstance(value, float) and value.is_integer():
         return f"{words}; write {int(value)}"
+    if kind == "list_type":
+        return f"{words} {_LISTS[_variants(owner, name)[0]['items']['type']]}"
     if words:
-        return words
-    name = next((part for part in reversed(path) if part in owner.model_fields), path[-1])
+        nullable = any(variant.get("type") == "null" for variant in _variants(owner, name))
+        return f"{words} or null" if nullable else words
     options = allowed(owner, name)
     if kind == "too_short":
         return f"is too short: it needs at least {first['ctx']['min_length']} value"

@@ -89,6 +89,19 @@ def test_values_and_groups_from_the_command_line():
         ("objective=GIPO", ["(did you mean gipo?)"]),
         ("env=push", ["(did you mean fetch_push?)"]),
         ("env=Pendulum-v1", ["typed env=gymnasium env.id=Pendulum-v1"]),
+        ("buffer=null", ["no buffer 'null'"]),
+        ("buffer=5e4", ["such as buffer.size=5e4"]),
+        ("eval=3", ["such as eval.interval=3 (or eval.episodes, eval.seed)"]),
+        ("diagnostics=false", ["no diagnostics 'false' (did you mean never?)"]),
+        ("agent.policy.hidden=256,256", ["is a list; write agent.policy.hidden=[256,256]"]),
+        ("agent.policy.hidden=64", ["such as [64,64]"]),
+        ("imports=my_objectives", ["must be a list, such as [my_module]"]),
+        ("eval.interval=never", ["whole number or null"]),
+        ("+objective=sapo", ["write objective=sapo, without +"]),
+        ("++objective=sapo", ["write objective=sapo, without ++"]),
+        ("~objective", ["write objective=NAME, without ~"]),
+        ("env@foo=fetch_push", ["write env=fetch_push, without @foo"]),
+        ("~bufer.size", ["did you mean buffer.size"]),
         ("env=reach-v2", ["type env=metaworld env.task=reach-v3"]),
         ("+experiment=mine", ["experiment"]),
     ],
@@ -259,3 +272,34 @@ def test_a_file_that_repeats_its_groups_name_is_explained(tmp_path: Path, group:
     said = message(f"{group}=mine", config_dirs=(tmp_path,))
     assert said.startswith(f"{group}/mine.yaml has its settings under a key '{group}'")
     assert "@package _global_" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "cure"),
+    [
+        ("env/mine.yaml", "n_envs: 2\n", "needs a line that says which env it is, such as name: gymnasium"),
+        ("env/mine.yaml", "", "such as name: gymnasium"),
+        ("env/mine.yaml", "name: my_robot\n", "is written name: gymnasium and id: its Gymnasium id"),
+        ("objective/mine.yaml", "sigma: 0.3\n", "such as name: gipo"),
+        ("preset/mine.yaml", "seed: 3\n", "must begin with the line '# @package _global_'"),
+    ],
+)
+def test_a_file_that_lacks_a_line_is_told_which(tmp_path: Path, file: str, text: str, cure: str):
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(text)
+    group = file.partition("/")[0]
+    said = message(f"{group}=mine", config_dirs=(tmp_path,))
+    assert said.startswith(file)
+    assert cure in said
+
+
+def test_an_objective_of_ones_own_needs_a_file_too():
+    said = message("imports=[os]", "objective=tanh")
+    assert "needs a file objective/tanh.yaml in a folder given by --config-dir" in said
+    assert "--config-dir" not in message("objective=tanh")
+
+
+def test_a_group_of_ones_own_is_added(tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    assert compose(["+experiment=mine"], config_dirs=[tmp_path]).config.seed == 7
