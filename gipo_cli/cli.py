@@ -273,6 +273,21 @@ def video(
     typer.echo(f"{film.path}: {film.frames} frames, {count}, {wins} successful")
 
 
+def _knob(option: str) -> Any:
+    """Reads one value of an option that may be repeated."""
+
+    def read(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            values = text.replace(",", " ").split()
+            again = " ".join(f"{option} {value}" for value in values)
+            cure = f"repeat the option: {again}" if len(values) > 1 else f"write {option} 0.5"
+            raise UserError(f"{option} takes one number, not {text!r}; {cure}") from None
+
+    return read
+
+
 @app.command(cls=_Command)
 def diagnose(
     target: Annotated[
@@ -296,16 +311,22 @@ def diagnose(
         list[int] | None, typer.Option(metavar="STEP", help="run: a step; may be repeated (all)")
     ] = None,
     gipo_sigma: Annotated[
-        list[float] | None, typer.Option(metavar="SIGMA", help="run: sigma values; may be repeated")
+        list[float] | None,
+        typer.Option(
+            metavar="SIGMA", parser=_knob("--gipo-sigma"), help="run: sigma values; may be repeated"
+        ),
     ] = None,
     ppo_eps: Annotated[
-        list[float] | None, typer.Option(metavar="EPS", help="run: eps values; may be repeated")
+        list[float] | None,
+        typer.Option(metavar="EPS", parser=_knob("--ppo-eps"), help="run: eps values; may be repeated"),
     ] = None,
     sapo_tau: Annotated[
-        list[float] | None, typer.Option(metavar="TAU", help="run: tau values; may be repeated")
+        list[float] | None,
+        typer.Option(metavar="TAU", parser=_knob("--sapo-tau"), help="run: tau values; may be repeated"),
     ] = None,
     tis_c: Annotated[
-        list[float] | None, typer.Option(metavar="C", help="run: c values; may be repeated")
+        list[float] | None,
+        typer.Option(metavar="C", parser=_knob("--tis-c"), help="run: c values; may be repeated"),
     ] = None,
     probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
     chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
