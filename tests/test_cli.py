@@ -311,6 +311,8 @@ def test_version_is_the_packages(tmp_path: Path):
         (["train", "--learning-rate", "3"], "(did you mean agent.update.actor_lr=3?)"),
         (["train", "--steps", "1000"], "(did you mean total_steps=1000?)"),
         (["train", "--nmae", "foo"], "there is no option --nmae (did you mean --name?)"),
+        (["train", "-j", "4"], "there is no option -j; settings are typed key=value, without dashes"),
+        (["train", "-seed", "4"], "write seed=4 instead of -seed"),
         (["sweep", "--qqq"], "there is no option --qqq; settings are typed key=value, without dashes"),
         (["train", "name=foo"], "write --name foo"),
         (["train", "quiet=true"], "write --quiet"),

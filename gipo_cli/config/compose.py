@@ -235,7 +235,7 @@ def _check_choice(override: Override, known: Sequence[str], typed: str, *, impor
 
 def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
     """The sentence for a choice that a group does not have."""
-    if group == "env" and (cure := _as_id(value)):
+    if group == "env" and (cure := _as_id(value, known)):
         return f"there is no env {value!r}; {cure}"
     text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
     keys = [key for key in known_keys(RunConfig) if key.startswith(f"{group}.")]
@@ -254,7 +254,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _as_id(value: str) -> str:
+def _as_id(value: str, known: Sequence[str]) -> str:
     """What to type for a Meta-World task or a Gymnasium id, both of which end in a version."""
     stem, _, version = value.rpartition("-v")
     if not stem or not version.isdigit():
@@ -262,6 +262,9 @@ def _as_id(value: str) -> str:
     task = f"{stem.lower()}-v3"
     if task in METAWORLD_TASKS:
         return f"it is a task of metaworld: type env=metaworld env.task={task}"
+    for name in known:
+        if name.replace("_", "") == stem.lower():
+            return f"it is typed env={name}"
     return f"an id of Gymnasium is typed env=gymnasium env.id={value}"
 
 

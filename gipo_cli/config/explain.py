@@ -172,7 +172,7 @@ def _elsewhere(knob: str) -> str:
     """Which objectives have the parameter, in brackets, or nothing if none has it."""
     name = _leaf(ALIASES.get(knob.lower(), knob))
     having = [objective for objective, params in PARAMS.items() if name in params.model_fields]
-    return f" (objective.{name} is one of {', '.join(having)})" if having else ""
+    return f" (objective.{name} is a parameter of {', '.join(having)})" if having else ""
 
 
 def _must(first: Any, owner: type[BaseModel], path: list[str]) -> str:

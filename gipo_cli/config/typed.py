@@ -24,7 +24,7 @@ def refuse_dashes(words: Sequence[str], options: Mapping[str, bool]) -> None:
         name, equals, value = word.partition("=")
         if name in options:
             del rest[: int(options[name] and not equals)]
-        elif name.startswith("--"):
+        elif name.startswith("-") and name[:2] not in options:
             raise UserError(_unknown(name, value if equals else next(iter(rest), "VALUE"), word, options))
         elif equals and (option := f"--{name.replace('_', '-')}") in options:
             example = f"{option} {value}" if options[option] else option
@@ -36,7 +36,7 @@ def _unknown(option: str, value: str, word: str, options: Mapping[str, bool]) ->
     from gipo_cli.config.groups import STUDIES, group_choices
     from gipo_cli.config.schema import RunConfig
 
-    key = option.removeprefix("--")
+    key = option.lstrip("-")
     if "." in key or key in {STUDIES, *RunConfig.model_fields, *group_choices()}:
         return f"settings have no dashes; write {key}={value} instead of {word}"
     near = difflib.get_close_matches(option, options, n=1, cutoff=0.8)
