@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gipo_cli.config.explain import FOLLOWS, explain, kinds, known_keys, suggest
-from gipo_cli.config.groups import IMPLIED, STUDIES, group_choices, search_dirs
+from gipo_cli.config.checks import check_files, check_override
+from gipo_cli.config.explain import explain
+from gipo_cli.config.groups import IMPLIED, group_choices, search_dirs
 from gipo_cli.config.schema import UNREGISTERED, RunConfig
 from gipo_cli.envs.imports import import_user_modules
-from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
-from gipo_cli.envs.registry import ENVIRONMENTS
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ SPECIALISED = IMPLIED | {"env", "objective", "preset"}
 UNHASHED = ("seed", "total_steps", "runtime", "logging", "checkpoint", "diagnostics")
 """Not part of what is being learned: runs that differ only in these share a hash."""
 
-_EXAMPLES = {"env": "gymnasium", "objective": "gipo"}
 _LOCK = threading.Lock()
 _LIST = "tag:yaml.org,2002:seq"
 
@@ -62,12 +60,12 @@ def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Co
     choices = group_choices(config_dirs)
     imports = any(override.key_or_group == "imports" for override in parsed)
     for override in parsed:
-        _check(override, choices, imports=imports)
+        check_override(override, choices, imports=imports)
     folders = search_dirs(config_dirs)
     lines = [line for o in parsed if _pins(o, choices) for line in _pinned(o, folders)]
     lines += [_schema_line(o, choices) for o in parsed]
     data, picked = _load("config", lines, folders)
-    _check_files(data, picked)
+    check_files(data, picked)
     existing = {group: choice for group, choice in picked.items() if choice in choices.get(group, [])}
     return Composed(validate(data), list(overrides), existing)
 
@@ -176,113 +174,6 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
         finally:
             # Hydra may have put another instance in its place.
             GlobalHydra.instance().hydra = saved
-
-
-def _check_files(data: dict[str, Any], picked: dict[str, str]) -> None:
-    """Refuse a group's file whose settings lie in the wrong place, or that does not say what it is."""
-    for group, choice in picked.items():
-        file, section = f"{group}/{choice}.yaml", data.get(group)
-        if isinstance(section, dict) and isinstance(section.get(group), dict):
-            raise UserError(
-                f"{file} has its settings under a key {group!r}; write them at the top of the file, or begin "
-                "it with the line '# @package _global_'"
-            )
-        if isinstance(section, dict) and group in {"preset", *IMPLIED}:
-            raise UserError(f"{file} must begin with the line '# @package _global_'")
-        if group in _EXAMPLES and not (isinstance(section, dict) and section.get("name")):
-            raise UserError(
-                f"{file} needs a line that says which {group} it is, such as name: {_EXAMPLES[group]}"
-            )
-        if group == "env" and (name := str(data["env"]["name"])) not in ENVIRONMENTS:
-            raise UserError(
-                f"{file}: unknown environment {name!r}{suggest(name, ENVIRONMENTS)}; "
-                "an environment of one's own is written name: gymnasium and id: its Gymnasium id"
-            )
-
-
-def _check(override: Override, choices: dict[str, list[str]], *, imports: bool) -> None:
-    """Refuse sweeps, unknown group choices and unknown keys."""
-    key, line = override.key_or_group, str(override.input_line)
-    typed = line.partition("=")[2]
-    if override.is_sweep_override():
-        if "array" in kinds(RunConfig, key):
-            raise UserError(f"{key} is a list; write {key}=[{typed}]")
-        raise UserError(
-            f"{line!r} names several values and this is one run; quote the value, or use `gipo sweep`"
-        )
-    if key in choices:
-        _check_choice(override, choices[key], typed, imports=imports)
-    elif not override.is_add() and not override.is_force_add():
-        check_key(key, choices)
-
-
-def _check_choice(override: Override, known: Sequence[str], typed: str, *, imports: bool) -> None:
-    """Refuse a group's choice that there is not, and Hydra's other ways to name one."""
-    group, line = override.key_or_group, str(override.input_line)
-    sign = line[: line.index(group)]
-    if override.package is not None:
-        sign = f"@{override.package}"
-    if sign and group in RunConfig.model_fields:
-        raise UserError(f"{line!r}: a run has one {group}; write {group}={typed or 'NAME'}, without {sign}")
-    if override.is_delete() or str(override.value()) in known:
-        return
-    said = unknown_choice(group, typed, known)
-    if imports and group == "objective":
-        own = f"a file objective/{typed}.yaml in a folder given by --config-dir"
-        said = f"{said}; an objective of one's own needs {own}"
-    raise UserError(said)
-
-
-def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
-    """The sentence for a choice that a group does not have."""
-    if group == "env" and (cure := _as_id(value, known)):
-        return f"there is no env {value!r}; {cure}"
-    text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
-    keys = [key for key in known_keys(RunConfig) if key.startswith(f"{group}.")]
-    keys = [key for key in keys if kinds(RunConfig, key) & {"integer", "number"}]
-    if not keys or not _is_number(value):
-        return text
-    more = f" (or {', '.join(keys[1:4])})" if keys[1:] else ""
-    return f"{text}; a single value is set by its key, such as {keys[0]}={value}{more}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _as_id(value: str, known: Sequence[str]) -> str:
-    """What to type for a Meta-World task or a Gymnasium id, both of which end in a version."""
-    stem, _, version = value.rpartition("-v")
-    if not stem or not version.isdigit():
-        return ""
-    task = f"{stem.lower()}-v3"
-    if task in METAWORLD_TASKS:
-        return f"it is a task of metaworld: type env=metaworld env.task={task}"
-    for name in known:
-        if name.replace("_", "") == stem.lower():
-            return f"it is typed env={name}"
-    return f"an id of Gymnasium is typed env=gymnasium env.id={value}"
-
-
-def check_key(key: str, choices: dict[str, list[str]]) -> None:
-    """Refuse a dotted key that the schema does not have.
-
-    Raises: UserError with the nearest keys.
-    """
-    if key == STUDIES:
-        raise UserError("a study is many runs and this is one; type gipo sweep study=...")
-    if key in FOLLOWS:
-        raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}=... instead")
-    known = known_keys(RunConfig)
-    open_ended = key.startswith(("env.kwargs.", "objective."))
-    section = any(name.startswith(f"{key}.") for name in known)
-    if not (open_ended or section or key in known):
-        near = suggest(key, [*known, *choices]) or "; `gipo train --dry-run` prints all keys"
-        raise UserError(f"there is no key {key!r}{near}")
 
 
 def _pins(override: Override, choices: dict[str, list[str]]) -> bool:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gipo_cli.config.compose import UNHASHED, parse_overrides, unknown_choice
+from gipo_cli.config.checks import unknown_choice
+from gipo_cli.config.compose import UNHASHED, parse_overrides
 from gipo_cli.config.groups import STUDIES, find_file, search_dirs
 from gipo_cli.errors import UserError
 
