@@ -12,10 +12,14 @@ from typer.core import TyperCommand, TyperGroup
 from gipo_cli.errors import RunFailed, UserError
 
 
+def _is_flag(param: Any) -> bool:
+    return bool(getattr(param, "is_flag", False))
+
+
 def _without_flag_types(params: list[Any]) -> list[Any]:
     """A flag takes no value, so its help names no type, which Typer would print as ``<bool>``."""
     for param in params:
-        if getattr(param, "is_flag", False):
+        if _is_flag(param):
             param.metavar = ""
     return params
 
@@ -23,6 +27,19 @@ def _without_flag_types(params: list[Any]) -> list[Any]:
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
+
+
+class _SettingsCommand(_Command):
+    """A command that takes overrides."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from gipo_cli.config.typed import refuse_dashes
+
+        if not ctx.resilient_parsing:
+            options = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
+            names = {name: not _is_flag(option) for option in options for name in option.opts}
+            refuse_dashes(args, names)
+        return super().parse_args(ctx, args)
 
 
 class _Group(TyperGroup):
@@ -99,7 +116,7 @@ Trust = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
 
 
-@app.command(cls=_Command)
+@app.command(cls=_SettingsCommand)
 def train(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the configuration and stop")] = False,
@@ -119,8 +136,12 @@ def train(
     """Train an agent, or go on with a run (--resume)."""
     lines = [*(overrides or []), *([f"runtime.device={device}"] if device else [])]
     if resume is not None:
-        for option, given in (("--name", name), ("--config-dir", config_dir), ("--dry-run", dry_run)):
-            if given:
+        if dry_run:
+            raise UserError(
+                "--dry-run does not go with --resume: `gipo show` prints a run's settings; leave it out"
+            )
+        for option, own in (("--name", name), ("--config-dir", config_dir)):
+            if own:
                 raise UserError(f"{option} does not go with --resume: the run has its own; leave it out")
         raise typer.Exit(_resume(resume, runs, lines, allow_changes, quiet, trust))
     for option, given in (("--allow-changes", allow_changes), ("--trust", trust)):
@@ -252,6 +273,21 @@ def video(
     typer.echo(f"{film.path}: {film.frames} frames, {count}{wins}")
 
 
+def _knob(option: str) -> Any:
+    """Reads one value of an option that may be repeated."""
+
+    def read(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            values = text.replace(",", " ").split()
+            again = " ".join(f"{option} {value}" for value in values)
+            cure = f"repeat the option: {again}" if len(values) > 1 else f"write {option} 0.5"
+            raise UserError(f"{option} takes one number, not {text!r}; {cure}") from None
+
+    return read
+
+
 @app.command(cls=_Command)
 def diagnose(
     target: Annotated[
@@ -275,16 +311,22 @@ def diagnose(
         list[int] | None, typer.Option(metavar="STEP", help="run: a step; may be repeated (all)")
     ] = None,
     gipo_sigma: Annotated[
-        list[float] | None, typer.Option(metavar="SIGMA", help="run: sigma values; may be repeated")
+        list[float] | None,
+        typer.Option(
+            metavar="SIGMA", parser=_knob("--gipo-sigma"), help="run: sigma values; may be repeated"
+        ),
     ] = None,
     ppo_eps: Annotated[
-        list[float] | None, typer.Option(metavar="EPS", help="run: eps values; may be repeated")
+        list[float] | None,
+        typer.Option(metavar="EPS", parser=_knob("--ppo-eps"), help="run: eps values; may be repeated"),
     ] = None,
     sapo_tau: Annotated[
-        list[float] | None, typer.Option(metavar="TAU", help="run: tau values; may be repeated")
+        list[float] | None,
+        typer.Option(metavar="TAU", parser=_knob("--sapo-tau"), help="run: tau values; may be repeated"),
     ] = None,
     tis_c: Annotated[
-        list[float] | None, typer.Option(metavar="C", help="run: c values; may be repeated")
+        list[float] | None,
+        typer.Option(metavar="C", parser=_knob("--tis-c"), help="run: c values; may be repeated"),
     ] = None,
     probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
     chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
@@ -332,7 +374,7 @@ def diagnose(
     typer.echo(f"written to {folder}")
 
 
-@app.command(cls=_Command)
+@app.command(cls=_SettingsCommand)
 def sweep(
     overrides: Overrides = None,
     status: Annotated[
@@ -545,20 +587,9 @@ def _root(
     """How stale may replayed data be, and which policy objective survives it."""
 
 
-def _refuse_dashed_overrides(words: list[str]) -> None:
-    """``--seed 3`` is a common guess at ``seed=3``."""
-    sections = ("env", "objective", "preset", "buffer", "agent", "seed", "total_steps", "eval", "checkpoint")
-    for i, word in enumerate(words[1:], start=1):
-        key, equals, value = word.removeprefix("--").partition("=")
-        if words[0] in ("train", "sweep") and word.startswith("--") and key.split(".")[0] in sections:
-            value = value if equals else next(iter(words[i + 1 : i + 2]), "VALUE")
-            raise UserError(f"settings have no dashes; write {key}={value} instead of {word}")
-
-
 def main() -> Any:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
     try:
-        _refuse_dashed_overrides(sys.argv[1:])
         return app(prog_name="gipo")
     except UserError as error:
         code, message = 2, str(error)

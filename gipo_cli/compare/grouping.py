@@ -213,7 +213,7 @@ def resolve_key(text: str, runs: Sequence[RunTable]) -> str:
     if fits:
         raise UserError(f"The key {text!r} is ambiguous; write one of {', '.join(fits)}.")
     close = difflib.get_close_matches(text, [*known, *(key.rsplit(".", 1)[-1] for key in known)], n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else " `gipo show RUN` prints a run's keys."
+    hint = f" Did you mean {close[0]!r}?" if close else " A run's config.yaml holds its settings."
     raise UserError(f"No run has the setting {text!r}.{hint}")
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gipo_cli.config.explain import explain, known_keys, suggest
-from gipo_cli.config.groups import IMPLIED, STUDIES, group_choices, search_dirs
+from gipo_cli.config.checks import check_files, check_override
+from gipo_cli.config.explain import explain
+from gipo_cli.config.groups import IMPLIED, group_choices, search_dirs
 from gipo_cli.config.schema import UNREGISTERED, RunConfig
 from gipo_cli.envs.imports import import_user_modules
-from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Co
     """
     parsed = parse_overrides(overrides)
     choices = group_choices(config_dirs)
+    imports = any(override.key_or_group == "imports" for override in parsed)
     for override in parsed:
-        _check(override, choices)
+        check_override(override, choices, imports=imports)
     folders = search_dirs(config_dirs)
     lines = [line for o in parsed if _pins(o, choices) for line in _pinned(o, folders)]
     lines += [_schema_line(o, choices) for o in parsed]
     data, picked = _load("config", lines, folders)
-    _check_packages(data, picked)
+    check_files(data, picked)
     existing = {group: choice for group, choice in picked.items() if choice in choices.get(group, [])}
     return Composed(validate(data), list(overrides), existing)
 
@@ -173,60 +174,6 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
         finally:
             # Hydra may have put another instance in its place.
             GlobalHydra.instance().hydra = saved
-
-
-def _check_packages(data: dict[str, Any], picked: dict[str, str]) -> None:
-    """Refuse a group's file whose settings lie under the group's own name once more."""
-    for group, choice in picked.items():
-        section = data.get(group)
-        if isinstance(section, dict) and isinstance(section.get(group), dict):
-            raise UserError(
-                f"{group}/{choice}.yaml has its settings under a key {group!r}; write them at the top of the "
-                "file, or begin it with the line '# @package _global_'"
-            )
-
-
-def _check(override: Override, choices: dict[str, list[str]]) -> None:
-    """Refuse sweeps, unknown group choices and unknown keys."""
-    key, line = override.key_or_group, override.input_line
-    if override.is_sweep_override():
-        raise UserError(
-            f"{line!r} names several values and this is one run; quote the value, or use `gipo sweep`"
-        )
-    if override.is_delete():
-        return
-    value = override.value()
-    if key in choices:
-        if str(value) not in choices[key]:
-            raise UserError(unknown_choice(key, str(value), choices[key]))
-    elif not override.is_add() and not override.is_force_add():
-        check_key(key, choices)
-
-
-def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
-    """The sentence for a choice that a group does not have."""
-    if group == "env" and value in METAWORLD_TASKS:
-        return f"there is no env {value!r}; it is a task of metaworld: type env=metaworld env.task={value}"
-    text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
-    numeric = value.replace(".", "", 1).isdigit()
-    return f"{text}; a single value is set by its key, such as {group}.KEY={value}" if numeric else text
-
-
-def check_key(key: str, choices: dict[str, list[str]]) -> None:
-    """Refuse a dotted key that the schema does not have.
-
-    Raises: UserError with the nearest keys.
-    """
-    if key == STUDIES:
-        raise UserError("a study is many runs and this is one; type gipo sweep study=...")
-    if key in ("env.name", "objective.name"):
-        raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}=... instead")
-    known = known_keys(RunConfig)
-    open_ended = key.startswith(("env.kwargs.", "objective."))
-    section = any(name.startswith(f"{key}.") for name in known)
-    if not (open_ended or section or key in known):
-        near = suggest(key, [*known, *choices]) or "; `gipo train --dry-run` prints all keys"
-        raise UserError(f"there is no key {key!r}{near}")
 
 
 def _pins(override: Override, choices: dict[str, list[str]]) -> bool:

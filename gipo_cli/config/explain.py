@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,23 +17,77 @@ _KINDS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
-    "list_type": "must be a list, such as [64,64]",
+    "list_type": "must be a list, such as",
     "dict_type": "must be a mapping, such as {width:480}",
     "model_type": "is a section, not a value; set one of its keys",
     "model_attributes_type": "is a section, not a value; set one of its keys",
 }
+_LISTS = {"integer": "[64,64]", "number": "[0.5,1.0]", "string": "[my_module]"}
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+
+
+ALIASES = {
+    "steps": "total_steps",
+    "timesteps": "total_steps",
+    "total_timesteps": "total_steps",
+    "n_steps": "agent.rollout_steps",
+    "lr": "agent.update.actor_lr",
+    "learning_rate": "agent.update.actor_lr",
+    "clip": "objective.eps",
+    "clip_range": "objective.eps",
+    "n_epochs": "agent.update.epochs",
+    "ent_coef": "agent.update.entropy_coef",
+    "vf_coef": "agent.update.value_coef",
+    "target_kl": "agent.update.kl_stop",
+    "net_arch": "agent.policy.hidden",
+    "num_envs": "env.n_envs",
+    "buffer_size": "buffer.size",
+    "discount": "agent.advantage.gamma",
+    "ppo": "ppo_clip",
+    "false": "never",
+    "off": "never",
+}
+"""What others call our settings and choices, in lower case."""
+FOLLOWS = ("env.name", "objective.name")
+"""Keys that follow from the choice of their group and are not typed."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean ...?)`` with the nearest known names, or nothing if none is near."""
-    names = list(known)
-    by_leaf = {full.rpartition(".")[2]: full for full in reversed(names)}
-    leaf = name.rpartition(".")[2]
+    near = nearest(name, known)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """At most three known names that ``name`` may stand for, whatever its case; the likeliest first.
+
+    An alias comes before the same letters, those before a beginning of one of its words, and that before
+    similar letters; what follows the last dot counts most.
+    """
+    names = [full for full in known if full not in FOLLOWS]
+    low, leaf = name.lower(), _leaf(name.lower())
+    if ALIASES.get(leaf) in names:
+        return [ALIASES[leaf]]
+    letters = {_letters(low), _letters(leaf)}
+    same = [full for full in names if letters & {_letters(full), _letters(_leaf(full))}]
+    begins = [full for full in names if len(leaf) > 2 and f"_{leaf}" in f"_{_leaf(full).lower()}"]
+    if found := same or begins:
+        return _by_likeness(low, found)[:3]
+    by_leaf = {_leaf(full).lower(): full for full in reversed(_by_likeness(low, names))}
     near = [by_leaf[key] for key in difflib.get_close_matches(leaf, by_leaf, n=2, cutoff=0.7)]
-    near = near or difflib.get_close_matches(name, names, n=2, cutoff=0.6)
-    unique = list(dict.fromkeys(near))
-    return f" (did you mean {' or '.join(unique)}?)" if unique else ""
+    return near or difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _by_likeness(name: str, names: Sequence[str]) -> list[str]:
+    return sorted(names, key=lambda full: -difflib.SequenceMatcher(None, name, full.lower()).ratio())
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -46,17 +101,16 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
             keys += [f"{dotted}.{knob}" for knob in sorted(knobs)]
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             keys += known_keys(kind, f"{dotted}.")
-        else:
+        elif dotted not in FOLLOWS:
             keys.append(dotted)
     return keys
 
 
 def allowed(model: type[BaseModel], name: str) -> str:
     """What a field may hold, in words, such as ``> 0 and < 1``; empty if anything of its type."""
-    schema = model.model_json_schema()["properties"].get(name, {})
-    variants = schema.get("anyOf", [schema.get("items", schema)])
     words: list[str] = []
-    for variant in variants:
+    for variant in _variants(model, name):
+        variant = variant.get("items", variant)
         if "enum" in variant:
             words += [str(value) for value in variant["enum"]]
         elif bounds := [f"{sign} {variant[key]:g}" for key, sign in _BOUNDS.items() if key in variant]:
@@ -64,6 +118,20 @@ def allowed(model: type[BaseModel], name: str) -> str:
         elif variant.get("type") == "null" and words:
             words.append("null")
     return " or ".join(words)
+
+
+def kinds(model: type[BaseModel], key: str) -> set[str]:
+    """What the value of a dotted key may be, as JSON Schema's types; empty for a section or no key at all."""
+    path = key.split(".")
+    variants = _variants(_owner(model, path, None), path[-1])
+    return {variant["type"] for variant in variants if "type" in variant}
+
+
+def _variants(model: type[BaseModel], name: str) -> list[dict[str, Any]]:
+    """The schemas of which a field's value meets one."""
+    schema = model.model_json_schema()["properties"].get(name, {})
+    variants: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    return variants
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Any) -> str:
@@ -90,23 +158,34 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any) -> str:
 
 def _unknown_key(key: str, leaf: str, owner: type[BaseModel]) -> str:
     section = key.rpartition(".")[0]
-    names = [name for name in owner.model_fields if name != "name" or section != "objective"]
+    known = [f"{section}.{name}" if section else name for name in owner.model_fields]
+    known = [name for name in known if name not in FOLLOWS]
     if section == "objective":
-        who = owner.model_fields["name"].default
+        who, names = owner.model_fields["name"].default, [_leaf(name) for name in known]
+        near = _elsewhere(leaf) or suggest(leaf, names)
         has = f"its parameters: {', '.join(names) or 'none'}"
-        return f"the objective {who} has no parameter {leaf!r}{suggest(leaf, names)}; {has}"
-    known = [f"{section}.{name}" if section else name for name in names]
+        return f"the objective {who} has no parameter {leaf!r}{near}; {has}"
     return f"there is no key {key!r}{suggest(key, known) or '; known here: ' + ', '.join(known)}"
+
+
+def _elsewhere(knob: str) -> str:
+    """Which objectives have the parameter, in brackets, or nothing if none has it."""
+    name = _leaf(ALIASES.get(knob.lower(), knob))
+    having = [objective for objective, params in PARAMS.items() if name in params.model_fields]
+    return f" (objective.{name} is a parameter of {', '.join(having)})" if having else ""
 
 
 def _must(first: Any, owner: type[BaseModel], path: list[str]) -> str:
     value, kind = first["input"], first["type"]
     words = _KINDS.get(kind)
+    name = next((part for part in reversed(path) if part in owner.model_fields), path[-1])
     if words and isinstance(value, float) and value.is_integer():
         return f"{words}; write {int(value)}"
+    if kind == "list_type":
+        return f"{words} {_LISTS[_variants(owner, name)[0]['items']['type']]}"
     if words:
-        return words
-    name = next((part for part in reversed(path) if part in owner.model_fields), path[-1])
+        nullable = any(variant.get("type") == "null" for variant in _variants(owner, name))
+        return f"{words} or null" if nullable else words
     options = allowed(owner, name)
     if kind == "too_short":
         return f"is too short: it needs at least {first['ctx']['min_length']} value"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gipo_cli.config.compose import compose, parse_overrides
-from gipo_cli.config.explain import suggest
+from gipo_cli.config.explain import kinds, suggest
+from gipo_cli.config.schema import RunConfig
 from gipo_cli.core.params import PARAMS
 from gipo_cli.errors import UserError
 
@@ -87,6 +89,12 @@ def _axis(override: Override) -> Axis:
     if not override.is_sweep_override():
         if not override.is_delete() and override.value() == "":
             raise UserError(f"the axis {line!r} has no values; {usage}")
+        if span := re.fullmatch(r"(\d+)(?:-|:|\.\.)(\d+)", line.partition("=")[2]):
+            first, last = map(int, span.groups())
+            if "integer" in kinds(RunConfig, key):
+                raise UserError(
+                    f"{line!r} is no range; for a range write {typed}='range({first},{last + 1})'"
+                )
         return Axis(key, [line])
     if not override.is_discrete_sweep() or getattr(override.value(), "shuffle", False):
         raise UserError(f"the axis {line!r} has no fixed list of values; {usage}")

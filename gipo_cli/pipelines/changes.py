@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gipo_cli.config.compose import parse_overrides, validate
+from gipo_cli.config.explain import suggest
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.recorder import flatten
@@ -27,12 +28,19 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
     """
     data = before.model_dump(mode="json")
     for override in parse_overrides(overrides):
-        *parents, leaf = override.key_or_group.split(".")
+        key = str(override.key_or_group)
+        *parents, leaf = key.split(".")
         section: Any = data
         for name in parents:
             section = section.get(name) if isinstance(section, dict) else None
-        if not isinstance(section, dict) or leaf not in section or isinstance(section[leaf], dict):
-            raise UserError(f"{override.key_or_group!r} is not a value of this run; `gipo show` prints them")
+        known = isinstance(section, dict) and leaf in section
+        if known and not parents and isinstance(section[leaf], dict):
+            raise UserError(
+                f"the {key} of a run cannot be changed; start a new run: gipo train {override.input_line}"
+            )
+        if not known or isinstance(section[leaf], dict):
+            near = suggest(key, flatten(data))
+            raise UserError(f"{key!r} is not a value of this run{near}; its config.yaml holds them all")
         section[leaf] = override.value()
     after = validate(data)
     old, new = flatten(before.model_dump(mode="json")), flatten(after.model_dump(mode="json"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
+from gipo_cli.config.explain import explain
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines.columns import aligned
 
@@ -90,9 +91,10 @@ def _changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
     try:
         diagnostics = type(config.diagnostics).model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"diagnostics.{where}: {first['msg']}, got {first['input']!r}") from error
+        setting, _, must = explain(error, type(config.diagnostics), settings).partition(" ")
+        key, _, value = setting.partition("=")
+        option = key.partition(".")[0].replace("_", "-")
+        raise UserError(f"--{option} {value} {must}") from error
     return config.model_copy(update={"diagnostics": diagnostics})
 
 

@@ -93,7 +93,7 @@ def plan(overrides: Sequence[str], *, name: str | None = None, config_dirs: Sequ
     Raises:
         UserError: a mistake in the overrides or the file, or two runs that differ in nothing that is learned.
     """
-    file_name, typed = split_study(overrides)
+    file_name, typed = split_study(overrides, config_dirs)
     lines = typed
     if file_name is not None:
         file = read_study_file(file_name, config_dirs)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gipo_cli.config.compose import UNHASHED, parse_overrides, unknown_choice
+from gipo_cli.config.checks import unknown_choice
+from gipo_cli.config.compose import UNHASHED, parse_overrides
 from gipo_cli.config.groups import STUDIES, find_file, search_dirs
 from gipo_cli.errors import UserError
 
@@ -26,12 +27,15 @@ class StudyFile(BaseModel):
     fixed: list[str] = Field(default_factory=list)
 
 
-def split_study(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+def split_study(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> tuple[str | None, list[str]]:
     """Take ``study=NAME`` out of the overrides.
 
     Raises:
-        UserError: it is given twice or has no value.
+        UserError: it is given twice, has no value or is a bare name.
     """
+    for line in overrides:
+        if "=" not in line and (stem := Path(line).stem) in _known(config_dirs):
+            raise UserError(f"{line!r} is not an override; type study={stem}")
     names = [line.removeprefix("study=") for line in overrides if line.startswith("study=")]
     if len(names) > 1 or "" in names:
         raise UserError("name one study file, as in gipo sweep study=reach_buffers")
@@ -49,8 +53,9 @@ def read_study_file(name: str, config_dirs: Sequence[Path] = ()) -> StudyFile:
 
     file = find_file(STUDIES, name, config_dirs)
     if file is None:
-        folders = search_dirs(config_dirs)
-        known = sorted({path.stem for folder in folders for path in (folder / STUDIES).glob("*.yaml")})
+        known = _known(config_dirs)
+        if (stem := Path(name).stem) in known:
+            raise UserError(f"{name!r} is not a study's name; type study={stem}")
         raise UserError(unknown_choice("study", name, known))
     try:
         return StudyFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
@@ -62,6 +67,11 @@ def read_study_file(name: str, config_dirs: Sequence[Path] = ()) -> StudyFile:
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _known(config_dirs: Sequence[Path]) -> list[str]:
+    folders = search_dirs(config_dirs)
+    return sorted({path.stem for folder in folders for path in (folder / STUDIES).glob("*.yaml")})
 
 
 def combine(study: StudyFile, typed: Sequence[str]) -> list[str]:

@@ -101,6 +101,8 @@ def test_keys_may_be_short_where_that_is_unambiguous(make):
         resolve_key("kind", runs)
     with pytest.raises(UserError, match="Did you mean 'sigma'"):
         resolve_key("sigmma", runs)
+    with pytest.raises(UserError, match=r"'qqq'\. A run's config\.yaml holds its settings"):
+        resolve_key("qqq", runs)
 
 
 @pytest.mark.parametrize(

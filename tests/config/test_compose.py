@@ -70,6 +70,40 @@ def test_values_and_groups_from_the_command_line():
         ("objective.name=sapo", ["objective=..."]),
         ("imports=[no_such_module_of_mine]", ["no_such_module_of_mine", "cannot import module"]),
         ("hydra.verbose=true", ["hydra.verbose"]),
+        ("steps=1000", ["(did you mean total_steps?)"]),
+        ("n_steps=4", ["(did you mean agent.rollout_steps?)"]),
+        ("buffersize=5", ["(did you mean buffer.size?)"]),
+        ("lr=1", ["(did you mean agent.update.actor_lr?)"]),
+        ("learning_rate=1", ["(did you mean agent.update.actor_lr?)"]),
+        ("agent.lr=1", ["(did you mean agent.update.actor_lr?)"]),
+        ("clip_range=0.1", ["(did you mean objective.eps?)"]),
+        ("clip=0.1", ["(did you mean objective.eps?)"]),
+        ("objective.clip=0.1", ["(objective.eps is a parameter of ppo_clip, ppo_dual_clip"]),
+        ("objective.eps=0.1", ["gipo has no parameter 'eps' (objective.eps is a parameter of ppo_clip"]),
+        ("batch_size=1", ["(did you mean agent.update.batch_size?)"]),
+        ("n_envs=2", ["(did you mean env.n_envs?)"]),
+        ("gamma=0.9", ["(did you mean agent.advantage.gamma?)"]),
+        ("eval.sed=3", ["did you mean eval.seed"]),
+        ("interval=3", ["eval.interval", "checkpoint.interval", "diagnostics.interval"]),
+        ("objective=ppo", ["(did you mean ppo_clip?)"]),
+        ("objective=GIPO", ["(did you mean gipo?)"]),
+        ("env=push", ["(did you mean fetch_push?)"]),
+        ("env=Pendulum-v1", ["typed env=gymnasium env.id=Pendulum-v1"]),
+        ("buffer=null", ["no buffer 'null'"]),
+        ("buffer=5e4", ["such as buffer.size=5e4"]),
+        ("eval=3", ["such as eval.interval=3 (or eval.episodes, eval.seed)"]),
+        ("diagnostics=false", ["no diagnostics 'false' (did you mean never?)"]),
+        ("agent.policy.hidden=256,256", ["is a list; write agent.policy.hidden=[256,256]"]),
+        ("agent.policy.hidden=64", ["such as [64,64]"]),
+        ("imports=my_objectives", ["must be a list, such as [my_module]"]),
+        ("eval.interval=never", ["whole number or null"]),
+        ("+objective=sapo", ["write objective=sapo, without +"]),
+        ("++objective=sapo", ["write objective=sapo, without ++"]),
+        ("~objective", ["write objective=NAME, without ~"]),
+        ("env@foo=fetch_push", ["write env=fetch_push, without @foo"]),
+        ("~bufer.size", ["did you mean buffer.size"]),
+        ("env=FetchReach-v4", ["it is typed env=fetch_reach"]),
+        ("env=reach-v2", ["type env=metaworld env.task=reach-v3"]),
         ("+experiment=mine", ["experiment"]),
     ],
 )
@@ -77,6 +111,11 @@ def test_every_mistake_is_one_sentence_with_what_is_allowed(override, words):
     text = message(override)
     for word in words:
         assert word in text
+
+
+@pytest.mark.parametrize("override", ["name=foo", "env.nme=foo", "+env.nme=foo"])
+def test_a_key_that_follows_from_a_choice_is_never_suggested(override: str):
+    assert "env.name" not in message(override)
 
 
 def test_a_knob_of_another_objective_is_refused_by_name():
@@ -234,3 +273,34 @@ def test_a_file_that_repeats_its_groups_name_is_explained(tmp_path: Path, group:
     said = message(f"{group}=mine", config_dirs=(tmp_path,))
     assert said.startswith(f"{group}/mine.yaml has its settings under a key '{group}'")
     assert "@package _global_" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "cure"),
+    [
+        ("env/mine.yaml", "n_envs: 2\n", "needs a line that says which env it is, such as name: gymnasium"),
+        ("env/mine.yaml", "", "such as name: gymnasium"),
+        ("env/mine.yaml", "name: my_robot\n", "is written name: gymnasium and id: its Gymnasium id"),
+        ("objective/mine.yaml", "sigma: 0.3\n", "such as name: gipo"),
+        ("preset/mine.yaml", "seed: 3\n", "must begin with the line '# @package _global_'"),
+    ],
+)
+def test_a_file_that_lacks_a_line_is_told_which(tmp_path: Path, file: str, text: str, cure: str):
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(text)
+    group = file.partition("/")[0]
+    said = message(f"{group}=mine", config_dirs=(tmp_path,))
+    assert said.startswith(file)
+    assert cure in said
+
+
+def test_an_objective_of_ones_own_needs_a_file_too():
+    said = message("imports=[os]", "objective=tanh")
+    assert "needs a file objective/tanh.yaml in a folder given by --config-dir" in said
+    assert "--config-dir" not in message("objective=tanh")
+
+
+def test_a_group_of_ones_own_is_added(tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    assert compose(["+experiment=mine"], config_dirs=[tmp_path]).config.seed == 7

@@ -75,7 +75,10 @@ def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path
     ("words", "message"),
     [
         (["dropped"], "checkpoint.buffer=true"),
-        (["kept", "--gipo-sigma", "-1"], "diagnostics.gipo_sigma.0"),
+        (["kept", "--gipo-sigma", "-1"], "--gipo-sigma -1.0 is out of range: it must be > 0"),
+        (["kept", "--ppo-eps", "1"], "--ppo-eps 1.0 is out of range: it must be > 0 and < 1"),
+        (["kept", "--gipo-sigma", "0.1,0.2"], "repeat the option: --gipo-sigma 0.1 --gipo-sigma 0.2"),
+        (["kept", "--tis-c", "one"], "--tis-c takes one number, not 'one'; write --tis-c 0.5"),
         (["kept", "--checkpoint", "77"], "no checkpoint of step 77"),
         (["kept", "--pairs", "5"], "--pairs goes with gridworld"),
         (["nothere"], "no run 'nothere'"),
