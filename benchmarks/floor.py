@@ -5,6 +5,9 @@ Same network, same shapes, same loss terms, on random tensors. No buffer, no sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -107,9 +110,15 @@ class BareReach:
         self.goals = goals_of("reach-v3", 1)
         self.rng = np.random.default_rng(0)
 
-    def episode(self, steps: int = STEPS) -> None:
-        """One reset and ``steps`` steps: an episode of reach-v3 is 500 steps long."""
+    def episode(self, steps: int = STEPS, before: Callable[[], object] = lambda: None) -> None:
+        """One reset and ``steps`` steps, each after ``before``: an episode of reach-v3 is 500 steps long."""
         self.simulator.unwrapped.set_task(self.goals[self.rng.integers(len(self.goals))])  # type: ignore[attr-defined]
         self.simulator.reset()
         for action in self.rng.uniform(-1, 1, (steps, DIMS)):
+            before()
             self.simulator.step(action)
+
+
+def alternating(bare: BareReach, floor: Floor) -> None:
+    """An episode with a forward before each step, as acting must: neither finds its data in the caches."""
+    bare.episode(before=partial(floor.forwards, 1))

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from benchmarks.authors_schedule import AuthorsSchedule
-from benchmarks.floor import BareReach, Floor
+from benchmarks.floor import BareReach, Floor, alternating
 from benchmarks.harness import Row, Target, against, interleave
 from gipo_cli.agents.agent import GIPO
 from gipo_cli.config.compose import compose
@@ -16,6 +16,7 @@ from gipo_cli.envs.make import make_vec_env
 
 AUTHORS = ("preset=authors", "env.task=reach-v3")
 PRECISIONS = ("float32", "bfloat16")
+ALTERNATING = "a forward before each step"
 
 
 def make_agent(*overrides: str, filled: int | None = None) -> GIPO:
@@ -52,11 +53,14 @@ def acting(repeats: int) -> list[Row]:
         "steps alone": bare.episode,
         "forwards alone": floor.forwards,
         "steps and forwards": lowest,
+        ALTERNATING: partial(alternating, bare, floor),
         **{f"collect, {kind}": agent.collect for kind, agent in agents.items()},
     }
     times = interleave(tasks, repeats)
     return [
         *(against(times, f"collect, {kind}", "steps and forwards") for kind in PRECISIONS),
+        *(against(times, f"collect, {kind}", ALTERNATING) for kind in PRECISIONS),
+        against(times, ALTERNATING, "steps and forwards"),
         against(times, "steps alone", "steps and forwards"),
         against(times, "forwards alone", "steps and forwards"),
     ]
@@ -94,14 +98,20 @@ def iteration(repeats: int) -> list[Row]:
         floor.forwards()
         floor.steps()
 
+    def lowest_in_turns() -> None:
+        alternating(bare, floor)
+        floor.steps()
+
     tasks: dict[str, Callable[[], object]] = {
         "floor, float32": lowest,
+        f"floor, {ALTERNATING}": lowest_in_turns,
         **{kind: partial(iterate, agent) for kind, agent in agents.items()},
         "authors' schedule": authors.iterate,
     }
     times = interleave(tasks, repeats)
     return [
         against(times, "float32", "floor, float32", target=Target("at most", 1.05)),
+        against(times, "float32", f"floor, {ALTERNATING}"),
         against(times, "bfloat16", "float32", target=Target("at least", 2.0)),
         against(times, "bfloat16", "floor, float32"),
         against(times, "float32", "authors' schedule", speed_up=True),
