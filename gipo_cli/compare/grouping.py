@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import setting_words
+from gipo_cli.config.explain import is_number
 from gipo_cli.errors import UserError
 
 TASK_KEYS = (
@@ -248,14 +249,6 @@ def _reads_as(wanted: Sequence[str]) -> Callable[[Value], bool]:
             return json.dumps(value) in wanted
         if not isinstance(value, int | float):
             return str(value) in wanted
-        return any(_is_number(text) and float(text) == value for text in wanted)
+        return any(is_number(text) and float(text) == value for text in wanted)
 
     return test
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

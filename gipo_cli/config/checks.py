@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gipo_cli.config.explain import FOLLOWS, kinds, known_keys, suggest
+from gipo_cli.config.explain import FOLLOWS, is_number, kinds, known_keys, suggest
 from gipo_cli.config.groups import IMPLIED, STUDIES
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
@@ -97,18 +97,10 @@ def unknown_choice(group: str, value: str, known: Sequence[str]) -> str:
     text = f"there is no {group} {value!r}{suggest(value, known)}; choose from: {', '.join(known)}"
     keys = [key for key in known_keys(RunConfig) if key.startswith(f"{group}.")]
     keys = [key for key in keys if kinds(RunConfig, key) & {"integer", "number"}]
-    if not keys or not _is_number(value):
+    if not keys or not is_number(value):
         return text
     more = f" (or {', '.join(keys[1:4])})" if keys[1:] else ""
     return f"{text}; a single value is set by its key, such as {keys[0]}={value}{more}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _as_id(value: str, known: Sequence[str]) -> str:

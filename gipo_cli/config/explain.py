@@ -78,6 +78,15 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return near or difflib.get_close_matches(name, names, n=2, cutoff=0.6)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _leaf(key: str) -> str:
     return key.rpartition(".")[2]
 

@@ -148,7 +148,7 @@ def _announce(
         _say(console, f"{failed} failed before and are left alone; try them again with --retry-failed")
     if not todo:
         return {}, options.jobs
-    trials, notes = estimate.measure(todo, folder, keep=kept)
+    trials, notes = estimate.measure(todo, folder, keep=kept, here=options.here)
     for note in notes:
         _say(console, note)
     jobs = _at_once(console, options, trials, len(todo))

@@ -24,6 +24,7 @@ from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.manifest import peek_config
 from gipo_cli.sweep import attempt as attempts
+from gipo_cli.sweep.estimate import free_memory
 from gipo_cli.sweep.manifest import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in
@@ -134,7 +135,7 @@ def calibrate(text: str) -> dict[str, float]:
 
     Returns:
         ``seconds`` and ``steps`` of an iteration, ``start`` (seconds until the first step), ``evaluation``
-        (seconds of one) and ``bytes`` of memory, with a second buffer since one is copied while it is saved.
+        (seconds of one) and ``bytes`` of memory with a full buffer, of which there are two while it is saved.
     """
     begun = time.perf_counter()
     import psutil
@@ -148,8 +149,10 @@ def calibrate(text: str) -> dict[str, float]:
         start = time.perf_counter() - begun
         rollout = agent.collect()  # this iteration also warms up caches
         agent.update()
-        # An update costs less while the buffer holds little.
-        if rollout is not None:
+        # An update costs less while the buffer holds little; one without memory for it is left as it is.
+        size = agent.buffer.nbytes
+        filled = rollout is not None and size < free_memory()
+        if rollout is not None and filled:
             for _ in range(agent.buffer.capacity // len(rollout)):
                 agent.buffer.add(rollout, config.agent.advantage)
         before = time.perf_counter()
@@ -161,7 +164,7 @@ def calibrate(text: str) -> dict[str, float]:
         workshop.evaluator.run(lambda obs: agent.act(obs, config.eval.deterministic), episodes)
         evaluation = (time.perf_counter() - before) * config.eval.episodes / episodes
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        memory = agent.buffer.nbytes + sum(process.memory_info().rss for process in processes)
+        memory = (1 if filled else 2) * size + sum(process.memory_info().rss for process in processes)
     return {
         "seconds": seconds,
         "steps": config.rollout_size,

@@ -466,7 +466,7 @@ class _Loop:
         self.log.info("step %d: success %s, return %.6g", step, success, row["return_mean"])
         self.evaluated = step
         # Where no success is reported the return alone decides.
-        self.score = (float(row["success"] or 0.0), float(row["return_mean"] or 0.0))
+        self.score = (float(row["success"] or 0.0), float(result.returns.mean()))
         improved = self.best is None or self.score > self.best
         if improved:
             self.best = self.score

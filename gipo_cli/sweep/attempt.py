@@ -30,7 +30,7 @@ from gipo_cli.sweep.state import finished_in, places
 
 OVERTAKEN_SECONDS = 600.0
 """Silence after which an attempt is not counted on any more once another one goes on."""
-_COPIES = 3
+_COPIES = 10
 _NOT_COPIED = (".lock", f"{TEMPORARY}*", ".old-*")
 _REPLACED = "replaced-"
 
@@ -58,9 +58,11 @@ def continue_as(source: Path, attempt: Path) -> None:
         try:
             # Checkpoints first: a table that has grown since can be cut back to them, one that has yet to
             # grow cannot be gone on from.
-            saved = RunDir(source).checkpoints.name
-            shutil.copytree(source / saved, attempt / saved, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-            rest = shutil.ignore_patterns(saved, *_NOT_COPIED)
+            saved = RunDir(source).checkpoints
+            if saved.is_dir():  # there is none before the first is saved
+                own = RunDir(attempt).checkpoints
+                shutil.copytree(saved, own, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+            rest = shutil.ignore_patterns(saved.name, *_NOT_COPIED)
             shutil.copytree(source, attempt, ignore=rest, dirs_exist_ok=True)
             return
         # The writer dropped an old checkpoint meanwhile: what lies there now is newer.

@@ -52,7 +52,7 @@ def subject(run: PlannedRun) -> str:
 
 
 def measure(
-    runs: Sequence[PlannedRun], folder: StudyDir, *, keep: bool
+    runs: Sequence[PlannedRun], folder: StudyDir, *, keep: bool, here: bool
 ) -> tuple[dict[str, Trial], list[str]]:
     """Try one run of each environment, that with the largest buffer, unless that was done before.
 
@@ -60,12 +60,13 @@ def measure(
         runs: Runs that are to be started.
         folder: The study's, where trials are kept.
         keep: Whether to write there.
+        here: Whether the runs are done on this machine; a node of a cluster may have what this one lacks.
 
     Returns:
         Trials by environment, and what went wrong.
 
     Raises:
-        UserError: A run is refused as it is configured, so that starting it would be of no use.
+        UserError: A run is refused here as it is configured, so that starting it would be of no use.
     """
     file = folder.private / "trials.json"
     known = _read(file)
@@ -80,6 +81,10 @@ def measure(
                 known[key] = _trial(run)
             except RunFailed as error:
                 notes.append(str(error))
+            except UserError as error:
+                if here:
+                    raise
+                notes.append(f"no estimate, for here {error}")
     if keep:
         write_sealed(file, {key: trial.model_dump() for key, trial in known.items()})
     return _by_environment(known, largest), notes

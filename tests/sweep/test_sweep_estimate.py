@@ -11,6 +11,7 @@ from gipo_cli.sweep.estimate import (
     Trial,
     free_memory,
     jobs_that_fit,
+    measure,
     seconds_of,
     speeds,
     sweep_left,
@@ -39,6 +40,16 @@ def test_time_of_a_run():
     assert seconds_of(RUN, state("interrupted", 6000), {}, {"gymnasium Pendulum-v1": 200.0}) == 20
     assert seconds_of(RUN, waiting, {"another": TRIAL}, {}) == pytest.approx(23)
     assert seconds_of(RUN, waiting, {}, {}) is None
+
+
+def test_what_this_machine_cannot_run_a_node_may(tmp_path: Path):
+    settings = ["env=gymnasium", "env.id=Pendulm-v1", "total_steps=1000", "seed=1,2"]
+    runs = plan(settings, name="grid").runs
+    with pytest.raises(UserError, match="cannot run: Gymnasium knows no environment 'Pendulm-v1'"):
+        measure(runs, StudyDir(tmp_path), keep=False, here=True)
+    trials, (note,) = measure(runs, StudyDir(tmp_path), keep=False, here=False)
+    assert trials == {}
+    assert note.startswith("no estimate, for here ")
 
 
 def test_speed_of_earlier_runs_includes_their_pauses():

@@ -198,7 +198,7 @@ def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
 
     def save_on() -> None:
         step = 2000
-        while not end.is_set():
+        while not end.wait(0.05):
             step += 1
             with table.open("ab") as file:
                 file.write(b"1\n")
@@ -212,7 +212,7 @@ def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
         for _ in range(10):
             copies.append(attempt.new_attempt(folder, run))
             attempt.continue_as(path / run.name, copies[-1])
-            time.sleep(0.01)
+            time.sleep(0.03)
     finally:
         end.set()
         writer.join()
@@ -231,9 +231,12 @@ def test_a_copy_is_never_behind_its_checkpoint(
     store = CheckpointStore(source.checkpoints)
     copytree = shutil.copytree
 
+    copied = []
+
     def interrupted(src: Path, dst: Path, *arguments: object, **options: object) -> object:
+        copied.append(Path(dst))
         result = copytree(src, dst, *arguments, **options)  # type: ignore[arg-type]
-        if dst == own / "checkpoints":
+        if Path(dst) == own / "checkpoints":
             with source.metrics.open("ab") as file:
                 file.write(b"1\n")
             store.save(2000, store.load("last"))
@@ -242,8 +245,20 @@ def test_a_copy_is_never_behind_its_checkpoint(
     own = attempt.new_attempt(folder, run)
     monkeypatch.setattr(shutil, "copytree", interrupted)
     attempt.continue_as(source.path, own)
+    assert copied[0] == own / "checkpoints", "else the order is the file system's"
     assert CheckpointStore(RunDir(own).checkpoints).steps()[-1] < 2000
     assert RunDir(own).metrics.read_bytes() == source.metrics.read_bytes()
+
+
+def test_goes_on_apart_after_a_kill_before_the_first_checkpoint(tmp_path: Path, reference: Path):
+    folder, study = planned(tmp_path, *ONE)
+    (run,) = study.runs
+    killed = attempt.new_attempt(folder, run)
+    shutil.copytree(reference / "grid" / run.name, killed)
+    shutil.rmtree(RunDir(killed).checkpoints)
+    StatusFile(RunDir(killed).status, total_steps=1536, step=100)
+    assert work_apart(folder, run) == 0
+    assert_same_runs(folder.path, reference / "grid", [run.name])
 
 
 def test_silent_attempts_go_once_another_one_goes_on(
@@ -288,3 +303,6 @@ def test_a_trial_measures_with_a_full_buffer(monkeypatch: pytest.MonkeyPatch):
     assert held == [run.config.rollout_size, run.config.buffer_size]
     assert trial["steps"] == run.config.rollout_size
     assert min(trial.values()) > 0
+    monkeypatch.setattr(sweep_worker, "free_memory", lambda: 0)
+    sweep_worker.calibrate(json.dumps(run.config.model_dump(mode="json")))
+    assert held[2:] == [run.config.rollout_size, 2 * run.config.rollout_size], "memory is short"

@@ -1,0 +1,64 @@
+"""What a sweep makes of runs that have ended; with an engine that only says so."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from sweep_harness import planned
+
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.status import StatusFile
+from gipo_cli.sweep.drive import Sweep
+from gipo_cli.sweep.engine import Ended
+from gipo_cli.sweep.view import View
+
+
+class Once:
+    """An engine whose runs have ended at the first look, after ``work`` was done for each."""
+
+    def __init__(self, work):
+        self.work, self.names = work, []
+
+    def submit(self, names):
+        self.names = list(names)
+
+    def poll(self):
+        ended, self.names = self.names, []
+        return [Ended(name, self.work(name)) for name in ended]
+
+    def active(self):
+        return self.names
+
+    def notes(self):
+        return []
+
+    def stop(self):
+        pass
+
+    kill = close = stop
+
+
+@pytest.mark.parametrize(("begins", "reason"), [(False, "refused: other versions"), (True, "loss is nan")])
+def test_a_retry_that_was_refused_is_not_told_by_the_failure_before(
+    tmp_path: Path, begins: bool, reason: str
+):
+    folder, study = planned(tmp_path, "objective=gipo", "seed=1")
+    (run,) = study.runs
+    path = RunDir(folder.run(run.name))
+    path.path.mkdir()
+    path.config.write_text("")
+
+    def fail(why: str) -> None:
+        StatusFile(path.status, total_steps=1536, step=700).finish("failed", why)
+
+    fail("gradient is nan")
+
+    def work(name: str) -> str:
+        if begins:
+            fail("loss is nan")
+        return "refused: other versions"
+
+    view = View(study.name, Console(quiet=True))
+    going = Sweep(folder, study.runs, Once(work), view, 1, lambda run, state: None)
+    going.run([run.name])
+    assert going.failed == {run.name: reason}
