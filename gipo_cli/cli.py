@@ -454,7 +454,7 @@ def show(run: Run, runs: RunsRoot = None) -> None:
 @app.command("compare", cls=_Command)
 def compare_runs(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="run folders, folders of runs, globs")
+        list[str], typer.Argument(metavar="PATH...", help="runs by name or folder, folders of runs, globs")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")] = Path("comparison"),
     metric: Annotated[

@@ -172,7 +172,7 @@ def _check_schedules(
             raise UserError(
                 f"{folder.path} was planned with total_steps={run.total_steps}, where the learning rate of "
                 f"agent.update.lr_schedule={update.lr_schedule} ends: {new[key].total_steps} steps are other "
-                "runs; choose another folder with --name"
+                "runs; choose another folder with --name, or add --allow-changes"
             )
 
 
