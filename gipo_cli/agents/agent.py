@@ -18,8 +18,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from gipo_cli.agents.episodes import EpisodeWindow
+from gipo_cli.agents.flat import FlatParameters
 from gipo_cli.agents.policies import LayerNormPolicy, MlpPolicy, ObsNormalizer, policy_class, policy_kwargs
 from gipo_cli.agents.precision import resolve
 from gipo_cli.agents.schedules import lr_factor
@@ -156,22 +158,31 @@ class GIPO(OnPolicyAlgorithm):
             )
         policy = self.policy_class(space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         self.policy = policy.to(self.device)  # type: ignore[assignment]
-        self.policy.optimizer = self._optimizer()
+        actor = FlatParameters(self.policy.actor_parameters())
+        critic = FlatParameters(self.policy.critic_parameters())
+        self.policy.optimizer = self._optimizer(actor.flat, critic.flat)
         # Legacy stream: Stable-Baselines3 shuffles with it, and equality with its PPO is a promise.
         self._shuffle = np.random.RandomState(self.seed)
         self._draw = np.random.default_rng(self.seed)
         self.updater = Updater(
-            self.policy, self.policy.optimizer, self.agent, self.objective, self._shuffle, self._draw
+            self.policy,
+            self.policy.optimizer,
+            actor,
+            critic,
+            self.agent,
+            self.objective,
+            self._shuffle,
+            self._draw,
         )
         self.buffer = self._empty_buffer(space)
         self.rollout_buffer = self.buffer  # type: ignore[assignment] # the name that learn() passes on
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _optimizer(self, actor: nn.Parameter, critic: nn.Parameter) -> torch.optim.Optimizer:
         update = self.agent.update
         kind = torch.optim.AdamW if update.optimizer == "adamw" else torch.optim.Adam
         groups = [
-            {"params": self.policy.actor_parameters(), "lr": update.actor_lr},
-            {"params": self.policy.critic_parameters(), "lr": update.critic_lr},
+            {"params": [actor], "lr": update.actor_lr},
+            {"params": [critic], "lr": update.critic_lr},
         ]
         return kind(
             groups,

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from gipo_cli.agents.flat import FlatParameters
 from gipo_cli.agents.policies import MlpPolicy
 from gipo_cli.agents.precision import autocast
 from gipo_cli.config.schema import AgentConfig
@@ -81,7 +83,9 @@ class Updater:
 
     Args:
         policy: networks to train.
-        optimizer: with the actor's parameters in group 0 and the critic's in group 1.
+        optimizer: with ``actor.flat`` in group 0 and ``critic.flat`` in group 1.
+        actor: all parameters that are not the critic's.
+        critic: parameters that only the value loss moves.
         config: the agent's settings.
         objective: which policy objective, and its parameters.
         shuffle: stream that orders the passes of ``sampling: epochs``.
@@ -92,6 +96,8 @@ class Updater:
         self,
         policy: MlpPolicy,
         optimizer: torch.optim.Optimizer,
+        actor: FlatParameters,
+        critic: FlatParameters,
         config: AgentConfig,
         objective: ObjectiveParams,
         shuffle: np.random.RandomState,
@@ -101,8 +107,8 @@ class Updater:
         self.config, self.objective = config, objective
         self.shuffle, self.draw = shuffle, draw
         self.kl_coef = config.update.kl_coef + objective.kl_coef
-        self.actor_group: list[Tensor] = optimizer.param_groups[0]["params"]
-        self.critic_group: list[Tensor] = optimizer.param_groups[1]["params"]
+        self.actor, self.critic = actor, critic
+        self.parameters = list(policy.parameters())
 
     def set_lr(self, factor: float) -> None:
         """Set both learning rates to ``factor`` times their peaks."""
@@ -203,7 +209,7 @@ class Updater:
         if action.kl is not None:
             loss = loss + self.kl_coef * kl
             tally.kl_penalty.append(self.kl_coef * kl.detach())
-        self._apply(loss, list(self.policy.parameters()), tally)
+        self._apply(loss, self.parameters, tally)
         tally.log_ratio.append(terms.log_ratio)
         tally.coefficient.append(terms.coefficient)
         tally.lag.append(batch.lag)
@@ -218,19 +224,26 @@ class Updater:
         with self.autocast():
             value = self.policy.critic(shared)
         critic_loss = mse_loss(value, value_target)
-        self._apply(self.config.update.value_coef * critic_loss, self.critic_group, tally)
+        self._apply(self.config.update.value_coef * critic_loss, self.critic.parameters, tally)
         tally.critic_loss.append(critic_loss.detach())
 
-    def _apply(self, loss: Tensor, parameters: list[Tensor], tally: _Tally) -> None:
-        """One optimizer step, unless anything in it is not finite."""
+    def _apply(self, loss: Tensor, parameters: list[nn.Parameter], tally: _Tally) -> None:
+        """One optimizer step on all parameters or the critic's, unless anything in it is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        bound = self.config.update.max_grad_norm
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, math.inf if bound is None else bound))
+        total = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = float(total)
         if not math.isfinite(norm):
             value = float(loss.detach())
             broken = ("the gradient norm", norm) if math.isfinite(value) else ("the loss", value)
             raise NonFinite(f"{broken[0]} is {broken[1]}")
+        moved = [self.critic] if parameters is self.critic.parameters else [self.actor, self.critic]
+        for group in moved:
+            group.take_gradients()
+        if self.config.update.max_grad_norm is not None:
+            clip_grads_with_norm_([group.flat for group in moved], self.config.update.max_grad_norm, total)
         self.optimizer.step()
         tally.grad_norm.append(norm)
         tally.critic_steps += 1

@@ -124,6 +124,10 @@ def _make_registered(
     kwargs = cfg.kwargs if render_mode is None else {**cfg.kwargs, "render_mode": render_mode}
     bare = dataclasses.replace(spec, order_enforce=False)
     env: gym.Env[Any, Any] = gym.make(bare, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+    if choice.entry.package == "gymnasium_robotics":
+        from gipo_cli.envs.robotics import find_joints_once
+
+        find_joints_once(env)
     if choice.entry.corrected and choice.reward == "dense":
         from gipo_cli.envs.robotics import CorrectedAdroitReward
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 
 class SerialVecEnv(DummyVecEnv):
@@ -25,3 +25,8 @@ class SerialVecEnv(DummyVecEnv):
             self.buf_infos[e] = info
             self._save_obs(e, obs)
         return self._obs_from_buf(), np.copy(self.buf_rews), np.copy(self.buf_dones), list(self.buf_infos)
+
+    def _obs_from_buf(self) -> VecEnvObs:
+        # Observations are one flat array each (see ``TaskEnv``), so the general deep copy is this one.
+        (flat,) = self.buf_obs.values()
+        return flat.copy()
