@@ -47,9 +47,33 @@ class _Group(TyperGroup):
         return _without_flag_types(super().get_params(ctx))
 
 
+class _App(_Group):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in INSTEAD:
+            raise UserError(f"there is no command {args[0]!r}; type `{INSTEAD[args[0]]}`")
+        return super().resolve_command(ctx, args)
+
+
+INSTEAD = {
+    "help": "gipo -h",
+    "run": "gipo train",
+    "learn": "gipo train",
+    "resume": "gipo train --resume RUN",
+    "continue": "gipo train --resume RUN",
+    "evaluate": "gipo eval RUN",
+    "test": "gipo eval RUN",
+    "enjoy": "gipo video RUN",
+    "render": "gipo video RUN",
+    "plot": "gipo compare RUN ...",
+    "ls": "gipo list runs",
+    "config": "gipo train --dry-run",
+    "tensorboard": "tensorboard --logdir runs",
+}
+"""Commands of other tools, and what does the same here."""
+
 app = typer.Typer(
     name="gipo",
-    cls=_Group,
+    cls=_App,
     help="How stale may replayed data be, and which policy objective survives it.",
     epilog="Start with gipo train --dry-run, or with gipo list envs.",
     no_args_is_help=True,

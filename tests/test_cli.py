@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gipo_cli.cli import app, listing
+from gipo_cli.cli import INSTEAD, app, listing
 from gipo_cli.config.compose import compose
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.manifest import write_config
@@ -321,6 +321,9 @@ def test_version_is_the_packages(tmp_path: Path):
         (["train", "--dry-run", "--resume", "x"], "--dry-run does not go with --resume: `gipo show`"),
         (["train", "buffer=50000"], "such as buffer.size=50000"),
         (["show", "runs/nope/r"], "there is no folder runs/nope/r"),
+        (["resume", "latest"], "there is no command 'resume'; type `gipo train --resume RUN`"),
+        (["help"], "there is no command 'help'; type `gipo -h`"),
+        (["list", "ls"], "No such command 'ls'"),
     ],
 )
 def test_common_guesses_are_told_what_to_type(words, cure, tmp_path):
@@ -328,3 +331,10 @@ def test_common_guesses_are_told_what_to_type(words, cure, tmp_path):
     assert done.returncode == 2
     assert cure in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_commands_of_other_tools_stand_for_commands_of_this_one():
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert not commands & INSTEAD.keys()
+    named = [words[1] for words in map(str.split, INSTEAD.values()) if words[0] == "gipo"]
+    assert set(named) <= commands | {"-h", "list"}

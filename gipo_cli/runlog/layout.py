@@ -272,6 +272,9 @@ def find(root: Path, ref: str) -> RunDir:
             f"{ref!r} is the beginning of {len(found)} runs: {shown}{more}; type more of the name"
         )
     if ref and os.path.isdir(named):
+        inside = next(_walk(named, _DEPTH), None)
+        if inside is not None:
+            raise UserError(f"{ref} is a folder of runs; name one of them, such as {inside}")
         raise UserError(f"{ref} is not a run folder: it holds no config.yaml")
     near = difflib.get_close_matches(ref, names, n=1, cutoff=0.4)
     if not near and _names_a_folder(ref):

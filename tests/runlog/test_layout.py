@@ -140,6 +140,7 @@ def test_find_resolves_paths_names_beginnings_and_latest(tmp_path, monkeypatch):
         ("x" * 5000, "no run"),
         ("a\0b", "no run"),
         ("empty", "holds no config.yaml"),
+        ("runs", "runs is a folder of runs; name one of them, such as runs/reach-s1"),
     ],
     ids=lambda text: text[:20].encode("unicode_escape").decode(),
 )
