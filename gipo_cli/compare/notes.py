@@ -115,6 +115,11 @@ def _same_footing(comparison: Comparison) -> Iterable[str]:
         values: set[Value] = {run.config[key] for run in runs if key in run.config}
         if len(values) > 1:
             yield f"Evaluation protocols differ: {key} is {', '.join(sorted(map(str, values)))}."
+    changed = [(run, change) for run in runs for change in _changes(run)]
+    if changed:
+        count = len({run.path for run, _ in changed})
+        settings = ", ".join(sorted({change for _, change in changed}))
+        yield f"{count} of the runs went on with other settings than they began with ({settings})."
     if foreign := sum(_is_foreign(run) for run in runs):
         yield (
             f"{foreign} runs were imported from TensorBoard; their evaluation protocol and settings are "
@@ -122,6 +127,13 @@ def _same_footing(comparison: Comparison) -> Iterable[str]:
         )
     if comparison.metric.table == "metrics":
         yield f"{comparison.metric.title} comes from training, not from evaluation episodes."
+
+
+def _changes(run: RunTable) -> list[str]:
+    """Settings that were changed on the way; a longer budget is one where the learning rate runs over it."""
+    constant = run.config.get("agent.update.lr_schedule") == "constant"
+    changes = [str(change) for update in run.meta.get("updates", ()) for change in update.get("changes", ())]
+    return [change for change in changes if not (constant and change.startswith("total_steps:"))]
 
 
 def _is_foreign(run: RunTable) -> bool:

@@ -239,6 +239,21 @@ class TestNotes:
         assert "mujoco" not in said
         assert "eval.episodes is 20, 50" in said
 
+    @pytest.mark.parametrize(("schedule", "told"), [("constant", False), ("linear", True)])
+    def test_settings_changed_on_the_way(self, make, tmp_path, schedule, told):
+        from synthetic_runs import write_run
+
+        from gipo_cli.compare.load import load_run
+
+        update = {"changes": ["total_steps: 10 -> 20", "objective.sigma: 0.5 -> 1.0"]}
+        settings = {"agent.update.lr_schedule": schedule}
+        longer = write_run(tmp_path / "x", config(**settings), [0.5], meta={"updates": [update]})
+        others = make(config("sapo", **settings))
+        (said,) = (note for note in self.said([*others, load_run(longer)]) if "went on" in note)
+        assert said.startswith("1 of the runs went on")
+        assert "objective.sigma: 0.5 -> 1.0" in said
+        assert ("total_steps: 10 -> 20" in said) == told
+
     def test_arms_without_some_environment(self, study):
         runs = study() + [run for run in study(env="push") if run.objective == "gipo"]
         assert any("PPO-clip has no runs in push" in note for note in self.said(runs))
