@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from gipo_cli.cli import INSTEAD, app, listing
 from gipo_cli.config.compose import compose
 from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.manifest import write_config
 from gipo_cli.runlog.status import StatusFile
 
@@ -249,8 +250,12 @@ def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp
     from gipo_cli.pipelines.listing import STALE_SECONDS, state_now
 
     old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * STALE_SECONDS})
-    assert state_now(old) == "lost"
-    assert state_now(status.status) == "running"
+    assert state_now(silent, old) == "lost"
+    assert state_now(silent, status.status) == "running"
+    with RunLock(silent.lock):
+        # An evaluation of many minutes: no iteration ends, and the lock beats.
+        assert state_now(silent, old) == "running"
+    assert state_now(silent, old) == "lost"
 
 
 def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):

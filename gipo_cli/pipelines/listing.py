@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.pipelines.columns import aligned
 from gipo_cli.runlog.layout import RunDir, list_runs
 from gipo_cli.runlog.manifest import peek_config
-from gipo_cli.runlog.status import Status, read_status
+from gipo_cli.runlog.status import Status, read_status, silent_seconds
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
@@ -107,7 +106,7 @@ def print_runs(root: Path) -> None:
         name = run.path.relative_to(root).as_posix()
         known = ("unknown", "", "", "")
         if status is not None:
-            known = (state_now(status), _share(status), *_best_known(status))
+            known = (state_now(run, status), _share(status), *_best_known(status))
         rows.append((name, *known))
     for line in aligned(rows, console.width if console.is_terminal else None):
         console.print(Text(line), soft_wrap=True)
@@ -120,7 +119,7 @@ def show_run(run: RunDir, root: Path) -> None:
     console = Console(highlight=False)
     console.print(Text(str(run.path), style="bold"))
     facts = _plain_table()
-    for name, value in _facts(config, status):
+    for name, value in _facts(run, config, status):
         facts.add_row(name, Text(value))
     console.print(facts)
     changed = _plain_table()
@@ -196,10 +195,10 @@ def _status(run: RunDir) -> Status | None:
         return None
 
 
-def state_now(status: Status) -> str:
+def state_now(run: RunDir, status: Status) -> str:
     """State of a run; ``lost`` if it claims to run and has been silent for a minute."""
-    silent = time.time() - status.heartbeat
-    return "lost" if status.state == "running" and silent > STALE_SECONDS else status.state
+    lost = status.state == "running" and silent_seconds(run, status) > STALE_SECONDS
+    return "lost" if lost else status.state
 
 
 def _share(status: Status) -> str:
@@ -214,14 +213,14 @@ def _best_known(status: Status) -> tuple[str, str]:
     return "" if result is None else f"{result:.4g}", "" if success is None else f"{success:.0%}"
 
 
-def _facts(config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
+def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
     env = config.env
     subject = " ".join(part for part in (env.name, env.task or env.id) if part)
     yield "what", f"{config.objective.name} on {subject}, buffer {config.buffer_size}, seed {config.seed}"
     if status is None:
         yield "state", "unknown: status.json is missing or damaged"
         return
-    yield "state", state_now(status) + (f": {status.reason}" if status.reason else "")
+    yield "state", state_now(run, status) + (f": {status.reason}" if status.reason else "")
     yield "steps", f"{status.step} of {status.total_steps} ({_share(status)})"
     if status.steps_per_second:
         yield "speed", f"{status.steps_per_second:.0f} steps/s"
@@ -234,7 +233,7 @@ def _facts(config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]
 def _next_commands(run: RunDir, root: Path, status: Status | None) -> Iterator[str]:
     given = run.path.relative_to(root).as_posix() if run.path.is_relative_to(root) else str(run.path)
     name = shlex.quote(given) + ("" if root == Path("runs") else f" --runs {shlex.quote(str(root))}")
-    if status is not None and state_now(status) == "running":
+    if status is not None and state_now(run, status) == "running":
         yield f"gipo show {name}"
         return
     if status is None or status.state != "done":

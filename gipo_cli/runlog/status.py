@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runlog.durable import overwrite_sealed, read_sealed, write_sealed
+from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.lock import last_beat
 
 State = Literal["running", "done", "failed", "interrupted"]
 BEAT_SECONDS = 3.0
@@ -55,6 +57,11 @@ def read_status(path: Path) -> Status:
         return Status.model_validate(read_sealed(path))
     except ValidationError as error:
         raise UserError(f"{path} is not a status of this version of gipo") from error
+
+
+def silent_seconds(run: RunDir, status: Status) -> float:
+    """Time since anything was heard of a run: since its last iteration, or its lock's last beat."""
+    return time.time() - max(status.heartbeat, last_beat(run.lock))
 
 
 class StatusFile:

@@ -23,7 +23,7 @@ from gipo_cli.errors import RunFailed
 from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.durable import TEMPORARY, fsync_dir
 from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.lock import RunLock
+from gipo_cli.runlog.lock import RunLock, last_beat
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in, places
@@ -110,8 +110,9 @@ def drop_older(folder: StudyDir, run: PlannedRun, *keep: Path) -> None:
     for path in places(folder, run.name):
         if path.parent == folder.attempts(run.name) and path not in keep:
             with suppress(OSError):
-                # Every heartbeat replaces a file of the folder.
-                if time.time() - path.stat().st_ctime > OVERTAKEN_SECONDS:
+                # Every iteration replaces a file of the folder, and the lock beats during a long one.
+                heard = max(path.stat().st_ctime, last_beat(RunDir(path).lock))
+                if time.time() - heard > OVERTAKEN_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import holder
-from gipo_cli.runlog.status import Status, read_status
+from gipo_cli.runlog.status import Status, read_status, silent_seconds
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 
@@ -119,7 +118,7 @@ def _state(folder: StudyDir, run: PlannedRun, path: Path, status: Status) -> Sta
         # A lock tells at once, a heartbeat only after a while; an attempt's process may be on any host.
         if path == folder.run(run.name):
             return "running" if holder_of(folder, run.name) is not None else "interrupted"
-        return "running" if time.time() - status.heartbeat < SILENT_SECONDS else "interrupted"
+        return "running" if silent_seconds(RunDir(path), status) < SILENT_SECONDS else "interrupted"
     if status.state == "done" and not is_finished(status, run):
         return "interrupted"
     return status.state

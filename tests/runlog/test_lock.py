@@ -11,7 +11,7 @@ import time
 import pytest
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.lock import RunLock, holder
+from gipo_cli.runlog.lock import RunLock, holder, last_beat
 
 HOLD = textwrap.dedent(
     """
@@ -35,6 +35,17 @@ def hold(path):
 
 def end(process):
     process.communicate("\n")
+
+
+def test_the_last_beat_is_of_the_holder_and_ends_with_it(tmp_path):
+    path = tmp_path / ".lock"
+    assert last_beat(path) == 0
+    with RunLock(path, beat_seconds=0.05):
+        os.utime(path, (1, 1))
+        while last_beat(path) == 1:
+            time.sleep(0.01)
+        assert abs(last_beat(path) - time.time()) < 5
+    assert last_beat(path) == 0
 
 
 def test_a_live_holder_is_refused_by_name(tmp_path):

@@ -16,6 +16,7 @@ from gipo_cli.pipelines import sweep_worker
 from gipo_cli.pipelines.sweep_worker import work, work_apart
 from gipo_cli.pipelines.train import resume
 from gipo_cli.runlog.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.runlog.durable import write_sealed
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.status import StatusFile, read_status
@@ -259,6 +260,20 @@ def test_goes_on_apart_after_a_kill_before_the_first_checkpoint(tmp_path: Path, 
     StatusFile(RunDir(killed).status, total_steps=1536, step=100)
     assert work_apart(folder, run) == 0
     assert_same_runs(folder.path, reference / "grid", [run.name])
+
+
+def test_a_long_evaluation_elsewhere_is_not_silence(tmp_path: Path, reference: Path):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    own = RunDir(attempt.new_attempt(folder, run))
+    shutil.move(path / run.name, own.path)
+    status = StatusFile(own.status, total_steps=1536).status
+    silent = status.model_copy(update={"heartbeat": status.heartbeat - 3600})
+    write_sealed(own.status, silent.model_dump(mode="json"))
+    assert observe(folder, run).state == "interrupted"
+    with RunLock(own.lock):
+        assert observe(folder, run).state == "running"
+    assert observe(folder, run).state == "interrupted"
 
 
 def test_silent_attempts_go_once_another_one_goes_on(
