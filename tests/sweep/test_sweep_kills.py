@@ -46,7 +46,15 @@ def test_killed_child_then_ctrl_c_then_killed_parent(tmp_path: Path, reference: 
     next(worker for worker in workers(tmp_path) if worker.cmdline()[-1] == broken).kill()
     until(lambda: sum(status.step > 0 for status in statuses(study).values()) >= 3, "a third run")
     assert sweep.poll() is None, "a killed child stopped the others"
+    # The second command takes as long as the runs on a slow machine: they wait for it.
+    held = workers(tmp_path)
+    for worker in held:
+        with suppress(psutil.NoSuchProcess):
+            worker.suspend()
     second = finish(tmp_path, *GRID)
+    for worker in held:
+        with suppress(psutil.NoSuchProcess):
+            worker.resume()
     assert second.returncode == 2
     assert re.search(rf"being written by process {sweep.pid}\b", second.stderr)
     sweep.send_signal(signal.SIGINT)
