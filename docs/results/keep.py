@@ -48,11 +48,12 @@ def label(run: Path) -> tuple[str, int, int]:
 
 def rows(run: Path, table: str, columns: Sequence[str], every: int) -> Iterable[list[str | int]]:
     """Of one table of one run: its label, the step, and the columns to five digits."""
+    of = label(run)
     with (run / table).open() as file:
         for number, row in enumerate(csv.DictReader(file), 1):
             if number % every == 0:
                 numbers = [row[name] and f"{float(row[name]):.5g}" for name in columns]
-                yield [*label(run), row["step"], *numbers]
+                yield [*of, row["step"], *numbers]
 
 
 def write(path: Path, runs: Sequence[Path], table: str, columns: Sequence[str], every: int) -> None:

@@ -1,0 +1,7 @@
+"""What every test starts from."""
+
+import signal
+
+# What a script starts in its background ignores Ctrl-C, and so would every command that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
