@@ -17,6 +17,7 @@ from benchmarks.harness import ROOT, Row, load, machine, table
 FIGURES = {
     "acting": ("learner", "Collecting 500 transitions"),
     "update": ("learner", "Optimizer steps"),
+    "compiled": ("learner", "Optimizer steps through torch.compile"),
     "iteration": ("learner", "One iteration at the authors' settings"),
     "throughput": ("throughput", "An iteration at the authors' settings, all cores at work"),
     "sb3_ppo": ("ppo", "2,048 environment steps and 320 optimizer steps of PPO"),

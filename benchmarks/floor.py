@@ -46,9 +46,14 @@ class PlainNetwork(nn.Module):
 
 
 class Floor:
-    """Single-observation forwards, actor+critic steps and critic-only steps, optionally in bfloat16."""
+    """Single-observation forwards, actor+critic steps and critic-only steps.
 
-    def __init__(self, bfloat16: bool = False) -> None:
+    Args:
+        bfloat16: run the networks in it.
+        compiled: pass the losses through ``torch.compile``, which needs a C++ compiler.
+    """
+
+    def __init__(self, bfloat16: bool = False, compiled: bool = False) -> None:
         torch.manual_seed(0)
         self.network = PlainNetwork()
         self.cast = torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
@@ -63,6 +68,10 @@ class Floor:
         self.log_prob = self.behaviour.gather(-1, self.action).squeeze(-1)
         self.advantage, self.target = torch.randn(BATCH, 1), torch.randn(BATCH)
 
+        if compiled:
+            self._loss = torch.compile(self._loss)  # type: ignore[method-assign]
+            self._critic_loss = torch.compile(self._critic_loss)  # type: ignore[method-assign]
+
     def forwards(self, count: int = STEPS) -> None:
         """Logits and value of one observation at a time, without sampling."""
         one = self.obs[:1]
@@ -75,16 +84,19 @@ class Floor:
     def steps(self, rounds: int = 10, critic_only: int = 9) -> None:
         """Rounds of one actor+critic step and ``critic_only`` critic steps on the features after it."""
         for _ in range(rounds):
-            self._both()
+            self._apply(self._loss(), self.all)
             if critic_only:
                 with torch.no_grad(), self.cast:
                     features = self.network.encoder(self.obs)
                 for _ in range(critic_only):
-                    with self.cast:
-                        value = self.network.value(features)
-                    self._apply(0.5 * mse_loss(value.float(), self.target), self.critic)
+                    self._apply(self._critic_loss(features), self.critic)
 
-    def _both(self) -> None:
+    def _critic_loss(self, features: Tensor) -> Tensor:
+        with self.cast:
+            value = self.network.value(features)
+        return 0.5 * mse_loss(value.float(), self.target)
+
+    def _loss(self) -> Tensor:
         with self.cast:
             features = self.network.encoder(self.obs)
             logits, value = self.network.logits(features), self.network.value(features)
@@ -93,7 +105,7 @@ class Floor:
         weight = torch.exp(-0.5 * (log_ratio.detach() / 0.5) ** 2)
         surrogate = (weight * log_ratio.exp() * self.advantage).mean()
         kl = (self.behaviour.exp() * (self.behaviour - log_pi)).sum(-1).mean()
-        self._apply(0.1 * kl - surrogate + 0.5 * mse_loss(value.float(), self.target), self.all)
+        return 0.1 * kl - surrogate + 0.5 * mse_loss(value.float(), self.target)
 
     def _apply(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
         self.optimizer.zero_grad(set_to_none=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -86,6 +87,17 @@ def update(repeats: int) -> list[Row]:
             )
             rows.append(against(times, ours, plain))
     return rows
+
+
+def compiled(repeats: int) -> list[Row]:
+    """An iteration's optimizer steps in plain PyTorch, with ``torch.compile`` and without."""
+    plain, faster = Floor(), Floor(compiled=True)
+    begun = time.perf_counter()
+    faster.steps(1)
+    # By the wall: compilers are processes of their own.
+    note = f"the first steps, which compile, took {time.perf_counter() - begun:.0f} s of wall time"
+    times = interleave({"compiled": faster.steps, "as written": plain.steps}, repeats)
+    return [against(times, "compiled", "as written", speed_up=True, note=note)]
 
 
 def iteration(repeats: int) -> list[Row]:

@@ -12,7 +12,7 @@ from gipo_cli.config.compose import compose
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.manifest import write_config
-from gipo_cli.runlog.status import StatusFile
+from gipo_cli.runlog.status import SILENT_SECONDS, StatusFile
 
 HEAVY = ("torch", "gymnasium", "mujoco", "stable_baselines3", "matplotlib", "scipy", "numpy")
 RICH_ENV = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
@@ -247,9 +247,9 @@ def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp
     assert "--resume" not in runner.invoke(app, ["show", "done", "--runs", str(tmp_path)]).output
     status.beat(10, force=True)
     assert "running" in runner.invoke(app, ["list", "runs", "--runs", str(tmp_path)]).output
-    from gipo_cli.pipelines.listing import STALE_SECONDS, state_now
+    from gipo_cli.pipelines.listing import state_now
 
-    old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * STALE_SECONDS})
+    old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * SILENT_SECONDS})
     assert state_now(silent, old) == "lost"
     assert state_now(silent, status.status) == "running"
     with RunLock(silent.lock):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import yaml
+from gipo_cli.runlog.layout import RunDir, list_runs
+from gipo_cli.runlog.manifest import peek_config
+from gipo_cli.runlog.status import read_status
 
 DATA = Path(__file__).parent / "data"
 METRICS = (
@@ -33,30 +34,28 @@ KEPT = ("config.yaml", "diagnostics.csv", "eval.csv", "metrics.csv", "overrides.
 """Files that name no folder of the machine."""
 
 
-def finished(study: Path) -> list[Path]:
-    """Run folders whose run is done, in order of objective, buffer and seed."""
-    runs = [path.parent for path in study.glob("*/status.json")]
-    done = [run for run in runs if json.loads((run / "status.json").read_text())["state"] == "done"]
-    return sorted(done, key=label)
+def finished(study: Path) -> list[RunDir]:
+    """Runs that are done, in order of objective, buffer and seed."""
+    return sorted((run for run in list_runs(study) if read_status(run.status).state == "done"), key=label)
 
 
-def label(run: Path) -> tuple[str, int, int]:
+def label(run: RunDir) -> tuple[str, int, int]:
     """Objective, buffer size in transitions, seed."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    return config["objective"]["name"], config["buffer"]["size"], config["seed"]
+    config = peek_config(run)
+    return config.objective.name, config.buffer_size, config.seed
 
 
-def rows(run: Path, table: str, columns: Sequence[str], every: int) -> Iterable[list[str | int]]:
+def rows(run: RunDir, table: str, columns: Sequence[str], every: int) -> Iterable[list[str | int]]:
     """Of one table of one run: its label, the step, and the columns to five digits."""
     of = label(run)
-    with (run / table).open() as file:
+    with (run.path / table).open() as file:
         for number, row in enumerate(csv.DictReader(file), 1):
             if number % every == 0:
                 numbers = [row[name] and f"{float(row[name]):.5g}" for name in columns]
                 yield [*of, row["step"], *numbers]
 
 
-def write(path: Path, runs: Sequence[Path], table: str, columns: Sequence[str], every: int) -> None:
+def write(path: Path, runs: Sequence[RunDir], table: str, columns: Sequence[str], every: int) -> None:
     """One CSV of all runs."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -65,13 +64,12 @@ def write(path: Path, runs: Sequence[Path], table: str, columns: Sequence[str], 
             writer.writerows(rows(run, table, columns, every))
 
 
-def archive(path: Path, runs: Sequence[Path]) -> None:
+def archive(path: Path, runs: Sequence[RunDir]) -> None:
     """Run folders without checkpoints, logs and what says where they were made."""
     with tarfile.open(path, "w:xz") as kept:
         for run in runs:
             for name in KEPT:
-                if (run / name).exists():
-                    kept.add(run / name, f"{run.parent.name}/{run.name}/{name}", filter=nobody)
+                kept.add(run.path / name, f"{run.path.parent.name}/{run.name}/{name}", filter=nobody)
 
 
 def nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -209,7 +209,7 @@ class Updater:
         if action.kl is not None:
             loss = loss + self.kl_coef * kl
             tally.kl_penalty.append(self.kl_coef * kl.detach())
-        self._apply(loss, self.parameters, tally)
+        self._apply(loss, (self.actor, self.critic), tally)
         tally.log_ratio.append(terms.log_ratio)
         tally.coefficient.append(terms.coefficient)
         tally.lag.append(batch.lag)
@@ -224,22 +224,21 @@ class Updater:
         with self.autocast():
             value = self.policy.critic(shared)
         critic_loss = mse_loss(value, value_target)
-        self._apply(self.config.update.value_coef * critic_loss, self.critic.parameters, tally)
+        self._apply(self.config.update.value_coef * critic_loss, (self.critic,), tally)
         tally.critic_loss.append(critic_loss.detach())
 
-    def _apply(self, loss: Tensor, parameters: list[nn.Parameter], tally: _Tally) -> None:
-        """One optimizer step on all parameters or the critic's, unless anything in it is not finite."""
+    def _apply(self, loss: Tensor, moved: tuple[FlatParameters, ...], tally: _Tally) -> None:
+        """One optimizer step on what ``loss`` depends on, unless anything in it is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self.parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        total = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        total = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         norm = float(total)
         if not math.isfinite(norm):
             value = float(loss.detach())
             broken = ("the gradient norm", norm) if math.isfinite(value) else ("the loss", value)
             raise NonFinite(f"{broken[0]} is {broken[1]}")
-        moved = [self.critic] if parameters is self.critic.parameters else [self.actor, self.critic]
         for group in moved:
             group.take_gradients()
         if self.config.update.max_grad_norm is not None:

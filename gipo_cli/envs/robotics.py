@@ -69,8 +69,8 @@ class KitchenSuccess(gym.Wrapper[Any, Any, Any, Any]):
 def find_joints_once(env: gym.Env[Any, Any]) -> bool:
     """Let a Fetch or Shadow Hand simulator read its robot's joints by address.
 
-    Upstream's ``robot_get_obs`` looks the name of every joint up at every step, a fifth of a Fetch step. The
-    numbers are the same to the bit.
+    Upstream's ``robot_get_obs`` looks the name of every joint up at every step, a quarter of a Fetch step.
+    The numbers are the same to the bit.
 
     Returns:
         Whether it was done: not for other simulators, nor where a joint has several degrees of freedom.

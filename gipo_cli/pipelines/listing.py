@@ -21,13 +21,11 @@ from gipo_cli.errors import UserError
 from gipo_cli.pipelines.columns import aligned
 from gipo_cli.runlog.layout import RunDir, list_runs
 from gipo_cli.runlog.manifest import peek_config
-from gipo_cli.runlog.status import Status, read_status, silent_seconds
+from gipo_cli.runlog.status import Status, is_silent, read_status
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
 
-STALE_SECONDS = 60.0
-"""A run that claims to be running and has been silent for longer is shown as lost."""
 
 _LATEST = {
     "return": "training return",
@@ -197,8 +195,7 @@ def _status(run: RunDir) -> Status | None:
 
 def state_now(run: RunDir, status: Status) -> str:
     """State of a run; ``lost`` if it claims to run and has been silent for a minute."""
-    lost = status.state == "running" and silent_seconds(run, status) > STALE_SECONDS
-    return "lost" if lost else status.state
+    return "lost" if status.state == "running" and is_silent(run, status) else status.state
 
 
 def _share(status: Status) -> str:

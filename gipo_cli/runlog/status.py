@@ -18,6 +18,7 @@ from gipo_cli.runlog.lock import last_beat
 
 State = Literal["running", "done", "failed", "interrupted"]
 BEAT_SECONDS = 3.0
+SILENT_SECONDS = 60.0
 
 
 class Status(BaseModel):
@@ -59,9 +60,9 @@ def read_status(path: Path) -> Status:
         raise UserError(f"{path} is not a status of this version of gipo") from error
 
 
-def silent_seconds(run: RunDir, status: Status) -> float:
-    """Time since anything was heard of a run: since its last iteration, or its lock's last beat."""
-    return time.time() - max(status.heartbeat, last_beat(run.lock))
+def is_silent(run: RunDir, status: Status) -> bool:
+    """Whether nothing was heard of a run for a minute: no iteration ended, and its lock did not beat."""
+    return time.time() - max(status.heartbeat, last_beat(run.lock)) > SILENT_SECONDS
 
 
 class StatusFile:

@@ -9,13 +9,11 @@ from typing import Literal
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.layout import RunDir
 from gipo_cli.runlog.lock import holder
-from gipo_cli.runlog.status import Status, read_status, silent_seconds
+from gipo_cli.runlog.status import Status, is_silent, read_status
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 
 State = Literal["waiting", "running", "done", "failed", "interrupted"]
-SILENT_SECONDS = 60.0
-"""A run elsewhere that claims to be running and has been silent for longer is taken for interrupted."""
 _TAIL_BYTES = 20_000
 
 
@@ -118,7 +116,7 @@ def _state(folder: StudyDir, run: PlannedRun, path: Path, status: Status) -> Sta
         # A lock tells at once, a heartbeat only after a while; an attempt's process may be on any host.
         if path == folder.run(run.name):
             return "running" if holder_of(folder, run.name) is not None else "interrupted"
-        return "running" if silent_seconds(RunDir(path), status) < SILENT_SECONDS else "interrupted"
+        return "interrupted" if is_silent(RunDir(path), status) else "running"
     if status.state == "done" and not is_finished(status, run):
         return "interrupted"
     return status.state
