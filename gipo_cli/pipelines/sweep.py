@@ -197,14 +197,14 @@ def _run(
     jobs: int | None,
 ) -> int:
     states = _observed(folder, study)
-    speeds = estimate.speeds(study.runs, states)
     going = Sweep(
         folder,
         study.runs,
         _engine(folder, options, jobs),
         View(study.name, console),
         jobs,
-        lambda run, state: estimate.seconds_of(run, state, trials, speeds),
+        trials,
+        estimate.speeds(study.runs, states),
     )
     if todo:
         going.run([run.name for run in todo])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from gipo_cli.sweep.engine import Ended, Engine
-from gipo_cli.sweep.estimate import run_left, together
+from gipo_cli.sweep.estimate import Trial, run_left, seconds_of, speeds_since, together
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import RunState, observe
@@ -20,8 +20,6 @@ POLL_SECONDS = 0.1
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 150.0
 """Time that runs have for their last checkpoint once they were asked to stop."""
-
-Seconds = Callable[[PlannedRun, RunState], float | None]
 
 
 @dataclass
@@ -34,7 +32,8 @@ class Sweep:
         engine: What runs them.
         view: Where the states are shown.
         jobs: Runs at a time, for the time left; None: as many as run.
-        seconds: Estimates the time that the rest of a run takes.
+        trials: What was measured of each environment beforehand.
+        speeds: Steps per second that earlier runs of each environment came to.
         failed: Why runs failed or were broken off, by name; those stopped by the user are not among them.
         signal: Which signal asked to stop.
     """
@@ -44,7 +43,8 @@ class Sweep:
     engine: Engine
     view: View
     jobs: int | None
-    seconds: Seconds
+    trials: Mapping[str, Trial]
+    speeds: Mapping[str, float]
     failed: dict[str, str] = field(default_factory=dict)
     signal: int | None = None
     _states: dict[str, RunState] = field(default_factory=dict)
@@ -106,14 +106,15 @@ class Sweep:
         for name in pending:
             if self._states[name].state != "waiting" or name in self.engine.active():
                 self._states[name] = observe(self.folder, by_name[name])
-        left = [self._run_left(by_name[name]) for name in pending]
+        speeds = {**self.speeds, **speeds_since(self.runs, self._states, self._before)}
+        left = [self._run_left(by_name[name], speeds) for name in pending]
         known = [seconds for seconds in left if seconds is not None]
         at_once = self.jobs or sum(state.state == "running" for state in self._states.values()) or 1
         self.view.update(self._states, together(known, at_once) if len(known) == len(left) else None)
 
-    def _run_left(self, run: PlannedRun) -> float | None:
+    def _run_left(self, run: PlannedRun, speeds: Mapping[str, float]) -> float | None:
         state = self._states[run.name]
-        return run_left(state) or self.seconds(run, state)
+        return run_left(state) or seconds_of(run, state, self.trials, speeds)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._at_once = self.signal is not None

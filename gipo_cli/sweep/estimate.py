@@ -23,6 +23,8 @@ from gipo_cli.sweep.state import RunState
 TRIAL_SECONDS = 120.0
 TRIALS = 3
 """Environments tried at most; the others are taken to be like their mean."""
+SETTLED_SECONDS = 30.0
+"""Work of runs after which their speed says more than that of earlier ones, made under other conditions."""
 HEADROOM = 0.9
 """Share of the free memory that runs may take."""
 
@@ -168,6 +170,22 @@ def speeds(runs: Sequence[PlannedRun], states: Mapping[str, RunState]) -> dict[s
         if state.state == "done" and state.seconds > 0:
             seen.setdefault(subject(run), []).append(state.step / state.seconds)
     return {name: fmean(values) for name, values in seen.items()}
+
+
+def speeds_since(
+    runs: Sequence[PlannedRun], states: Mapping[str, RunState], before: Mapping[str, RunState]
+) -> dict[str, float]:
+    """Steps per second, evaluations included, that the runs of each environment came to since then."""
+    seen: dict[str, tuple[int, float]] = {}
+    for run in runs:
+        state, begun = states[run.name], before[run.name]
+        steps, seconds = seen.get(subject(run), (0, 0.0))
+        seen[subject(run)] = steps + state.step - begun.step, seconds + state.seconds - begun.seconds
+    return {
+        name: steps / seconds
+        for name, (steps, seconds) in seen.items()
+        if steps > 0 and seconds >= SETTLED_SECONDS
+    }
 
 
 def together(seconds: Sequence[float], jobs: int) -> float:

@@ -6,10 +6,12 @@ import pytest
 from rich.console import Console
 from sweep_harness import planned
 
+from gipo_cli.runlog.durable import write_sealed
 from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.status import StatusFile
+from gipo_cli.runlog.status import Status, StatusFile
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.engine import Ended
+from gipo_cli.sweep.estimate import subject
 from gipo_cli.sweep.view import View
 
 
@@ -59,6 +61,35 @@ def test_a_retry_that_was_refused_is_not_told_by_the_failure_before(
         return "refused: other versions"
 
     view = View(study.name, Console(quiet=True))
-    going = Sweep(folder, study.runs, Once(work), view, 1, lambda run, state: None)
+    going = Sweep(folder, study.runs, Once(work), view, 1, {}, {})
     going.run([run.name])
     assert going.failed == {run.name: reason}
+
+
+def test_time_left_goes_by_the_speed_of_this_sweep(tmp_path: Path):
+    folder, study = planned(tmp_path, "objective=gipo", "seed=1,2")
+    first, second = (run.name for run in study.runs)
+    lefts: list[float | None] = []
+
+    class Watched(View):
+        def update(self, states, left):
+            super().update(states, left)
+            lefts.append(left)
+
+    class Slow(Once):
+        """Ends the first run at once and the second when its time left was shown."""
+
+        def poll(self):
+            if first in self.names:
+                self.names = [second]
+                status = Status(state="done", step=1536, total_steps=1536, active_seconds=96.0)
+                RunDir(folder.run(first)).path.mkdir()
+                RunDir(folder.run(first)).config.write_text("")
+                write_sealed(RunDir(folder.run(first)).status, status.model_dump(mode="json"))
+                return [Ended(first, None)]
+            return super().poll() if any(lefts) else []
+
+    view = Watched(study.name, Console(quiet=True))
+    going = Sweep(folder, study.runs, Slow(lambda name: None), view, 1, {}, {subject(study.runs[0]): 1.0})
+    going.run([first, second])
+    assert [left for left in lefts if left] == [96.0]

@@ -14,6 +14,7 @@ from gipo_cli.sweep.estimate import (
     measure,
     seconds_of,
     speeds,
+    speeds_since,
     sweep_left,
     together,
 )
@@ -56,6 +57,20 @@ def test_speed_of_earlier_runs_includes_their_pauses():
     seen = {RUN.name: state("done", 10_000, seconds=50.0, speed=999.0)}
     assert speeds([RUN], seen) == {"gymnasium Pendulum-v1": 200.0}
     assert speeds([RUN], {RUN.name: state("running", 5000, seconds=50.0)}) == {}
+
+
+def test_speed_of_a_sweep_counts_what_it_did_itself():
+    runs = plan(["env=gymnasium", "env.id=Pendulum-v1", "total_steps=10000", "seed=1,2,3"], name="three").runs
+    one, two, three = (run.name for run in runs)
+    before = {one: state("done", 10_000, seconds=1e6), two: state("waiting", 0), three: state("waiting", 0)}
+    early = {**before, two: state("running", 500, seconds=20.0)}
+    assert speeds_since(runs, early, before) == {}  # the start of a run weighs too much in it
+    later = {
+        **before,
+        two: state("done", 10_000, seconds=80.0),
+        three: state("running", 2_000, seconds=20.0),
+    }
+    assert speeds_since(runs, later, before) == {"gymnasium Pendulum-v1": 120.0}
 
 
 def test_time_of_many_runs():
