@@ -10,11 +10,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from gipo_cli.config.explain import allowed
+from gipo_cli.config.groups import IMPLIED, group_choices
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.core.params import PARAMS
 from gipo_cli.diagnostics.catalog import EVALUATION, METRICS, Metric
 
 HERE = Path(__file__).parent
+HEADINGS = ["| key | default | allowed | meaning |", "| --- | --- | --- | --- |"]
 
 
 def configuration() -> str:
@@ -23,18 +26,29 @@ def configuration() -> str:
         "# Configuration reference",
         "",
         "Made by `make docs` from the schema that checks every run; edit the schema, not this page. Each",
-        "value is set on the command line as `section.key=value`. Defaults here are the schema's; the files",
-        "in `conf/` may set others per group, preset and environment, and `gipo train --dry-run` prints what",
-        "a run would use.",
+        "value is set on the command line as `section.key=value`. Defaults here are the schema's, from which",
+        "the Python API starts; the files in `conf/` set others per group, preset and environment, and",
+        "`gipo train --dry-run` prints what a run would use. An empty cell under *allowed* is anything of",
+        "the default's type.",
+        "",
+        "A group's file is picked by `group=name`. What is typed wins over everything; then the preset's",
+        "settings for the environment (`conf/tuned/`) and for the objective (`conf/preset_objective/`), then",
+        "the preset's own, then the files of the other groups. `buffer=...` or `agent=...` typed beside a",
+        "preset gives that file's values, whatever the preset says. The groups and their files:",
+        "",
+        *(
+            f"- `{group}`: {', '.join(f'`{name}`' for name in names)}"
+            for group, names in group_choices().items()
+            if group not in IMPLIED
+        ),
         "",
     ]
     for path, model in _sections("", RunConfig):
         lines += [f"## {path or 'The run'}", "", (model.__doc__ or "").strip().splitlines()[0], ""]
-        lines += ["| key | default | meaning |", "| --- | --- | --- |"]
+        lines += HEADINGS
         for name, field in model.model_fields.items():
             if _section_of(field) is None and name != "objective":
-                key = f"{path}.{name}" if path else name
-                lines.append(f"| `{key}` | {_default(field)} | {_cell(field.description or '')} |")
+                lines.append(_value(f"{path}.{name}" if path else name, model, name))
         lines.append("")
     lines += [
         "## objective",
@@ -44,13 +58,9 @@ def configuration() -> str:
     ]
     for name, params in PARAMS.items():
         lines += [f"### {name}", "", (params.__doc__ or "").strip().splitlines()[0], ""]
-        knobs = {key: field for key, field in params.model_fields.items() if key != "name"}
+        knobs = [key for key in params.model_fields if key != "name"]
         if knobs:
-            lines += ["| key | default | meaning |", "| --- | --- | --- |"]
-            lines += [
-                f"| `objective.{key}` | {_default(field)} | {_cell(field.description or '')} |"
-                for key, field in knobs.items()
-            ]
+            lines += [*HEADINGS, *(_value(f"objective.{key}", params, key) for key in knobs)]
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -61,9 +71,10 @@ def metrics() -> str:
         "# Metrics",
         "",
         "Made by `make docs` from `gipo_cli/diagnostics/catalog.py`, where the files take their headers.",
-        "TensorBoard shows the same numbers under the same names. g is the objective's gradient coefficient,",
-        "r the importance ratio, mu the behaviour policy; with `agent.ratio=per_dimension` a sample is one",
-        "dimension of one action. The columns of `diagnostics.csv` are explained in",
+        "TensorBoard shows the same numbers under the same names, and those of `diagnostics.csv` as",
+        "`diagnostics/<reference>/<column>/<family>-<knob>=<value>`. g is the objective's gradient",
+        "coefficient, r the importance ratio, mu the behaviour policy; with `agent.ratio=per_dimension` a",
+        "sample is one dimension of one action. The columns of `diagnostics.csv` are explained in",
         "[diagnostics](diagnostics.md).",
         "",
         *_table("metrics.csv: one row per iteration", METRICS),
@@ -93,6 +104,12 @@ def _sections(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Bas
         section = _section_of(field)
         if section is not None and name != "objective":
             yield from _sections(f"{path}.{name}".lstrip("."), section)
+
+
+def _value(key: str, model: type[BaseModel], name: str) -> str:
+    field = model.model_fields[name]
+    meaning = _cell(field.description or "")
+    return f"| `{key}` | {_default(field)} | {_cell(allowed(model, name))} | {meaning} |"
 
 
 def _section_of(field: FieldInfo) -> type[BaseModel] | None:

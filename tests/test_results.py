@@ -1,6 +1,7 @@
 """The kept results agree with themselves: tables, run folders, and the study that they are of."""
 
 import runpy
+import shutil
 import tarfile
 
 import pytest
@@ -11,6 +12,7 @@ from gipo_cli.sweep.plan import plan
 
 RESULTS = ROOT / "docs/results"
 ARCHIVES = sorted((RESULTS / "data").glob("*.tar.xz"))
+BUFFERS = {"reach_lag": [20_000], "reach_buffers": [500, 5_000, 20_000]}
 STUDIES = sorted({path.name.rpartition("_")[0] for path in ARCHIVES})
 
 
@@ -40,6 +42,24 @@ def test_run_folders_are_of_the_study_as_it_is_now(study, runs):
     for folder in (runs / study).iterdir():
         config = yaml.safe_load((folder / "config.yaml").read_text())
         assert config == planned[folder.name].config.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_pages_show_the_tables_of_the_run_folders(study, runs, capsys):
+    runpy.run_path(str(RESULTS / "tables.py"))["main"]([str(runs / study)])
+    printed = capsys.readouterr().out.strip()
+    assert printed.count("| final training return, by seed |") == len(BUFFERS[study])
+    assert printed in (RESULTS / f"{study}.md").read_text()
+
+
+def test_seeds_that_not_every_objective_has_are_left_out(runs, tmp_path, capsys):
+    some = tmp_path / "runs"
+    for run in (runs / "reach_lag").iterdir():
+        if "-s1-" in run.name or "-s2-" in run.name or "-gipo-" in run.name:
+            shutil.copytree(run, some / run.name)
+    runpy.run_path(str(RESULTS / "tables.py"))["main"]([str(some)])
+    (finals,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| final")]
+    assert [entry.count("·") for entry in finals.split("|")[2:-1]] == [1] * 5
 
 
 def test_an_archive_holds_one_seed_and_no_paths(runs, tmp_path):

@@ -54,7 +54,8 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
                 continue
             labels = [objective_words(family) for family in families]
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
-            figure, axes = panels(len(shown), header=title, legend=labels)
+            cells = [cell for facet in parts for cell in facet.cells]
+            figure, axes = panels(len(shown), header=header(title, cells), legend=labels)
             for axis, (facet, stage), table in zip(axes, shown, tables, strict=True):
                 axis.set_title(", ".join(filter(None, [facet.title, STAGES[stage]])))
                 _frontier(axis, table)
@@ -88,7 +89,8 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                 for family, knob in families
             }
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
-            figure, axes = panels(len(parts), header=title, legend=list(labels.values()))
+            cells = [cell for facet in parts for cell in facet.cells]
+            figure, axes = panels(len(parts), header=header(title, cells), legend=list(labels.values()))
             for axis, facet, probe in zip(axes, parts, probes, strict=True):
                 axis.set_title(facet.title)
                 for family, _ in families:

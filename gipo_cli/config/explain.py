@@ -122,11 +122,15 @@ def allowed(model: type[BaseModel], name: str) -> str:
         variant = variant.get("items", variant)
         if "enum" in variant:
             words += [str(value) for value in variant["enum"]]
-        elif bounds := [f"{sign} {variant[key]:g}" for key, sign in _BOUNDS.items() if key in variant]:
+        elif bounds := [f"{sign} {_plain(variant[key])}" for key, sign in _BOUNDS.items() if key in variant]:
             words.append(" and ".join(bounds))
         elif variant.get("type") == "null" and words:
             words.append("null")
     return " or ".join(words)
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:.0f}" if bound == int(bound) else f"{bound:g}"
 
 
 def kinds(model: type[BaseModel], key: str) -> set[str]:

@@ -171,7 +171,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "time/diagnostics",
         "s",
-        "bias-variance measurement after this iteration",
+        "bias-variance measurement in this iteration, between collecting and updating",
         "its sum over time/wall is the measurement's cost",
     ),
 )

@@ -173,8 +173,8 @@ class Recorder:
     def diagnostics(self, rows: Sequence[Row]) -> None:
         """Record one bias-variance measurement.
 
-        TensorBoard shows each number under ``diagnostics/<column>/<family>`` and, where the family has a
-        knob, ``-<knob>=<value>``.
+        TensorBoard shows each number under ``diagnostics/<reference>/<column>/<family>`` and, where the
+        family has a knob, ``-<knob>=<value>``.
 
         Args:
             rows: One row per estimator, by column of ``diagnostics.csv``, with ``step``.
@@ -185,7 +185,8 @@ class Recorder:
         for row in rows:
             self._diagnostics.append(row)
             estimator = f"{row['family']}-{row['knob']}={row['value']}" if row.get("knob") else row["family"]
-            tags = {name: f"diagnostics/{name}/{estimator}" for name in row if name not in _DIAGNOSTIC_KEYS}
+            measured = [name for name in row if name not in _DIAGNOSTIC_KEYS]
+            tags = {name: f"diagnostics/{row['reference']}/{name}/{estimator}" for name in measured}
             self._scalars(row, tags)
 
     def histogram(self, tag: str, values: np.ndarray, step: int) -> None:

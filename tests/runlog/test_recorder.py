@@ -82,6 +82,14 @@ def test_rows_and_events_agree(tmp_path):
             },
             {
                 "step": 200,
+                "reference": "importance_sampled",
+                "family": "gipo",
+                "knob": "sigma",
+                "value": 0.5,
+                "bias2": 3.0,
+            },
+            {
+                "step": 200,
                 "reference": "on_policy",
                 "family": "no_clip",
                 "knob": "",
@@ -95,14 +103,16 @@ def test_rows_and_events_agree(tmp_path):
     assert run.evaluations.read_text().splitlines()[1] == "200,1.0,-2.0,3.5"
     assert run.diagnostics.read_text().splitlines()[1:] == [
         "200,on_policy,gipo,sigma,0.5,,2.0,",
+        "200,importance_sampled,gipo,sigma,0.5,,3.0,",
         "200,on_policy,no_clip,,,,4.0,1.0",
     ]
     assert points(run, "train/return") == [(200, -1.5)]
     assert points(run, "iteration") == [(100, 1.0), (200, 2.0)]
     assert points(run, "eval/success") == [(200, 1.0)]
     assert points(run, "time/wall") == [(200, 3.5)]
-    assert points(run, "diagnostics/bias2/gipo-sigma=0.5") == [(200, 2.0)]
-    assert points(run, "diagnostics/cosine/no_clip") == [(200, 1.0)]
+    assert points(run, "diagnostics/on_policy/bias2/gipo-sigma=0.5") == [(200, 2.0)]
+    assert points(run, "diagnostics/importance_sampled/bias2/gipo-sigma=0.5") == [(200, 3.0)]
+    assert points(run, "diagnostics/on_policy/cosine/no_clip") == [(200, 1.0)]
     assert "step" not in events(run).Tags()["scalars"]
 
 
@@ -110,7 +120,7 @@ def test_text_with_commas_and_quotes_survives(tmp_path):
     run = create(tmp_path, "a")
     recorder = Recorder.start(run, **SINKS)
     name = 'my "own", objective\nü'
-    recorder.diagnostics([{"step": 1, "family": name, "bias2": 1.0}])
+    recorder.diagnostics([{"step": 1, "reference": "on_policy", "family": name, "bias2": 1.0}])
     recorder.close()
     assert rows(run.diagnostics)[0]["family"] == name
 
