@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gipo_cli.errors import RunFailed, UserError
+
+_USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""What Typer raises for mistakes in the words of a command line; it exports this subclass alone."""
 
 
 def _is_flag(param: Any) -> bool:
@@ -36,6 +39,7 @@ class _SettingsCommand(_Command):
         from gipo_cli.config.typed import refuse_dashes
 
         if not ctx.resilient_parsing:
+            _refuse_letters(args)
             options = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
             names = {name: not _is_flag(option) for option in options for name in option.opts}
             refuse_dashes(args, names)
@@ -46,12 +50,28 @@ class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            from gipo_cli.config.explain import suggest
+
+            near = suggest(args[0], self.commands)
+            raise UserError(f"there is no command {args[0]!r}{near}; `{ctx.command_path} -h` lists them all")
+        return super().resolve_command(ctx, args)
+
 
 class _App(_Group):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in INSTEAD:
             raise UserError(f"there is no command {args[0]!r}; type `{INSTEAD[args[0]]}`")
         return super().resolve_command(ctx, args)
+
+
+def _refuse_letters(words: list[str]) -> None:
+    """Name the option that stands here for one of another tool."""
+    settled = words.index("--") if "--" in words else len(words)
+    for word, value in zip(words[:settled], [*words[1:], "NAME"], strict=False):
+        if word in LETTERS:
+            raise UserError(f"there is no option {word}; write {LETTERS[word]} {value}")
 
 
 INSTEAD = {
@@ -70,6 +90,8 @@ INSTEAD = {
     "tensorboard": "tensorboard --logdir runs",
 }
 """Commands of other tools, and what does the same here."""
+LETTERS = {"-n": "--name"}
+"""Options of one letter that other tools have, and what does the same here."""
 
 app = typer.Typer(
     name="gipo",
@@ -132,6 +154,18 @@ ConfigDir = Annotated[
         envvar="GIPO_CONFIG_DIR",
     ),
 ]
+
+
+def _device(ctx: typer.Context, name: str | None) -> str | None:
+    if name is None or name in DEVICES or ctx.resilient_parsing:
+        return name
+    from gipo_cli.config.explain import suggest
+
+    raise UserError(f"--device {name} is not one of {' or '.join(DEVICES)}{suggest(name, DEVICES)}")
+
+
+DEVICES = ("auto", "cpu", "cuda")
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda", callback=_device)]
 Checkpoint = Annotated[str, typer.Option(help="last, best or an environment step")]
 Trust = Annotated[
     bool,
@@ -144,7 +178,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but er
 def train(
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the configuration and stop")] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; same as runtime.device=...")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu or cuda; same as runtime.device=...", callback=_device),
+    ] = None,
     runs: RunsRoot = None,
     name: Annotated[str | None, typer.Option(help="the run's name; made up if left out")] = None,
     config_dir: ConfigDir = None,
@@ -194,7 +231,12 @@ def _train(
     from gipo_cli.pipelines.train import train as run_training
 
     return run_training(
-        config, run_dir=run_dir, overrides=lines, command=["gipo", *sys.argv[1:]], quiet=quiet
+        config,
+        run_dir=run_dir,
+        overrides=lines,
+        command=["gipo", *sys.argv[1:]],
+        quiet=quiet,
+        unique=name is None,
     )
 
 
@@ -225,7 +267,7 @@ def evaluate(
     protocol: Annotated[
         str | None, typer.Option(help="standard or metaworld (metaworld for its tasks)")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
+    device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
@@ -270,7 +312,7 @@ def video(
     ] = "best-or-last",
     fps: Annotated[float | None, typer.Option(help="pictures per second (the simulated speed)")] = None,
     every: Annotated[int | None, typer.Option(help="film every so many steps")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "cpu",
+    device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
 ) -> None:
@@ -354,7 +396,8 @@ def diagnose(
     ] = None,
     probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
     chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
-    device: Annotated[str | None, typer.Option(help="run: auto, cpu or cuda (cpu)")] = None,
+    device: Annotated[str | None, typer.Option(help="run: auto, cpu or cuda (cpu)", callback=_device)] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace an earlier diagnosis")] = False,
     runs: RunsRoot = None,
     trust: Trust = False,
 ) -> None:
@@ -372,7 +415,7 @@ def diagnose(
     of_run = {**settings, "checkpoint": checkpoint, "device": device, "trust": trust or None}
     foreign = of_run if study else of_study
     for name, given in foreign.items():
-        if given:
+        if given is not None:
             where, other = ("a run", "gridworld") if study else ("gridworld", "a run")
             raise UserError(f"--{name.replace('_', '-')} goes with {where}, not with {other}; leave it out")
     if study:
@@ -380,22 +423,22 @@ def diagnose(
 
         folder = out or Path("gridworld-study")
         chosen: dict[str, Any] = {k: v for k, v in of_study.items() if v is not None}
-        typer.echo(gridworld(folder, **chosen))
+        lines = gridworld(folder, force=force, **chosen)
     else:
         from gipo_cli.pipelines.diagnose import run as diagnose_run
         from gipo_cli.runlog import layout
 
-        changes = {k: v for k, v in settings.items() if v}
+        changes = {k: v for k, v in settings.items() if v is not None}
         folder, lines = diagnose_run(
             layout.find(layout.runs_root(runs), target).path,
             out=out,
             changes=changes,
             steps=checkpoint or (),
             device=device or "cpu",
+            force=force,
             trust=trust,
         )
-        typer.echo("\n".join(lines))
-    typer.echo(f"written to {folder}")
+    typer.echo("\n".join([*lines, f"written to {folder}"]))
 
 
 @app.command(cls=_SettingsCommand)
@@ -570,11 +613,11 @@ def list_envs() -> None:
 
 
 @listing.command("objectives", cls=_Command)
-def list_objectives() -> None:
+def list_objectives(config_dir: ConfigDir = None) -> None:
     """Objectives: what objective=... takes, their formulas and parameters."""
     from gipo_cli.pipelines.listing import print_objectives
 
-    print_objectives()
+    print_objectives(config_dir or [])
 
 
 @listing.command("presets", cls=_Command)
@@ -587,7 +630,7 @@ def list_presets(config_dir: ConfigDir = None) -> None:
 
 @listing.command("runs", cls=_Command)
 def list_runs(runs: RunsRoot = None) -> None:
-    """Runs: their state, progress and newest numbers."""
+    """Runs: what they are, their state, progress and newest numbers."""
     from gipo_cli.pipelines.listing import print_runs
     from gipo_cli.runlog.layout import runs_root
 
@@ -611,15 +654,40 @@ def _root(
     """How stale may replayed data be, and which policy objective survives it."""
 
 
-def main() -> Any:
+def main() -> NoReturn:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
     try:
-        return app(prog_name="gipo")
+        sys.exit(app(prog_name="gipo", standalone_mode=False))
     except UserError as error:
         code, message = 2, str(error)
+    except _USAGE_ERROR as error:
+        code, message = 2, _usage(error)
     except RunFailed as error:
         code, message = 1, str(error)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.stderr.write(f"error: {message}\n")
+    except typer.Abort:
+        sys.exit(1)
+    if message:
+        sys.stderr.write(f"error: {message}\n")
     sys.exit(code)
+
+
+def _usage(error: Any) -> str:
+    """A mistake in the words of a command line as one sentence; empty if help was printed instead."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    said = said[:1].lower() + said[1:]
+    if not said or error.ctx is None:
+        return said
+    command, needed = error.ctx.command_path, [p for p in error.ctx.command.params if p.required]
+    type_this = f"; `{command} -h` lists what it takes"
+    if said.startswith("missing"):
+        words = [
+            f"{'' if p.param_type_name == 'argument' else p.opts[0] + ' '}{_stands_for(p)}" for p in needed
+        ]
+        type_this = f"; type {' '.join([command, *words])}"
+    return said + type_this
+
+
+def _stands_for(param: Any) -> str:
+    return str(param.metavar or param.name.upper())

@@ -31,6 +31,12 @@ from gipo_cli.core.params import PARAMS, ObjectiveParams
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Rollout
 
+NAMED = {
+    "mlp": PolicyConfig(),
+    "MlpPolicy": PolicyConfig(),
+    "layernorm": PolicyConfig(kind="layernorm", hidden=[512, 512, 256]),
+}
+
 
 class GIPO(OnPolicyAlgorithm):
     """Policy optimisation from a replay buffer of older rollouts, with any registered objective.
@@ -39,7 +45,7 @@ class GIPO(OnPolicyAlgorithm):
     Stable-Baselines3.
 
     Args:
-        policy: a ``PolicyConfig``, ``"mlp"``, ``"layernorm"`` or a policy class.
+        policy: a ``PolicyConfig``, ``"mlp"``, ``"layernorm"`` or a policy class; None: ``agent.policy``.
         env: environment or ``VecEnv`` with a one-dimensional ``Box`` observation and a ``Box`` or
             (binned) ``MultiDiscrete`` action space.
         objective: an objective's parameters, or its name for its defaults.
@@ -68,7 +74,7 @@ class GIPO(OnPolicyAlgorithm):
 
     def __init__(
         self,
-        policy: PolicyConfig | str | type[MlpPolicy] = "mlp",
+        policy: PolicyConfig | str | type[MlpPolicy] | None = None,
         env: GymEnv | str | None = None,
         *,
         objective: ObjectiveParams | str = "gipo",
@@ -85,16 +91,17 @@ class GIPO(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         agent = AgentConfig() if agent is None else agent
-        agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
-        if isinstance(policy, str) and policy in ("mlp", "layernorm"):
-            hidden = [512, 512, 256] if policy == "layernorm" else [64, 64]
-            policy = PolicyConfig(kind=policy, hidden=hidden)  # type: ignore[arg-type]
+        policy = agent.policy if policy is None else policy
+        if isinstance(policy, str) and policy in NAMED:
+            policy = NAMED[policy]
         kwargs: dict[str, Any] = {}
         if isinstance(policy, PolicyConfig):
             agent = agent.model_copy(update={"policy": policy})
             kwargs = policy_kwargs(policy, normalize_obs, clip_obs)
             policy = policy_class(policy)
-        self.agent = agent
+        elif normalize_obs:
+            raise ValueError("normalize_obs goes with a named policy or a PolicyConfig, not with a class")
+        self.agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
         if isinstance(objective, str):
             if objective not in PARAMS:
                 raise ValueError(f"there is no objective {objective!r}; choose from {', '.join(PARAMS)}")
@@ -222,13 +229,12 @@ class GIPO(OnPolicyAlgorithm):
 
     def restart_episodes(self) -> None:
         """End the running episodes here and begin new ones."""
-        if self.env is None:
-            raise ValueError("this agent has no environment; give one to its constructor or to load()")
-        self._last_obs = self.env.reset()  # type: ignore[assignment]
+        self._last_obs = self._env().reset()  # type: ignore[assignment]
         self._forget_running()
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         before = self._last_obs
+        self._env()
         result = super()._setup_learn(*args, **kwargs)
         if self._last_obs is not before:
             self._forget_running()
@@ -417,7 +423,9 @@ class GIPO(OnPolicyAlgorithm):
 
     def _env(self) -> VecEnv:
         if self.env is None:
-            raise ValueError("this agent has no environment; give one to its constructor or to load()")
+            raise ValueError(
+                "this agent has no environment; give it one like that of its training with set_env()"
+            )
         return self.env
 
     def _excluded_save_params(self) -> list[str]:
@@ -433,7 +441,7 @@ class GIPO(OnPolicyAlgorithm):
             "policy": self.policy.state_dict(),
             "optimizer": self.policy.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda_rng": [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else [],
         }
         state = {
             "num_timesteps": self.num_timesteps,
@@ -458,8 +466,8 @@ class GIPO(OnPolicyAlgorithm):
         self.policy.load_state_dict(tensors["policy"])
         self.policy.optimizer.load_state_dict(tensors["optimizer"])
         torch.set_rng_state(tensors["torch_rng"])
-        if torch.cuda.is_available() and tensors["cuda_rng"]:
-            torch.cuda.set_rng_state_all(tensors["cuda_rng"])
+        if self.device.type == "cuda" and tensors["cuda_rng"]:
+            torch.cuda.set_rng_state(tensors["cuda_rng"][0], self.device)
         self.num_timesteps = int(state["num_timesteps"])
         self.version = int(state["version"])
         self._n_updates = int(state["n_updates"])

@@ -258,7 +258,7 @@ class Updater:
         return values.sum(-1) if self.config.ratio == "joint" else values
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Context in which the networks run, for acting as for learning."""
+        """Context in which the networks run while learning; a rollout acts in float32 always."""
         return autocast(self.config.precision, self.policy.device)
 
     def _buffer_moments(self, buffer: ReplayBuffer) -> tuple[float, float]:

@@ -186,7 +186,9 @@ class AgentConfig(Record):
         "authors). sigma, eps and tau do not carry over between the two",
     )
     precision: Literal["float32", "bfloat16", "auto"] = Field(
-        "float32", description="arithmetic of the matrix products; auto: bfloat16 where it is faster"
+        "float32",
+        description="arithmetic of the matrix products of updates (acting is float32); auto: bfloat16 where "
+        "it is faster",
     )
     policy: PolicyConfig = PolicyConfig()
     advantage: AdvantageConfig = AdvantageConfig()

@@ -29,6 +29,11 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
     data = before.model_dump(mode="json")
     for override in parse_overrides(overrides):
         key = str(override.key_or_group)
+        if override.is_sweep_override() or override.is_delete():
+            raise UserError(
+                f"{override.input_line!r} does not set one value, and a run goes on with one of each key; "
+                "write key=value"
+            )
         *parents, leaf = key.split(".")
         section: Any = data
         for name in parents:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gipo_cli.errors import UserError
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.pipelines.eval_report import (
     METAWORLD_GOALS,
     PROTOCOLS,
@@ -30,6 +30,19 @@ LANES = 5
 
 
 EVALUATION_INDEX = 1_000_000
+LONGEST_EPISODE = 100_000
+
+
+def check_length(steps: int) -> None:
+    """Give up on an episode that has no end.
+
+    Raises: RunFailed.
+    """
+    if steps > LONGEST_EPISODE:
+        raise RunFailed(
+            f"an episode of the evaluation has no end after {LONGEST_EPISODE:,} steps; "
+            "set env.max_episode_steps"
+        )
 
 
 class Evaluator:
@@ -134,6 +147,7 @@ class _Episode:
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
         self._steps += 1
+        check_length(self._steps)
         if terminated or truncated:
             successes = (float(info.get(key, np.nan)) for key in _SUCCESSES)
             return self._return, self._steps, *successes

@@ -10,7 +10,7 @@ from gipo_cli.config.schema import RunConfig
 from gipo_cli.envs.make import make_env
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.checkpoint import Checkpoint, CheckpointStore
-from gipo_cli.runlog.layout import RunDir
+from gipo_cli.runlog.layout import RunDir, find, runs_root
 from gipo_cli.runlog.manifest import read_config
 
 
@@ -50,22 +50,27 @@ def load_agent(
     except RuntimeError as error:
         raise UserError(f"checkpoint {saved.path} does not fit the run's configuration: {error}") from error
     agent.policy.set_training_mode(False)
+    agent.num_timesteps = saved.step
     return agent, config, saved
 
 
-def load_run(run: str | Path, checkpoint: str = "last", device: str = "cpu", *, trust: bool = False) -> GIPO:
+def load_run(
+    run: str | Path, checkpoint: str | int = "last", device: str = "cpu", *, trust: bool = False
+) -> GIPO:
     """A run's agent at a checkpoint, ready for ``predict``.
 
     Args:
-        run: The run folder.
+        run: The run's folder, its name below ``runs/``, the beginning of its name, or ``latest``.
         checkpoint: ``last``, ``best`` or a step.
         device: ``cpu``, ``cuda`` or ``auto``.
         trust: Import the modules that the run's configuration names, which run as code.
 
     Returns:
-        The agent; give it an environment with ``set_env`` to go on learning, with an empty buffer.
+        The agent: networks and step count, with a fresh optimizer and an empty buffer of one rollout. To
+        learn on, give it an environment like that of its training, as ``make_vec_env`` makes it, with
+        ``set_env``.
 
     Raises:
         UserError: As :func:`load_agent`.
     """
-    return load_agent(Path(run), checkpoint, device, trust=trust)[0]
+    return load_agent(find(runs_root(), str(run)).path, str(checkpoint), device, trust=trust)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,7 +150,7 @@ def _announce(
     trials, notes = estimate.measure(todo, folder, keep=kept, here=options.here)
     for note in notes:
         _say(console, note)
-    jobs = _at_once(console, options, trials, len(todo))
+    jobs = _at_once(console, options, trials, len(todo), max(options.cpus, *map(_cores, todo)))
     speeds = estimate.speeds(study.runs, states)
     each = [estimate.seconds_of(run, states[run.name], trials, speeds) for run in todo]
     known = [seconds for seconds in each if seconds is not None]
@@ -167,11 +166,19 @@ def _announce(
     return trials, jobs
 
 
-def _at_once(console: Console, options: Options, trials: Mapping[str, Trial], most: int) -> int | None:
+def _cores(run: PlannedRun) -> int:
+    """Cores that a run keeps busy here."""
+    env = run.config.env
+    return max(run.config.runtime.torch_threads, env.n_envs if env.vector == "subproc" else 1)
+
+
+def _at_once(
+    console: Console, options: Options, trials: Mapping[str, Trial], most: int, cores: int
+) -> int | None:
     """Runs at a time that there are cores and memory for; None: as many as the cluster grants."""
     if not options.here:
         return options.jobs and min(options.jobs, most)
-    jobs = min(options.jobs or max(len(os.sched_getaffinity(0)) // options.cpus, 1), most)
+    jobs = min(options.jobs or max(len(os.sched_getaffinity(0)) // cores, 1), most)
     return _fitting(console, jobs, max(trial.bytes for trial in trials.values())) if trials else jobs
 
 
@@ -247,10 +254,13 @@ def _conclude(
 def _results(console: Console, folder: StudyDir) -> None:
     from gipo_cli.pipelines.compare import print_summary
 
-    # A study of one run, for example, leaves nothing to compare; its command says so.
-    with suppress(UserError):
+    try:
         print_summary([str(folder.path)], console)
-    _say(console, f"\ngipo compare {shlex.quote(str(folder.path))}")
+    except UserError as error:
+        # A study of one run, for example, leaves nothing to compare.
+        _say(console, f"\n{error}\ngipo list runs --runs {shlex.quote(str(folder.path))}")
+    else:
+        _say(console, f"\ngipo compare {shlex.quote(str(folder.path))}")
 
 
 def _say(console: Console, text: str) -> None:

@@ -11,8 +11,8 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -40,11 +40,13 @@ from gipo_cli.runlog.manifest import (
     moved_versions,
     note_update,
     read_config,
+    trained_on,
     typed_command,
     write_config,
     write_inputs,
 )
-from gipo_cli.runlog.recorder import Recorder, flatten
+from gipo_cli.runlog.recorder import Recorder, flatten, last_step
+from gipo_cli.runlog.signals import stop_signals
 from gipo_cli.runlog.status import StatusFile, read_status
 from gipo_cli.runlog.watchdog import Watchdog
 
@@ -57,7 +59,13 @@ HPARAM_METRICS = ("eval/success", "eval/return_mean", "train/return")
 
 
 def train(
-    config: RunConfig, *, run_dir: Path, overrides: Sequence[str], command: Sequence[str], quiet: bool
+    config: RunConfig,
+    *,
+    run_dir: Path,
+    overrides: Sequence[str],
+    command: Sequence[str],
+    quiet: bool,
+    unique: bool = False,
 ) -> int:
     """Train a new run.
 
@@ -67,19 +75,22 @@ def train(
         overrides: As typed, for the record.
         command: The command line, for the record.
         quiet: Show nothing but errors.
+        unique: Append a number to the folder's name where it is taken; for names that nobody chose.
 
     Returns:
-        Exit code: 0 finished, 1 failed, 130 or 143 stopped by a signal.
+        Exit code: 0 finished, 1 failed, 128 and a signal's number if stopped by that.
 
     Raises:
         UserError: The run cannot be started; nothing was written.
     """
-    run = create(run_dir.parent, run_dir.name)
+    run = create(run_dir.parent, run_dir.name, unique=unique)
     with RunLock(run.lock):
         try:
             watchdog = Watchdog(run, config.runtime.env_timeout_s)
-            with _ended_by_sigterm(), watchdog, Workshop(config) as workshop:
-                write_inputs(run, workshop.config, overrides=overrides, command=command)
+            with stop_signals(_end), watchdog, Workshop(config) as workshop:
+                write_inputs(
+                    run, workshop.config, overrides=overrides, command=command, device=workshop.device
+                )
                 return _attempt(run, workshop, None, quiet)
         except BaseException:
             if not run.exists():
@@ -120,6 +131,8 @@ def resume(
         store = _store(run, config)
         store.recover()
         saved = store.load("last", needs=("policy", "optimizer")) if store.steps() else None
+        if saved is None:
+            _check_begun(run, config)
         # A process killed after its last checkpoint still owes the last evaluation and its final word.
         if saved and saved.state["agent"]["num_timesteps"] >= config.total_steps and _says_done(run):
             raise UserError(
@@ -127,6 +140,12 @@ def resume(
                 f"total_steps={2 * config.total_steps}"
             )
         with Watchdog(run, config.runtime.env_timeout_s), Workshop(config) as workshop:
+            before = trained_on(run)
+            if before not in (None, workshop.device) and not allow_changes:
+                raise UserError(
+                    f"{run.path} was trained on {before} so far, and on {workshop.device} its numbers would "
+                    f"be others from here on; go on where there is {before}, or add --allow-changes"
+                )
             return _attempt(run, workshop, saved, quiet, changes)
 
 
@@ -143,6 +162,19 @@ def _remarks(run: RunDir, saved: Checkpoint | None) -> list[str]:
     moved = [*moved_versions(run), *filter(None, [moved_processor(run)])]
     remarks += [f"{move}: from here on the run may differ in the last digits" for move in moved]
     return remarks
+
+
+def _check_begun(run: RunDir, config: RunConfig) -> None:
+    """Refuse a run whose checkpoints are gone: beginning again would overwrite its results.
+
+    One that was killed before its first checkpoint makes the same rows again.
+    """
+    due = min(config.checkpoint.interval or config.total_steps, config.total_steps)
+    if _says_done(run) or last_step(run.metrics) >= due + config.rollout_size:
+        raise UserError(
+            f"{run.path} has results and its checkpoints are gone, so it cannot go on; restore "
+            f"{run.checkpoints}, or start a new run"
+        )
 
 
 def _says_done(run: RunDir) -> bool:
@@ -169,6 +201,7 @@ class Workshop(ExitStack):
             raise UserError("device cuda was asked for and there is no usable GPU; use --device cpu or auto")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = device
         torch.set_num_threads(config.runtime.torch_threads)
         self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
         self.evaluator = self.enter_context(
@@ -218,14 +251,22 @@ def _attempt(
         task = config.env.task or config.env.id or config.env.name
         title = f"{config.objective.name} on {task}, seed {config.seed}"
         display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
-        stop = stack.enter_context(_stop_signals())
+        stop = _Stop()
+        stack.enter_context(stop_signals(stop))
         loop = _Loop(run, workshop, recorder, status, display, log, stop)
         try:
             loop.start(saved, remarks)
             if changes is not None:
                 # Only now: values that the checkpoint does not fit must not become the run's own.
                 attempt = status.status.attempt
-                note_update(run, attempt=attempt, step=step, command=typed_command(), changes=changes)
+                note_update(
+                    run,
+                    attempt=attempt,
+                    step=step,
+                    command=typed_command(),
+                    changes=changes,
+                    device=workshop.device,
+                )
                 if changes:
                     write_config(run, config)
             loop.run()
@@ -270,19 +311,14 @@ def _recorder(run: RunDir, config: RunConfig, saved: Checkpoint | None) -> Recor
     return recorder
 
 
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Until the loop takes signals over, SIGTERM unwinds as Ctrl-C does: a half-made run is cleaned up."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _end(number: int, frame: FrameType | None) -> None:
+    """Until the loop takes signals over, each unwinds as Ctrl-C does: a half-made run is cleaned up."""
+    sys.exit(128 + number)
 
 
 @dataclass
 class _Stop:
-    """Which signal asked to stop, if any."""
+    """Which signal asked to stop, at the end of the iteration, if any; the second stops at once."""
 
     signal: int | None = None
 
@@ -290,18 +326,6 @@ class _Stop:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """The first SIGINT or SIGTERM asks to stop at the end of the iteration, the second stops at once."""
-    stop = _Stop()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Loop:

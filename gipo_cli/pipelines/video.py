@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.pipelines.evaluate import EVALUATION_INDEX, check_length
 from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.durable import TEMPORARY
 from gipo_cli.runlog.layout import RunDir
@@ -159,7 +160,9 @@ def film(
         # From behind the robot, upstream's default view, the gripper is hidden; its other cameras hang
         # upside down.
         cfg = cfg.model_copy(update={"kwargs": {**cfg.kwargs, "camera_name": METAWORLD_CAMERA}})
-    with closing(make_env(cfg, seed, task_seed=task_seed, goals="cycle", render_mode="rgb_array")) as env:
+    with closing(
+        make_env(cfg, seed, EVALUATION_INDEX, task_seed=task_seed, goals="cycle", render_mode="rgb_array")
+    ) as env:
         native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS)
         every = every or max(1, round(native / _REAL_TIME_FPS))
         fps = fps or native / every
@@ -250,6 +253,7 @@ def _play(
             action = np.clip(action, box.low, box.high)
         observation, _, terminated, truncated, info = env.step(action)
         step += 1
+        check_length(step)
         done = terminated or truncated
         yield (_picture(env) if done or step % every == 0 else None), (info if done else None)
 

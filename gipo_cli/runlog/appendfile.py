@@ -20,13 +20,14 @@ class AppendFile:
     Args:
         path: The file; made if missing.
         mark: Length and digest to go back to, as ``mark`` returned them; None empties the file.
+        cut: Go back to it; else only look whether that would be possible.
 
     Raises:
         UserError: The file's beginning is not what it was at that mark.
         RunFailed: The file cannot be opened.
     """
 
-    def __init__(self, path: Path, mark: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: Path, mark: Mapping[str, Any] | None = None, *, cut: bool = True) -> None:
         self.path = path
         self.size = 0
         self._digest = hashlib.sha256()
@@ -35,6 +36,8 @@ class AppendFile:
         try:
             if mark is not None:
                 self._replay(mark)
+            if not cut:
+                return
             with writing(path):
                 os.ftruncate(self._descriptor, self.size)
                 os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -97,3 +100,19 @@ class AppendFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def check_mark(path: Path, mark: Mapping[str, Any]) -> None:
+    """Refuse a file that cannot go back to a mark; nothing is changed.
+
+    Args:
+        path: The file.
+        mark: As ``AppendFile.mark`` returned it.
+
+    Raises:
+        UserError: The file is missing, or its beginning is not what it was.
+        RunFailed: It cannot be opened.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; restore it, or start a new run")
+    AppendFile(path, mark, cut=False).close()

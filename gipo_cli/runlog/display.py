@@ -71,7 +71,7 @@ class Display:
         self._eval: dict[str, Any] = {}
         self._live: Live | None = None
         self._last_line = -math.inf
-        self._printed = -1
+        self._news = False
         self.steps_per_second: float | None = None
 
     def __enter__(self) -> Self:
@@ -92,7 +92,7 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        elif not self._quiet and self._train and self._step != self._printed:
+        elif not self._quiet and self._train and self._news:
             self._print(self.line())
 
     def update(self, row: Row) -> None:
@@ -101,12 +101,12 @@ class Display:
         Args:
             row: A row of ``metrics.csv``.
         """
-        self._train = dict(row)
+        self._train, self._news = dict(row), True
         self._step = int(row["step"])
         self.steps_per_second = self._rate.report(self._step)
         if self._live is None and not self._quiet and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._printed = self._step
+            self._news = False
             self._print(self.line())
 
     def evaluation(self, row: Row) -> None:
@@ -115,7 +115,7 @@ class Display:
         Args:
             row: A row of ``eval.csv``.
         """
-        self._eval = dict(row)
+        self._eval, self._news = dict(row), True
 
     def note(self, text: str) -> None:
         """Say something once, above the panel.
@@ -205,7 +205,10 @@ class Display:
         return _duration(max(self._total - self._step, 0) / self.steps_per_second)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        from rich.text import Text
+
+        # As an object: without markup, which the live panel below it needs.
+        self.console.print(Text(text), soft_wrap=True)
 
 
 def _console() -> Console:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.appendfile import AppendFile
+from gipo_cli.runlog.appendfile import AppendFile, check_mark
 from gipo_cli.runlog.durable import fsync_dir, writing
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ class EventWriter:
     def __init__(self, folder: Path, marks: Mapping[str, Any] | None = None, *, step: int = 0) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        # Deleting the folder is how a user gives up damaged curves, see the message below.
         kept = dict(marks or {}) if folder.exists() else {}
         with writing(folder):
             folder.mkdir(exist_ok=True)
-        self._earlier = {name: _cut(folder / name, mark) for name, mark in kept.items()}
+        check_events(folder, kept)
+        for name, mark in kept.items():
+            AppendFile(folder / name, mark).close()
+        self._earlier = kept
         with writing(folder):
             for path in folder.glob(f"{_PREFIX}*"):
                 if path.name not in kept:
@@ -120,11 +122,20 @@ class EventWriter:
         self._file.append(record.getvalue())
 
 
-def _cut(path: Path, mark: Mapping[str, Any]) -> dict[str, Any]:
+def check_events(folder: Path, marks: Mapping[str, Any]) -> None:
+    """Refuse events that cannot go back to their marks; nothing is changed.
+
+    Args:
+        folder: Where they lie. One that is gone is no mistake: so a user gives up damaged curves.
+        marks: Lengths and digests by file, as ``EventWriter.mark`` returned them.
+
+    Raises:
+        UserError: A file is missing or is not what it was.
+    """
+    if not folder.exists():
+        return
     try:
-        if not path.is_file():
-            raise UserError(f"{path} is missing; restore it, or start a new run")
-        AppendFile(path, mark).close()
+        for name, mark in marks.items():
+            check_mark(folder / name, mark)
     except UserError as error:
-        raise UserError(f"{error}; or delete {path.parent} to go on without its earlier curves") from error
-    return dict(mark)
+        raise UserError(f"{error}; or delete {folder} to go on without its earlier curves") from error

@@ -103,6 +103,13 @@ class RunDir:
         """Whether there is a run here, finished or not."""
         return os.path.isfile(self.config)
 
+    def is_import(self) -> bool:
+        """Whether ``gipo import-tb`` made it from another program's records."""
+        try:
+            return "imported_from" in self.meta.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return False
+
 
 def runs_root(given: Path | None = None) -> Path:
     """Folder that holds the runs.
@@ -139,6 +146,12 @@ def _names_a_folder(ref: str) -> bool:
     return os.sep in ref
 
 
+def _no_import(run: RunDir) -> RunDir:
+    if run.is_import():
+        raise UserError(f"{run.path} is an import, which only `gipo compare` reads")
+    return run
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot be a run's name.
 
@@ -150,8 +163,8 @@ def check_name(name: str) -> None:
     """
     if _NAME.fullmatch(name) is None or name == LATEST:
         raise UserError(
-            f"{name!r} cannot be a run's name: use at most 150 letters, digits and . _ = , + @ -, starting "
-            f"with a letter or digit (not {LATEST!r}); a folder to put runs in is chosen with --runs"
+            f"{name!r} cannot be a run's name: use at most 150 ASCII letters, digits and . _ = , + @ -, "
+            f"starting with a letter or digit (not {LATEST!r}); a folder to put runs in is chosen with --runs"
         )
 
 
@@ -251,20 +264,23 @@ def find(root: Path, ref: str) -> RunDir:
     named = Path(ref).expanduser()
     for path in (root / ref, named):
         if ref and RunDir(path).exists():
-            return RunDir(path)
+            return _no_import(RunDir(path))
+        if ref and os.path.isfile(RunDir(path).status):
+            raise UserError(f"{path} holds no config.yaml, so it is no run any more; restore that file")
     runs = list_runs(root)
     if not runs and not _names_a_folder(ref):
         raise UserError(
             f"there are no runs in {root}; start one with `gipo train`, or name the folder with --runs"
         )
     if ref == LATEST:
-        return max(runs, key=lambda run: run.config.stat().st_mtime_ns)
+        own = [run for run in runs if not run.is_import()] or runs
+        return _no_import(max(own, key=lambda run: run.config.stat().st_mtime_ns))
     names = {run.path.relative_to(root).as_posix(): run for run in runs}
     found = [run for run in runs if run.name == ref] or [
         run for name, run in names.items() if ref and (name.startswith(ref) or run.name.startswith(ref))
     ]
     if len(found) == 1:
-        return found[0]
+        return _no_import(found[0])
     if found:
         shown = ", ".join(run.path.relative_to(root).as_posix() for run in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""

@@ -71,15 +71,20 @@ class RunLock:
             record = _parse(os.pread(descriptor, _RECORD_BYTES, 0))
             if record and not (shared and record.get("host") == socket.gethostname()):
                 self._refuse_if_beating(descriptor, record)
+            self._owner = os.getpid()
+            self._write_beat(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise UserError(f"{self._path.parent} cannot be written: {error.strerror or error}") from error
         except BaseException:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
-        self._owner = os.getpid()
-        self._write_beat()
         remove_leftovers(self._path.parent)
         self._stop.clear()
-        self._thread = threading.Thread(target=self._keep_beating, name="run-lock", daemon=True)
+        self._thread = threading.Thread(
+            target=self._keep_beating, args=(descriptor,), name="run-lock", daemon=True
+        )
         self._thread.start()
 
     def release(self) -> None:
@@ -126,13 +131,13 @@ class RunLock:
             f"another name"
         )
 
-    def _keep_beating(self) -> None:
+    def _keep_beating(self, descriptor: int) -> None:
         while not self._stop.wait(self._beat_seconds):
             # A full disk is reported by the writers; the lock itself is still held.
             with suppress(OSError):
-                self._write_beat()
+                self._write_beat(descriptor)
 
-    def _write_beat(self) -> None:
+    def _write_beat(self, descriptor: int) -> None:
         self._beats += 1
         record = {
             "host": socket.gethostname(),
@@ -140,8 +145,7 @@ class RunLock:
             "process_started": _process_started(self._owner),
             "beat": self._beats,
         }
-        if self._descriptor is not None:
-            os.pwrite(self._descriptor, json.dumps(record).ljust(_RECORD_BYTES - 1).encode() + b"\n", 0)
+        os.pwrite(descriptor, json.dumps(record).ljust(_RECORD_BYTES - 1).encode() + b"\n", 0)
 
 
 def holder(path: Path) -> dict[str, Any] | None:

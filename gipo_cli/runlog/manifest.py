@@ -46,7 +46,9 @@ _SUCCESS = {
 }
 
 
-def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], command: Sequence[str]) -> None:
+def write_inputs(
+    run: RunDir, config: RunConfig, *, overrides: Sequence[str], command: Sequence[str], device: str
+) -> None:
     """Write everything a new run can be repeated from.
 
     Args:
@@ -54,6 +56,7 @@ def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], co
         config: Resolved configuration.
         overrides: As typed.
         command: The command line, word by word.
+        device: ``cpu`` or ``cuda``.
 
     Raises:
         RunFailed: The disk refused.
@@ -74,6 +77,7 @@ def write_inputs(run: RunDir, config: RunConfig, *, overrides: Sequence[str], co
         "git": repositories,
         "versions": versions(),
         "hardware": hardware(),
+        "device": device,
         "seeds": {"run": config.seed, "evaluation": config.eval.seed},
         "success": _SUCCESS[config.env.success],
         "evaluation": config.eval.model_dump(mode="json"),
@@ -102,7 +106,7 @@ def write_config(run: RunDir, config: RunConfig) -> None:
 
 
 def note_update(
-    run: RunDir, *, attempt: int, step: int, command: Sequence[str], changes: Sequence[str]
+    run: RunDir, *, attempt: int, step: int, command: Sequence[str], changes: Sequence[str], device: str
 ) -> None:
     """Add to ``meta.json`` that the run was continued, and on what.
 
@@ -112,6 +116,7 @@ def note_update(
         step: Environment step it goes on from.
         command: The command line, word by word.
         changes: What differs from the configuration so far, one ``key: old -> new`` each.
+        device: ``cpu`` or ``cuda``.
 
     Raises:
         RunFailed: The disk refused.
@@ -128,6 +133,7 @@ def note_update(
             "git": _git_state()[0],
             "versions": versions(),
             "hardware": hardware(),
+            "device": device,
         }
     )
     write_sealed(run.meta, facts)
@@ -247,6 +253,17 @@ def moved_versions(run: RunDir) -> list[str]:
     before = facts["updates"][-1]["versions"] if facts["updates"] else facts["versions"]
     now = versions()
     return [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+
+
+def trained_on(run: RunDir) -> str | None:
+    """``cpu`` or ``cuda``, as the run's newest attempt had it; None where that was not written down.
+
+    Raises:
+        UserError: ``meta.json`` is damaged.
+    """
+    facts = read_sealed(run.meta)
+    device: str | None = (facts["updates"][-1] if facts["updates"] else facts).get("device")
+    return device
 
 
 def moved_processor(run: RunDir) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import numbers
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.appendfile import AppendFile
+from gipo_cli.runlog.appendfile import AppendFile, check_mark
 from gipo_cli.runlog.layout import RunDir
 
 if TYPE_CHECKING:
@@ -70,6 +71,16 @@ class CsvTable:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def last_step(path: Path) -> int:
+    """Environment step of a table's last row; 0 where there is none that can be read."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            last = deque(csv.DictReader(file), maxlen=1)
+        return int(last[0]["step"])
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
+        return 0
 
 
 class Sinks(TypedDict):
@@ -134,6 +145,19 @@ class Recorder:
         Raises:
             UserError: The records before that point are not what they were.
         """
+        marks = position or {}
+        # All before any is cut: a resume that is refused changes nothing.
+        for name, path in (
+            ("metrics", run.metrics),
+            ("evaluations", run.evaluations),
+            ("diagnostics", run.diagnostics),
+        ):
+            if name in marks:
+                check_mark(path, marks[name])
+        if sinks["tensorboard"] and "events" in marks:
+            from gipo_cli.runlog.events import check_events
+
+            check_events(run.tensorboard, marks["events"])
         return cls(run, position, **sinks)
 
     def hparams(self, values: Mapping[str, Cell | bool], metrics: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ that still lives there ends at its next write.
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import time
@@ -65,12 +66,20 @@ def continue_as(source: Path, attempt: Path) -> None:
             rest = shutil.ignore_patterns(saved.name, *_NOT_COPIED)
             shutil.copytree(source, attempt, ignore=rest, dirs_exist_ok=True)
             return
-        # The writer dropped an old checkpoint meanwhile: what lies there now is newer.
-        except (shutil.Error, FileNotFoundError):
-            shutil.rmtree(attempt, ignore_errors=True)
         except OSError as error:
-            raise RunFailed(f"could not copy {source}: {error.strerror or error}") from error
+            shutil.rmtree(attempt, ignore_errors=True)
+            reasons = [why for why in _reasons(error) if not why.startswith(f"[Errno {errno.ENOENT}]")]
+            # Else the writer dropped an old checkpoint meanwhile: what lies there now is newer.
+            if reasons:
+                raise RunFailed(f"could not copy {source}: {reasons[0]}") from error
     raise RunFailed(f"could not copy {source}: it kept changing")
+
+
+def _reasons(error: OSError) -> list[str]:
+    """Why a copy failed; ``shutil`` gathers what the single files met."""
+    if isinstance(error, shutil.Error):
+        return [str(why) for _, _, why in error.args[0]]
+    return [str(error)]
 
 
 def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
+from gipo_cli.runlog.signals import stop_signals
 from gipo_cli.sweep.engine import Ended, Engine
 from gipo_cli.sweep.estimate import Trial, run_left, seconds_of, speeds_since, together
 from gipo_cli.sweep.manifest import StudyDir
@@ -63,7 +62,7 @@ class Sweep:
         self._states = {run.name: observe(self.folder, run) for run in self.runs}
         self._before = dict(self._states)
         pending = set(names)
-        with _signals(self._stop), self.view:
+        with stop_signals(self._stop), self.view:
             try:
                 self.view.update(self._states, None)
                 self.engine.submit(names)
@@ -127,16 +126,3 @@ class Sweep:
             self.engine.stop()
         elif self._at_once or time.monotonic() - self._stopping_since > STOP_SECONDS:
             self.engine.kill()
-
-
-@contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # Under nohup a closed terminal is to be ignored, and so is Ctrl-C behind a shell's `&`.
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -25,6 +25,7 @@ TRIALS = 3
 """Environments tried at most; the others are taken to be like their mean."""
 SETTLED_SECONDS = 30.0
 """Work of runs after which their speed says more than that of earlier ones, made under other conditions."""
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 HEADROOM = 0.9
 """Share of the free memory that runs may take."""
 
@@ -199,9 +200,10 @@ def free_memory() -> int:
 
     free = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
-        free = min(free, int(limit) - int(used))
+        limit, used = ((CONTROL_GROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        kept = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
+        # Pages of files that nobody reads at the moment are given up on demand.
+        free = min(free, int(limit) - int(used) + int(kept["inactive_file"]))
     return max(free, 0)
 
 

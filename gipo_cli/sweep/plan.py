@@ -17,6 +17,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.runlog.layout import check_name
 from gipo_cli.sweep.study_file import combine, read_study_file, split_study
 
+SEED = "${seed}"
 _NAME_LENGTH = 150
 _ODD = re.compile(r"[^A-Za-z0-9._=+@-]+")
 
@@ -136,13 +137,13 @@ class _Composer:
     def __init__(self, config_dirs: Sequence[Path]) -> None:
         self._dirs = config_dirs
         self._known: dict[tuple[str, ...], RunConfig] = {}
-        # A user's file may derive other values from the seed.
+        # A user's file, or what is typed, may derive other values from the seed.
         files = (file for folder in search_dirs(config_dirs) for file in folder.rglob("*.yaml"))
-        self._derived = any("${seed}" in file.read_text(encoding="utf-8", errors="replace") for file in files)
+        self._derived = any(SEED in file.read_text(encoding="utf-8", errors="replace") for file in files)
 
     def __call__(self, lines: Sequence[str]) -> RunConfig:
         seeds = [line for line in lines if re.fullmatch(r"seed=\d+", line)]
-        if self._derived or len(seeds) != 1:
+        if self._derived or len(seeds) != 1 or any(SEED in line for line in lines):
             return self._checked(lines)
         rest = tuple(line for line in lines if line not in seeds)
         if rest not in self._known:

@@ -28,6 +28,7 @@ class RunState:
         total_steps: As planned.
         speed: Steps per second as last reported.
         success: Newest success rate, evaluated if there was an evaluation.
+        result: Newest return, likewise.
         reason: Why it failed or stopped.
         seconds: That processes worked on it, pauses between attempts aside.
     """
@@ -37,6 +38,7 @@ class RunState:
     total_steps: int
     speed: float | None = None
     success: float | None = None
+    result: float | None = None
     reason: str | None = None
     seconds: float = 0.0
 
@@ -54,13 +56,14 @@ def observe(folder: StudyDir, run: PlannedRun) -> RunState:
     finished = [(path, s) for path, s in statuses if is_finished(s, run)]
     path, status = finished[0] if finished else max(statuses, key=lambda pair: pair[1].heartbeat)
     latest = status.latest
-    success = latest.get("eval_success")
+    success, result = latest.get("eval_success"), latest.get("eval_return")
     return RunState(
         state=_state(folder, run, path, status),
         step=status.step,
         total_steps=run.total_steps,
         speed=status.steps_per_second,
         success=latest.get("success") if success is None else success,
+        result=latest.get("return") if result is None else result,
         reason=status.reason,
         seconds=status.active_seconds,
     )

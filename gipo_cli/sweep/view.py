@@ -103,14 +103,18 @@ def table(
     shown.title = Text(f"{title}: {counts(states, left)}")
     room_for_name = max(width - sum(_COLUMNS.values()) - len(_COLUMNS) - 1, 8)
     shown.add_column("run", overflow="ellipsis", no_wrap=True, max_width=room_for_name)
+    known = states.values()
+    succeeds = any(s.success is not None for s in known) or all(s.result is None for s in known)
     for heading, width in _COLUMNS.items():
         side: JustifyMethod = "left" if heading == "state" else "right"
+        heading = "return" if heading == "success" and not succeeds else heading
         shown.add_column(heading, no_wrap=True, min_width=width, justify=side)
     brief = short_names(states, room_for_name)
     names = sorted(states, key=lambda name: _ORDER.index(states[name].state)) if room else list(states)
     for name in names[:room]:
         state = states[name]
-        cells = [f"{_percent(state)}%", _number(state.speed, ",.0f"), _number(state.success, ".0%")]
+        worth = _number(state.success, ".0%") if succeeds else _number(state.result, ".4g")
+        cells = [f"{_percent(state)}%", _number(state.speed, ",.0f"), worth]
         shown.add_row(
             Text(brief[name]), Text(state.state, style=_STYLE[state.state]), *cells, duration(run_left(state))
         )
@@ -149,7 +153,7 @@ def counts(states: States, left: float | None = None) -> str:
     total = sum(state.total_steps for state in states.values())
     done = sum(min(state.step, state.total_steps) for state in states.values())
     parts.append(f"{100 * done // max(total, 1)}% of all steps")
-    if left:
+    if left and done < total:
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from gipo_cli.agents.agent import GIPO
-from gipo_cli.agents.policies import ObsNormalizer
+from gipo_cli.agents.policies import MlpPolicy, ObsNormalizer
 from gipo_cli.agents.updater import _Tally
 from gipo_cli.config.compose import compose
 from gipo_cli.config.schema import AgentConfig, PolicyConfig, UpdateConfig
@@ -96,6 +96,27 @@ def test_learn_predict_save_load_evaluate(tmp_path, kind, action):
 def test_an_unknown_objective_is_named():
     with pytest.raises(ValueError, match="there is no objective 'gippo'; choose from gipo, "):
         GIPO("mlp", pendulum(), objective="gippo", device="cpu")
+
+
+def test_policies_by_name_by_configuration_and_by_class():
+    wide = AgentConfig(policy=PolicyConfig(hidden=[96, 32]))
+    model = GIPO(env=pendulum(), agent=wide, device="cpu")
+    assert [p.shape[0] for p in model.policy.actor_parameters() if p.ndim == 2] == [96, 32, 1]
+    for name in ("mlp", "MlpPolicy"):
+        model = GIPO(name, pendulum(), agent=wide, normalize_obs=True, device="cpu")
+        assert model.agent.policy == PolicyConfig()
+        assert isinstance(model.policy.features_extractor, ObsNormalizer)
+    with pytest.raises(ValueError, match="normalize_obs goes with a named policy"):
+        GIPO(MlpPolicy, pendulum(), normalize_obs=True, device="cpu")
+
+
+def test_the_random_state_of_a_gpu_is_kept_only_by_an_agent_that_is_on_it(monkeypatch):
+    model = GIPO(env=pendulum(), agent=small(), device="cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", None)
+    state, tensors, arrays = model.state()
+    assert tensors["cuda_rng"] == []
+    model.load_state(state, {**tensors, "cuda_rng": [torch.zeros(16, dtype=torch.uint8)]}, arrays)
 
 
 def test_callbacks_see_every_step_and_can_stop():

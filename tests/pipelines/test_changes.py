@@ -13,6 +13,8 @@ from gipo_cli.pipelines.changes import changed
         ("foo=3", "'foo' is not a value of this run; its config.yaml holds them all"),
         ("bufer.size=3", "'bufer.size' is not a value of this run (did you mean buffer.size?)"),
         ("steps=3", "(did you mean total_steps?)"),
+        ("seed=1,2", "'seed=1,2' does not set one value"),
+        ("~eval.interval", "'~eval.interval' does not set one value"),
         ("agent.policy=3", "'agent.policy' is not a value of this run"),
         (
             "objective=sapo",

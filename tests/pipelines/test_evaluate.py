@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gipo_cli.config.schema import EnvConfig, RunConfig
-from gipo_cli.errors import UserError
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.pipelines.eval_report import EvalResult, build_report
 from gipo_cli.pipelines.evaluate import Evaluator, choose_protocol, evaluate_policy, evaluate_run
 from gipo_cli.runlog.checkpoint import Checkpoint
@@ -39,6 +39,17 @@ def test_episodes_start_alike_however_many_environments_share_them(cfg):
     alone = evaluate_policy(reach, cfg, n_envs=1, **arguments)
     assert len(np.unique(alone.returns)) == 5
     assert_equal(evaluate_policy(reach, cfg, n_envs=3, **arguments), alone)
+
+
+def test_an_episode_without_an_end_is_given_up(monkeypatch):
+    monkeypatch.setattr("gipo_cli.pipelines.evaluate.LONGEST_EPISODE", 20)
+    evaluator = Evaluator(FETCH, seed=3, task_seed=1)
+    with pytest.raises(RunFailed, match=r"no end after 20 steps; set env\.max_episode_steps"):
+        evaluator.run(still, 1)
+    short = Evaluator(FETCH.model_copy(update={"max_episode_steps": 20}), seed=3, task_seed=1)
+    assert short.run(still, 1).lengths.tolist() == [20]
+    evaluator.close()
+    short.close()
 
 
 def test_an_evaluation_leaves_no_trace_in_the_next():

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from gipo_cli.diagnostics.catalog import EVALUATION_COLUMNS, METRIC_COLUMNS
+from gipo_cli.errors import UserError
 from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.durable import read_sealed, write_sealed
 from gipo_cli.runlog.status import read_status
@@ -122,17 +123,20 @@ def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
 
 
 def test_neither_checkpoints_nor_evaluations_nor_diagnostics_change_what_is_learned(finished, tmp_path):
-    bare = train(
-        tmp_path, "bare", "checkpoint.interval=null", "eval.interval=null", "eval.deterministic=false"
-    )
-    assert reproducible(bare / "metrics.csv") == reproducible(finished / "metrics.csv")
+    bare = train(tmp_path, "bare", "checkpoint.interval=null", "eval.interval=null")
+    sampled = train(tmp_path, "sampled", "eval.deterministic=false")
+    for run in (bare, sampled):
+        assert reproducible(run / "metrics.csv") == reproducible(finished / "metrics.csv")
+    assert reproducible(sampled / "eval.csv") != reproducible(finished / "eval.csv")
     probe = ["diagnostics.interval=256", "diagnostics.probe_size=128", "diagnostics.chunks=4"]
     measured = train(tmp_path, "measured", *probe)
     assert_same_run(measured, finished)
     assert {int(row["step"]) for row in rows(measured / "diagnostics.csv")} == set(range(256, 1537, 256))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp_path):
     process = start(
         "train", "--name", "r", *PENDULUM, "total_steps=1000000", "checkpoint.interval=null", cwd=tmp_path
@@ -332,9 +336,58 @@ def test_a_non_finite_update_fails_the_run_and_names_it(tmp_path):
     assert read_status(tmp_path / "runs" / "r" / "status.json").state == "failed"
 
 
-def test_three_lines_of_python_load_a_checkpoint(finished):
-    from gipo_cli import load_run
+def test_results_are_not_overwritten_where_the_checkpoints_are_gone(finished, tmp_path):
+    run = tmp_path / "runs" / "r"
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / "checkpoints")
+    before = {path: path.read_bytes() for path in run.rglob("*.csv")}
+    for state in ("done", "interrupted"):
+        write_sealed(run / "status.json", {**read_sealed(run / "status.json"), "state": state})
+        refused = gipo("train", "--resume", "r", "total_steps=2000", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "has results and its checkpoints are gone" in refused.stderr
+    assert {path: path.read_bytes() for path in run.rglob("*.csv")} == before
 
+
+def test_another_device_is_refused_unless_allowed(finished, tmp_path):
+    run = tmp_path / "runs" / "r"
+    shutil.copytree(finished, run)
+    meta = read_sealed(run / "meta.json")
+    assert meta["device"] == "cpu"
+    write_sealed(run / "meta.json", {**meta, "device": "cuda"})
+    refused = gipo("train", "--resume", "r", "total_steps=1600", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "was trained on cuda so far" in refused.stderr
+    assert gipo("train", "--resume", "r", "total_steps=1600", "--allow-changes", cwd=tmp_path).returncode == 0
+    assert read_sealed(run / "meta.json")["updates"][-1]["device"] == "cpu"
+
+
+def test_only_a_name_that_nobody_chose_is_numbered(tmp_path, monkeypatch):
+    from gipo_cli.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gipo_cli.runlog.layout.default_name", lambda config: "made-up")
+    for name in ("made-up", "made-up-2"):
+        with pytest.raises(SystemExit) as ended:
+            app(["train", "--quiet", *PENDULUM, "total_steps=128", "eval.interval=null", "eval.episodes=1"])
+        assert ended.value.code == 0
+        assert (tmp_path / "runs" / name / "config.yaml").exists()
+    with pytest.raises(UserError, match="already exists and is not overwritten"):
+        app(["train", "--quiet", *PENDULUM, "--name", "made-up"])
+
+
+def test_three_lines_of_python_load_a_checkpoint(finished, monkeypatch):
+    from gipo_cli import load_run
+    from gipo_cli.config.schema import EnvConfig
+    from gipo_cli.envs.make import make_vec_env
+
+    monkeypatch.chdir(finished.parent.parent)
+    named = load_run(finished.name, 1536)
+    assert named.num_timesteps == 1536
+    with pytest.raises(ValueError, match="give it one like that of its training"):
+        named.learn(64)
+    named.set_env(make_vec_env(EnvConfig(name="gymnasium", id="Pendulum-v1", n_envs=2), 1))
+    assert named.learn(128).num_timesteps == 128
     model = load_run(finished)
     action, _ = model.predict(np.zeros(3, np.float32), deterministic=True)
     assert action.shape == (1,)

@@ -10,6 +10,7 @@ import pytest
 
 from gipo_cli.config.schema import EnvConfig
 from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.pipelines.evaluate import Evaluator
 from gipo_cli.pipelines.video import choose_renderer, film, record
 
 FETCH = EnvConfig(name="fetch_reach")
@@ -34,6 +35,9 @@ def test_a_film_of_two_episodes(renderer, tmp_path):
     # The start and every tenth of 50 steps.
     assert frames == 2 * 6
     assert fps == 2.5
+    evaluator = Evaluator(FETCH, seed=3, task_seed=1)
+    np.testing.assert_allclose(returns, evaluator.run(up, 2).returns, rtol=1e-6)
+    evaluator.close()
     pictures = iio.imread(path)
     assert pictures.shape == (12, 480, 480, 3)
     assert pictures[0].std() > 10

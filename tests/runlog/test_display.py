@@ -81,6 +81,8 @@ def test_a_terminal_sees_a_live_panel_with_notes_above_it():
         display.note("checkpoint [1] saved")
     text = console.file.getvalue()
     assert "checkpoint [1] saved" in text
+    assert "[bold]" not in text
+    assert "[dim]" not in text
     # The cursor is hidden while the panel moves, and shown again.
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert text.rstrip().splitlines()[-2].startswith("evaluation")
@@ -95,6 +97,17 @@ def test_elsewhere_plain_lines_appear_now_and_then():
     # The title, the first, and the last when it ends.
     assert [line.split(" | ")[0] for line in lines] == [TITLE, "1/20000 0%", "99/20000 0%"]
     assert "\x1b" not in console.file.getvalue()
+
+
+def test_the_last_line_knows_the_evaluation_at_the_end():
+    console = screen(80, terminal=False)
+    with Display(TITLE, 512, console=console) as display:
+        display.update({**ROW, "step": 512})
+        display.evaluation(EVALUATION)
+    assert [line.split(" | ")[3] for line in console.file.getvalue().splitlines()[1:]] == [
+        "eval return - success -",
+        "eval return 4322 success 100%",
+    ]
 
 
 def test_quiet_says_nothing():

@@ -128,6 +128,8 @@ def test_find_resolves_paths_names_beginnings_and_latest(tmp_path, monkeypatch):
         "latest",
     ):
         assert find(root, ref).path.resolve() == push.path.resolve()
+    started(root, "import", when=400).meta.write_text('{"imported_from": "/elsewhere"}')
+    assert find(root, "latest") == push
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,8 @@ def test_find_resolves_paths_names_beginnings_and_latest(tmp_path, monkeypatch):
         ("x" * 5000, "no run"),
         ("a\0b", "no run"),
         ("empty", "holds no config.yaml"),
+        ("bare", "bare holds no config.yaml, so it is no run any more"),
+        ("z-import", "z-import is an import, which only `gipo compare` reads"),
         ("runs", "runs is a folder of runs; name one of them, such as runs/reach-s1"),
     ],
     ids=lambda text: text[:20].encode("unicode_escape").decode(),
@@ -149,6 +153,8 @@ def test_find_says_what_is_wrong(tmp_path, monkeypatch, ref, message):
     started(tmp_path / "runs", "reach-s1")
     started(tmp_path / "runs", "reach-s2")
     (tmp_path / "empty").mkdir()
+    create(tmp_path / "runs", "bare").status.write_text("{}")
+    started(tmp_path / "runs", "z-import").meta.write_text('{"imported_from": "/elsewhere"}')
     with pytest.raises(UserError, match=message):
         find(tmp_path / "runs", ref)
 

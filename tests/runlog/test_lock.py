@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -152,6 +153,18 @@ def test_the_heart_beats(tmp_path):
 def test_a_damaged_lock_file_is_no_holder(tmp_path, content):
     (tmp_path / ".lock").write_bytes(content)
     with RunLock(tmp_path / ".lock", beat_seconds=0.02):
+        pass
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_lock_free(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(UserError, match="cannot be written: No space left on device"):
+            RunLock(tmp_path / ".lock").acquire()
+    with RunLock(tmp_path / ".lock"):
         pass
 
 

@@ -11,7 +11,15 @@ from gipo_cli.core.params import PARAMS
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.durable import read_sealed
 from gipo_cli.runlog.layout import create
-from gipo_cli.runlog.manifest import hardware, note_update, read_config, versions, write_config, write_inputs
+from gipo_cli.runlog.manifest import (
+    hardware,
+    note_update,
+    read_config,
+    trained_on,
+    versions,
+    write_config,
+    write_inputs,
+)
 
 
 def config(**more):
@@ -47,9 +55,8 @@ def repository(tmp_path, monkeypatch):
 
 def start(tmp_path):
     run = create(tmp_path / "runs", "a")
-    write_inputs(
-        run, config(), overrides=["env=gymnasium", "seed=3"], command=["gipo", "train", "a b", "seed=3"]
-    )
+    words = ["gipo", "train", "a b", "seed=3"]
+    write_inputs(run, config(), overrides=["env=gymnasium", "seed=3"], command=words, device="cpu")
     return run
 
 
@@ -120,10 +127,11 @@ def test_without_git_or_a_repository(tmp_path, monkeypatch):
 
 def test_a_resumed_run_adds_what_it_resumed_on(tmp_path):
     run = start(tmp_path)
+    changes = ["total_steps: 1000 -> 2000"]
+    assert trained_on(run) == "cpu"
     for attempt in (2, 3):
-        note_update(
-            run, attempt=attempt, step=500, command=["gipo", "x"], changes=["total_steps: 1000 -> 2000"]
-        )
+        note_update(run, attempt=attempt, step=500, command=["gipo", "x"], changes=changes, device="cuda")
+    assert trained_on(run) == "cuda"
     updates = read_sealed(run.meta)["updates"]
     assert [update["attempt"] for update in updates] == [2, 3]
     assert updates[0]["changes"] == ["total_steps: 1000 -> 2000"]

@@ -376,3 +376,22 @@ def test_a_row_that_does_not_fit_on_the_disk_is_taken_back(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
     assert run.metrics.read_bytes() == whole
+
+
+def test_a_resume_that_is_refused_changes_nothing(tmp_path):
+    run = create(tmp_path, "a")
+    recorder = Recorder.start(run, **SINKS)
+    recorder.metrics({"step": 100, "iteration": 1})
+    recorder.evaluation({"step": 100, "success": 1.0})
+    position = recorder.position()
+    recorder.metrics({"step": 200, "iteration": 2})
+    recorder.close()
+    run.evaluations.write_text(run.evaluations.read_text().replace("1.0", "0.9"))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"eval\.csv was changed"):
+        Recorder.resume(run, position, **SINKS)
+    run.evaluations.unlink()
+    with pytest.raises(UserError, match=r"eval\.csv is missing"):
+        Recorder.resume(run, position, **SINKS)
+    after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert after == {path: data for path, data in before.items() if path != run.evaluations}

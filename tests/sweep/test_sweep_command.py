@@ -235,6 +235,21 @@ def test_fewer_at_a_time_than_asked_where_memory_is_short(tmp_path: Path):
     assert sweep.wait(60) == 143
 
 
+@pytest.mark.parametrize(
+    ("more", "jobs"),
+    [((), 8), (("runtime.torch_threads=4",), 2), (("env.vector=subproc", "env.n_envs=3"), 2)],
+)
+def test_runs_at_a_time_go_by_the_cores_that_each_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], jobs: int
+):
+    grid = (*(word for word in TINY if not word.startswith("env.n_envs")), "seed=range(1,10)", *more)
+    with_trial(tmp_path, *grid, size=2**20)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    result = CliRunner().invoke(app, ["sweep", "--runs", str(tmp_path), "--dry-run", *grid, "--name", "grid"])
+    assert result.exit_code == 0, result.output
+    assert f"9 runs to do, {jobs} at a time" in result.output
+
+
 def test_second_ctrl_c_ends_at_once(tmp_path: Path):
     grid = (*TINY, "seed=1", "--name", "grid")
     with_trial(tmp_path, *grid)

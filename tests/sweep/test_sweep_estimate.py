@@ -102,6 +102,20 @@ def test_memory():
     assert 0 < free_memory() < 2**50
 
 
+def test_memory_that_only_caches_files_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import psutil
+
+    monkeypatch.setattr("gipo_cli.sweep.estimate.CONTROL_GROUP", tmp_path)
+    machine = psutil.virtual_memory()._replace(available=2**40)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 500\nactive_file 100\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert free_memory() == 1000 - 900 + 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() == 2**40
+
+
 def test_table_fits_80_columns_and_any_height():
     names = [f"reach-v3-gipo-sigma=0.{n}-n20000-s{n}-0123456789abcdef0123456789abcdef" for n in range(40)]
     kinds = ["done"] * 10 + ["waiting"] * 20 + ["running"] * 8 + ["failed", "interrupted"]
@@ -139,6 +153,23 @@ def test_long_names_can_be_told_apart():
     assert short_names(["a-s1-x", "a-s1-y"], 38) == {"a-s1-x": "a-s1-x", "a-s1-y": "a-s1-y"}
     assert short_names(["abcdefghij-s1-x"], 9) == {"abcdefghij-s1-x": "abcd…j-s1"}
     assert short_names([], 38) == {}
+
+
+def test_without_success_the_table_shows_returns():
+    for states, shown in (
+        ({"a": state("running", 5000, result=-12.345), "b": state("waiting", 0)}, "return"),
+        ({"a": state("running", 5000, result=-12.345, success=0.5), "b": state("waiting", 0)}, "success"),
+        ({"a": state("waiting", 0)}, "success"),
+    ):
+        out = io.StringIO()
+        Console(file=out, width=80).print(table("study", states))
+        heading, first = out.getvalue().splitlines()[-1 - len(states) :][:2]
+        assert heading.split() == ["run", "state", "done", "steps/s", shown, "left"]
+        assert ("-12.35" in first) == (shown == "return")
+
+
+def test_nothing_is_left_once_all_is_done():
+    assert counts({"a": state("done", 10_000)}, 3.0) == "1 done, 100% of all steps"
 
 
 def test_counts_and_durations():

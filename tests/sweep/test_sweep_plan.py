@@ -117,6 +117,8 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
     (tmp_path / "preset" / "mine.yaml").write_text("# @package _global_\neval:\n  seed: ${seed}\n")
     runs = plan([*PENDULUM, "preset=mine", "seed=1,2"], config_dirs=[tmp_path]).runs
     assert [run.config.eval.seed for run in runs] == [1, 2]
+    runs = plan([*PENDULUM, "eval.seed=${seed}", "seed=1,2"]).runs
+    assert [run.config.eval.seed for run in runs] == [1, 2]
 
 
 @pytest.mark.parametrize(("name", "runs", "rollout"), [("reach_buffers", 75, 500), ("reach_lag", 25, 100)])

@@ -1,5 +1,6 @@
 """One run of a study, whatever state it is in; in this process, with the real training loop."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import pytest
 from sweep_harness import assert_same_runs, numbers, planned, tiny, undisturbed
 
 from gipo_cli.agents.agent import GIPO
-from gipo_cli.errors import UserError
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.pipelines import sweep_worker
 from gipo_cli.pipelines.sweep_worker import work, work_apart
 from gipo_cli.pipelines.train import resume
@@ -222,6 +223,24 @@ def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
         assert RunDir(copy).metrics.stat().st_size >= loaded.state.get("rows", 0)
 
 
+def test_a_copy_that_the_disk_refuses_is_not_tried_again(
+    tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tries = []
+
+    def full(source: object, target: object, **options: object) -> None:
+        tries.append(target)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    source = finished(tmp_path, reference) / only(tmp_path)[1].name
+    monkeypatch.setattr("shutil.copyfile", full)
+    files = sum(path.is_file() for path in (source / "checkpoints").rglob("*"))
+    with pytest.raises(RunFailed, match=r"could not copy .*No space left on device"):
+        attempt.continue_as(source, tmp_path / "attempt")
+    assert 0 < len(tries) <= files
+    assert not (tmp_path / "attempt").exists()
+
+
 def test_a_copy_is_never_behind_its_checkpoint(
     tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -257,6 +276,9 @@ def test_goes_on_apart_after_a_kill_before_the_first_checkpoint(tmp_path: Path, 
     killed = attempt.new_attempt(folder, run)
     shutil.copytree(reference / "grid" / run.name, killed)
     shutil.rmtree(RunDir(killed).checkpoints)
+    for table in (RunDir(killed).metrics, RunDir(killed).evaluations):
+        lines = table.read_text().splitlines(keepends=True)
+        table.write_text("".join(lines[:2] if table == RunDir(killed).metrics else lines[:1]))
     StatusFile(RunDir(killed).status, total_steps=1536, step=100)
     assert work_apart(folder, run) == 0
     assert_same_runs(folder.path, reference / "grid", [run.name])
