@@ -127,14 +127,22 @@ def span(sizes: set[int]) -> str:
     return str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
 
 
+def drawn(look: Look, points: int) -> dict[str, Any]:
+    """Keyword arguments for a line through so many points: a single one is a marker, to be seen at all."""
+    return look.curve if points > 1 else look.line
+
+
 def key(look: Look, *, markers: bool) -> Line2D:
     """Legend handle of one series."""
     return Line2D([], [], **(look.line if markers else look.curve))
 
 
 def count_axis(axes: Axes, label: str) -> None:
-    """A linear x axis that counts steps: 0, 20k, 40k."""
+    """A linear x axis that counts steps: 0, 20k, 40k; from 0 where there is one step only."""
     axes.set_xlabel(label)
+    places = {float(x) for line in axes.lines for x in np.asarray(line.get_xdata())}
+    if len(places) == 1:
+        axes.set_xlim(0, 1.1 * places.pop() or 1)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_words(value)))
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
@@ -144,16 +152,29 @@ def _power(value: float) -> str:
 
 
 def log_axis(axes: Axes, along: str, low: float, high: float) -> None:
-    """A logarithmic axis (``x`` or ``y``) with at most four plain numbers, also within one decade."""
+    """A logarithmic axis (``x`` or ``y``) with at most four plain numbers, also within one decade.
+
+    Values that are all about the same stand together at one number, not at either end of the axis.
+    """
     axes.set(**{f"{along}scale": "log"})
+    if alike := high < 1.1 * low:
+        axes.set(**{f"{along}lim": (low / 1.5, high * 1.5)})
     axis: Axis = getattr(axes, f"{along}axis")
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     few = len(decades) > 3
     marks = [digit * 10.0**power for power in decades for digit in ((1,) if few else (1, 2, 5))]
     inside = [mark for mark in marks if low / 1.15 <= mark <= high * 1.15]
-    axis.set_major_locator(FixedLocator(inside[:: -(-len(inside) // 4)] if inside else [low, high]))
+    if alike or not inside:
+        inside = [low] if alike else [low, high]
+    axis.set_major_locator(FixedLocator(inside[:: -(-len(inside) // 4)]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value) if few else f"{value:.3g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def blank(axes: Axes, text: str) -> None:
+    """A panel without data, which says so."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
+    axes.set(xticks=[], yticks=[])
 
 
 def rate_axis(axes: Axes, comparison: Comparison) -> None:

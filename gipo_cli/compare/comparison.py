@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,23 +29,34 @@ class Environment:
         label: the task in words.
         grid: environment steps ``[G]`` on which curves are compared.
         low: value that normalises to 0.
-        high: value that normalises to 1.
-        threshold: value that counts as having learned the task.
+        high: value that normalises to 1; the same as ``low`` where all values compared are equal.
+        threshold: value that counts as having learned the task; None where none is given and there is no
+            scale to take one from.
     """
 
     label: str
     grid: FloatArray = field(repr=False)
     low: float
     high: float
-    threshold: float
+    threshold: float | None
 
     @property
     def horizon(self) -> float:
         """Last environment step of the comparison."""
         return float(self.grid[-1])
 
+    @property
+    def scaled(self) -> bool:
+        """Whether values can be normalised, which takes two that differ."""
+        return self.high > self.low
+
+    @property
+    def middle(self) -> float:
+        """The threshold where none is given."""
+        return (self.low + self.high) / 2
+
     def normalise(self, values: FloatArray) -> FloatArray:
-        """Values on the scale from `low` to `high`."""
+        """Values on the scale from `low` to `high`; only where there is one, see `scaled`."""
         return (values - self.low) / (self.high - self.low)
 
 
@@ -56,7 +67,7 @@ class Cell:
     Attributes:
         finals: final value ``[R]``.
         curves: metric on the environment's grid ``[R, G]``.
-        reached: first step at or above the threshold ``[R]``, infinite for never.
+        reached: first step at or above the threshold ``[R]``, infinite for never; NaN without a threshold.
         areas: mean height of the learning curve ``[R]``.
     """
 
@@ -78,10 +89,9 @@ class Cell:
         """Median seconds of training."""
         return float(np.median([run.wall for run in self.runs]))
 
-    def on_grid(self, column: str) -> FloatArray:
-        """A column of ``metrics.csv`` on the environment's grid ``[R, G]``, NaN where there is none."""
-        rows = [curves.on_grid(self.environment.grid, *run.column("metrics", column)) for run in self.runs]
-        return np.array(rows)
+    def on_grid(self, column: str, grid: FloatArray) -> FloatArray:
+        """A column of ``metrics.csv`` on a grid ``[R, G]``, NaN where there is none."""
+        return np.array([curves.on_grid(grid, *run.column("metrics", column)) for run in self.runs])
 
     def averages(self, column: str) -> FloatArray:
         """Mean of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN where there is none."""
@@ -131,9 +141,15 @@ class Comparison:
         return [self.cells[env.label, arm] for env in self.environments if (env.label, arm) in self.cells]
 
     @property
-    def complete_arms(self) -> tuple[Arm, ...]:
-        """Arms that have runs in every environment, which alone can be aggregated over them."""
-        return tuple(arm for arm in self.arms if len(self.by_arm(arm)) == len(self.environments))
+    def scaled(self) -> tuple[Environment, ...]:
+        """The environments whose values can be normalised, which aggregates are over."""
+        return tuple(environment for environment in self.environments if environment.scaled)
+
+    @property
+    def complete_arms(self) -> dict[Arm, list[Cell]]:
+        """Arms that have runs in every environment of `scaled`, which alone can be aggregated, with these."""
+        by_arm = {arm: [cell for cell in self.by_arm(arm) if cell.environment.scaled] for arm in self.arms}
+        return {arm: cells for arm, cells in by_arm.items() if cells and len(cells) == len(self.scaled)}
 
     @property
     def fewest_seeds(self) -> int:
@@ -200,8 +216,8 @@ def select_runs(
     """Split runs into those that enter the numbers and those that do not, each with its reason."""
     labels = environment_labels(runs)
     budgets = {
-        label: _usual_budget([r for r, own in zip(runs, labels, strict=True) if own == label])
-        for label in labels
+        label: _budgets([r for r, own in zip(runs, labels, strict=True) if own == label])
+        for label in set(labels)
     }
     used: list[RunTable] = []
     left_out: list[LeftOut] = []
@@ -218,13 +234,17 @@ def select_runs(
     return used, left_out
 
 
-def _reason(run: RunTable, metric: Metric, budget: int, include_unfinished: bool) -> str | None:
+def _reason(run: RunTable, metric: Metric, budgets: Counter[int], include_unfinished: bool) -> str | None:
     if run.state != "done" and not include_unfinished:
         return f"{run.state} at step {run.status.get('step', 'unknown')} of {run.budget}"
-    if run.budget != budget and not include_unfinished:
-        return f"budget of {count_words(run.budget)} steps, where most have {count_words(budget)}"
+    usual = max(budgets, key=lambda budget: (budgets[budget], budget))
+    if run.budget != usual and not include_unfinished:
+        rest = "most" if 2 * budgets[usual] > budgets.total() else "others"
+        return f"budget of {count_words(run.budget)} steps, where {rest} have {count_words(usual)}"
     if count := run.not_finite.get(metric.column, 0):
         return f"{metric.column} is NaN or infinite in {count} row{'s' * (count > 1)}"
+    if not run.has(metric.table):
+        return f"no {metric.table}.csv"
     if not len(run.column(metric.table, metric.column)[0]):
         return f"no value of {metric.column}"
     return None
@@ -236,9 +256,9 @@ def _identity(run: RunTable) -> object:
     return frozenset((key, value) for key, value in run.config.items() if not key.startswith(aside))
 
 
-def _usual_budget(runs: Sequence[RunTable]) -> int:
-    counts = Counter(run.budget for run in runs if run.state == "done") or Counter(run.budget for run in runs)
-    return max(counts, key=lambda budget: (counts[budget], budget))
+def _budgets(runs: Sequence[RunTable]) -> Counter[int]:
+    """How many runs have which budget, of the finished ones where there are any."""
+    return Counter(run.budget for run in runs if run.state == "done") or Counter(run.budget for run in runs)
 
 
 def _too_few(used: Sequence[RunTable], left_out: Sequence[LeftOut], include_unfinished: bool) -> str:
@@ -269,8 +289,10 @@ def _environment(
     if not metric.is_rate:
         seen = np.concatenate([values[steps <= grid[-1]] for steps, values in columns])
         low, high = float(seen.min()), float(seen.max())
-        high = high if high > low else low + 1.0
-    return Environment(label, grid, low, high, (low + high) / 2 if threshold is None else threshold)
+    environment = Environment(label, grid, low, high, threshold)
+    if threshold is None and environment.scaled:
+        return replace(environment, threshold=environment.middle)
+    return environment
 
 
 def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: Metric) -> Cell:
@@ -283,11 +305,13 @@ def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: 
         runs=ordered,
         finals=np.array([curves.final_value(*column, environment.horizon) for column in columns]),
         curves=on_grid,
-        reached=np.array(
-            [
-                curves.steps_to_threshold(*column, environment.threshold, environment.horizon)
-                for column in columns
-            ]
-        ),
+        reached=_reached(environment, columns),
         areas=curves.area_under(environment.grid, on_grid),
     )
+
+
+def _reached(environment: Environment, columns: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    threshold, horizon = environment.threshold, environment.horizon
+    if threshold is None:
+        return np.full(len(columns), np.nan)
+    return np.array([curves.steps_to_threshold(*column, threshold, horizon) for column in columns])

@@ -16,6 +16,7 @@ from gipo_cli.compare.canvas import (
     Facet,
     Picture,
     add_legend,
+    blank,
     count_axis,
     environments,
     facets,
@@ -30,10 +31,12 @@ from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.csv_text import FloatArray
 from gipo_cli.compare.load import UTILISATION_BY_LAG
 from gipo_cli.compare.style import Look, base_look, looks
-from gipo_cli.compare.words import objective_words, setting_words
+from gipo_cli.compare.words import objective_words, setting_name
 
 STAGES = ("first third", "last third")
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
+OVERFLOW = "A measurement that overflowed counts as infinite."
+NO_MEASUREMENT = "no finite measurement"
 Probe = dict[str, NDArray[Any]]
 Estimator = tuple[str, str, float]
 
@@ -68,7 +71,7 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
                 "Median over runs and measurements of that third of training; one line per objective over "
                 "its parameter. "
                 "A hollow marker on the left edge is a squared bias estimated at or below zero: too small "
-                "to be measured.",
+                f"to be measured. {OVERFLOW}",
                 figure,
             )
 
@@ -81,20 +84,22 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
             {str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}
         ):
             probes = [_select(facet, reference) for facet in parts]
-            families = _swept(probes)
-            if not families:
-                continue
+            swept = dict(_swept(probes))
+            lines = [{family: _best(probe, family) for family in swept} for probe in probes]
             labels = {
-                family: f"{objective_words(family)} {setting_words(f'objective.{knob}', '')}"
-                for family, knob in families
+                family: f"{objective_words(family)} {setting_name(f'objective.{knob}')}"
+                for family, knob in swept.items()
+                if any(len(best[family][0]) for best in lines)
             }
+            if not labels:
+                continue
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             cells = [cell for facet in parts for cell in facet.cells]
             figure, axes = panels(len(parts), header=header(title, cells), legend=list(labels.values()))
-            for axis, facet, probe in zip(axes, parts, probes, strict=True):
+            for axis, facet, best in zip(axes, parts, lines, strict=True):
                 axis.set_title(facet.title)
-                for family, _ in families:
-                    steps, values = _best(probe, family)
+                for family in labels:
+                    steps, values = best[family]
                     color, marker, dash = base_look(family)
                     axis.plot(
                         steps,
@@ -105,15 +110,18 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                         drawstyle="steps-mid",
                         label=family,
                     )
-                log_axis(axis, "y", *_extent(axis))
                 count_axis(axis, "environment steps")
+                if tried := [float(value) for _, values in best.values() for value in values if value > 0]:
+                    log_axis(axis, "y", min(tried), max(tried))
+                else:
+                    blank(axis, NO_MEASUREMENT)
             left_labels(axes, "setting of lowest error")
-            add_legend(figure, {labels[family]: _family_key(family) for family, _ in families})
+            add_legend(figure, {label: _family_key(family) for family, label in labels.items()})
             yield Picture(
                 f"best_setting{ending}_{reference}",
                 f"Best setting over time: {title}",
                 "Of the settings measured, the one whose mean squared error at the batch size in use is "
-                "lowest (geometric mean over runs).",
+                f"lowest (geometric mean over runs). {OVERFLOW}",
                 figure,
             )
 
@@ -195,14 +203,27 @@ def _medians(probe: Probe, horizon: float, stage: int) -> dict[Estimator, tuple[
         *(probe[name] for name in ("family", "knob", "value", "bias2", "variance")), strict=True
     ):
         rows[str(family), str(knob), float(value) if knob else 0.0].append((float(bias2), float(variance)))
+    medians = {name: np.median(_overflown(np.array(own)), axis=0).tolist() for name, own in rows.items()}
     return {
-        name: (float(np.median([b for b, _ in own])), float(np.median([v for _, v in own])))
-        for name, own in rows.items()
+        name: (bias2, variance)
+        for name, (bias2, variance) in medians.items()
+        if np.isfinite(bias2) and np.isfinite(variance) and variance > 0
     }
+
+
+def _overflown(numbers: FloatArray) -> FloatArray:
+    """Numbers too large for the measurement's arithmetic came out as NaN or infinity of either sign.
+
+    Leaving them out would make an objective look better the worse its ratios are.
+    """
+    return np.where(np.isfinite(numbers), numbers, np.inf)
 
 
 def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]]) -> None:
     """One line per family; squared biases that are not positive stand hollow at the left edge."""
+    if not table:
+        blank(axes, NO_MEASUREMENT)
+        return
     positive = [bias2 for bias2, _ in table.values() if bias2 > 0]
     edge = min(positive) / 3 if positive else 1.0
     for family in dict.fromkeys(name[0] for name in table):
@@ -217,15 +238,9 @@ def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]]) -> None:
             axes.plot(
                 bias2, variance, marker=marker, color=color, fillstyle="none" if bias2 == edge else "full"
             )
-    if table:
-        variances = [variance for _, variance in table.values()]
-        log_axis(axes, "x", edge, max([edge, *positive]))
-        log_axis(axes, "y", min(variances), max(variances))
-
-
-def _extent(axes: Axes) -> tuple[float, float]:
-    values = [float(y) for line in axes.lines for y in np.asarray(line.get_ydata())]
-    return min(values), max(values)
+    variances = [variance for _, variance in table.values()]
+    log_axis(axes, "x", edge, max([edge, *positive]))
+    log_axis(axes, "y", min(variances), max(variances))
 
 
 def _swept(probes: Sequence[Probe]) -> list[tuple[str, str]]:
@@ -239,15 +254,19 @@ def _swept(probes: Sequence[Probe]) -> list[tuple[str, str]]:
 
 
 def _best(probe: Probe, family: str) -> tuple[FloatArray, FloatArray]:
-    """Steps, and at each the value of lowest mean log error over runs."""
+    """Steps, and at each the value of lowest mean log error over runs; none where all are infinite."""
     errors: dict[float, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     own = _where(probe, probe["family"] == family)
-    for step, value, mse in zip(own["step"], own["value"], own["mse"], strict=True):
+    for step, value, mse in zip(own["step"], own["value"], _overflown(own["mse"]), strict=True):
         if mse > 0:
             errors[float(step)][float(value)].append(float(np.log(mse)))
-    steps = sorted(errors)
-    best = [min(errors[step], key=lambda value: float(np.mean(errors[step][value]))) for step in steps]
-    return np.array(steps), np.array(best)
+    best: dict[float, float] = {}
+    for step in sorted(errors):
+        means = {value: float(np.mean(logs)) for value, logs in errors[step].items()}
+        value = min(means, key=means.__getitem__)
+        if np.isfinite(means[value]):
+            best[step] = value
+    return np.array(list(best)), np.array(list(best.values()))
 
 
 def _family_key(family: str) -> Line2D:

@@ -154,6 +154,8 @@ def sample_efficiency(comparison: Comparison) -> Iterator[Picture]:
     """Steps to the threshold by run; runs that never reach it stand beyond the end, counted."""
     look = looks(comparison.arms)
     for environment, ending in environments(comparison):
+        if environment.threshold is None:
+            continue
         cells = comparison.of(environment)
         text = (
             f"{environment.label}: steps to {comparison.metric.title} {number_words(environment.threshold)}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from gipo_cli.compare import curves
 from gipo_cli.compare.aggregate import band, iqm
 from gipo_cli.compare.canvas import (
     Facet,
     Picture,
     add_legend,
     count_axis,
+    drawn,
     environments,
     facets,
     header,
@@ -33,7 +35,8 @@ HEALTH_WORDS = {
     "health/kl": "KL(behaviour || policy)",
     "health/lag_mean": "mean lag (updates)",
 }
-Recorded = list[tuple[Cell, FloatArray]]
+Recorded = list[tuple[Cell, FloatArray, FloatArray]]
+"""Cells with a grid ``[G]`` and a column of their runs on it ``[R, G]``."""
 
 
 def learning_curves(comparison: Comparison) -> Iterator[Picture]:
@@ -53,7 +56,9 @@ def learning_curves(comparison: Comparison) -> Iterator[Picture]:
             rate_axis(panel, comparison)
             count_axis(panel, "environment steps")
         left_labels(axes, comparison.metric.title)
-        add_legend(figure, {labels[name]: key(look[name], markers=False) for name in labels})
+        add_legend(
+            figure, {labels[name]: key(look[name], markers=len(environment.grid) == 1) for name in labels}
+        )
         yield Picture(
             f"learning_curves{ending}",
             f"Learning curves: {environment.label}",
@@ -66,20 +71,22 @@ def learning_curves(comparison: Comparison) -> Iterator[Picture]:
 def _curve(axes: Axes, cell: Cell, look: Look) -> None:
     grid = cell.environment.grid
     value, low, high = band(cell.curves)
+    style = drawn(look, len(grid))
     for run in cell.curves:
-        axes.plot(grid, run, color=look.color, linewidth=0.6, alpha=0.3, label="_run")
+        axes.plot(grid, run, **{**style, "linestyle": "-", "linewidth": 0.6, "alpha": 0.3, "label": "_run"})
     axes.fill_between(grid, low, high, color=look.color, alpha=0.12, linewidth=0)
-    axes.plot(grid, value, label=cell.arm.series, zorder=3, **look.curve)
+    axes.plot(grid, value, label=cell.arm.series, zorder=3, **style)
 
 
 def wall_time(comparison: Comparison) -> Iterator[Picture]:
     """Metric over time spent, one line per run: wall time has no common grid worth an interval."""
     look = looks(comparison.arms)
     for environment, ending in environments(comparison):
-        if not any(_timed(cell) for cell in comparison.of(environment)):
-            continue
         parts = facets(comparison, environment)
         cells = comparison.of(environment)
+        timed = {cell.arm: _timed(cell, comparison.metric.table) for cell in cells}
+        if not any(timed.values()):
+            continue
         labels = series_labels(cells)
         figure, axes = panels(
             len(parts), header=header(environment.label, cells), legend=list(labels.values())
@@ -87,14 +94,17 @@ def wall_time(comparison: Comparison) -> Iterator[Picture]:
         for panel, facet in zip(axes, parts, strict=True):
             panel.set_title(facet.title)
             for cell in facet.cells:
-                for seconds, values in _timed(cell):
-                    panel.plot(
-                        seconds / 60, values, alpha=0.8, **{**look[cell.arm.series].curve, "linewidth": 1.3}
-                    )
+                for seconds, values in timed[cell.arm]:
+                    style = drawn(look[cell.arm.series], len(values))
+                    panel.plot(seconds / 60, values, **{**style, "alpha": 0.8, "linewidth": 1.3})
             rate_axis(panel, comparison)
             panel.set_xlabel("wall time (minutes)")
+            if len(environment.grid) == 1:
+                panel.set_xlim(left=0)
         left_labels(axes, comparison.metric.title)
-        add_legend(figure, {labels[name]: key(look[name], markers=False) for name in labels})
+        add_legend(
+            figure, {labels[name]: key(look[name], markers=len(environment.grid) == 1) for name in labels}
+        )
         yield Picture(
             f"wall_time{ending}",
             f"Wall time: {environment.label}",
@@ -103,13 +113,13 @@ def wall_time(comparison: Comparison) -> Iterator[Picture]:
         )
 
 
-def _timed(cell: Cell) -> list[tuple[FloatArray, FloatArray]]:
-    """Seconds and metric on the grid by run, for the runs that recorded time."""
+def _timed(cell: Cell, table: str) -> list[tuple[FloatArray, FloatArray]]:
+    """Seconds and metric on the grid by run, for the runs that recorded time, the metric's table first."""
     found = []
     for run, values in zip(cell.runs, cell.curves, strict=True):
-        for table in ("eval", "metrics"):
-            steps, seconds = run.column(table, "time/wall")
-            if len(steps) > 1:
+        for source in (table, "eval", "metrics"):
+            steps, seconds = run.column(source, "time/wall")
+            if len(steps):
                 found.append((np.interp(cell.environment.grid, steps, seconds), values))
                 break
     return found
@@ -120,7 +130,11 @@ def data_health(comparison: Comparison) -> Iterator[Picture]:
     for environment, ending in environments(comparison):
         parts = facets(comparison, environment)
         ends = parts if len(parts) < 3 else [parts[0], parts[-1]]
-        rows = [(column, [(facet, _healthy(facet, column)) for facet in ends]) for column in HEALTH]
+        grids = {column: _own_grid(comparison.of(environment), column) for column in HEALTH}
+        rows = [
+            (column, [(facet, _healthy(facet, column, grid)) for facet in ends])
+            for column, grid in grids.items()
+        ]
         shown = [
             (column, facet, found)
             for column, row in rows
@@ -134,14 +148,21 @@ def data_health(comparison: Comparison) -> Iterator[Picture]:
             yield _health_picture(comparison, f"data_health{ending}", environment.label, shown, omitted)
 
 
-def _healthy(facet: Facet, column: str) -> Recorded:
-    """Cells that recorded a column, with its runs on the grid."""
+def _own_grid(cells: Sequence[Cell], column: str) -> FloatArray:
+    """Steps ``[G]`` between which every run that recorded a column of ``metrics.csv`` has values of it."""
+    steps = [run.column("metrics", column)[0] for cell in cells for run in cell.runs]
+    recorded = [own for own in steps if len(own)]
+    return curves.common_grid(recorded) if recorded else np.empty(0)
+
+
+def _healthy(facet: Facet, column: str, grid: FloatArray) -> Recorded:
+    """Cells that recorded a column, with its runs on a grid."""
     found = []
     for cell in facet.cells:
-        rows = cell.on_grid(column)
+        rows = cell.on_grid(column, grid)
         rows = rows[np.isfinite(rows).any(axis=1)]
         if len(rows):
-            found.append((cell, rows))
+            found.append((cell, grid, rows))
     return found
 
 
@@ -149,22 +170,22 @@ def _health_picture(
     comparison: Comparison, name: str, title: str, shown: list[tuple[str, Facet, Recorded]], omitted: str
 ) -> Picture:
     look = looks(comparison.arms)
-    cells = [cell for _, _, found in shown for cell, _ in found]
+    cells = [cell for _, _, found in shown for cell, _, _ in found]
+    single = any(len(grid) == 1 for _, _, found in shown for _, grid, _ in found)
     labels = series_labels(cells)
     figure, axes = panels(len(shown), header=header(title, cells), legend=list(labels.values()), height=2.5)
     for panel, (column, facet, found) in zip(axes, shown, strict=True):
         panel.set_title(facet.title)
         panel.set_ylabel(HEALTH_WORDS[column])
-        for cell, rows in found:
-            grid, there = cell.environment.grid, np.isfinite(rows).all(axis=0)
-            low, high = rows[:, there].min(axis=0), rows[:, there].max(axis=0)
+        for cell, grid, rows in found:
             own = look[cell.arm.series]
-            panel.fill_between(grid[there], low, high, color=own.color, alpha=0.12, linewidth=0)
-            panel.plot(grid[there], iqm(rows[:, there], axis=0), label=cell.arm.series, **own.curve)
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            panel.fill_between(grid, low, high, color=own.color, alpha=0.12, linewidth=0)
+            panel.plot(grid, iqm(rows, axis=0), label=cell.arm.series, **drawn(own, len(grid)))
         if column in ("health/utilisation", "health/ess"):
             panel.set_ylim(-0.03, 1.03)
         count_axis(panel, "environment steps")
-    add_legend(figure, {labels[series]: key(look[series], markers=False) for series in labels})
+    add_legend(figure, {labels[series]: key(look[series], markers=single) for series in labels})
     return Picture(
         name,
         f"Health of the data: {title}",

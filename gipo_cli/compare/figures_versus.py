@@ -24,7 +24,7 @@ from gipo_cli.compare.canvas import (
 )
 from gipo_cli.compare.comparison import Cell, Comparison, Environment
 from gipo_cli.compare.style import INK, looks
-from gipo_cli.compare.summary import ALL, improvement, normalised_finals
+from gipo_cli.compare.summary import ALL, improvement, normalised_finals, single_run
 from gipo_cli.compare.words import value_words
 
 PROFILE_POINTS = 101
@@ -33,8 +33,8 @@ PROFILE_POINTS = 101
 def probability_of_improvement(comparison: Comparison) -> Iterator[Picture]:
     """P(a run beats one of the baseline), by environment and over all."""
     groups = [(environment.label, [environment]) for environment in comparison.environments]
-    if len(comparison.environments) > 1:
-        groups.append((ALL, list(comparison.environments)))
+    if len(comparison.scaled) > 1:
+        groups.append((ALL, list(comparison.scaled)))
     for (label, members), ending in zip(
         groups, [*(end for _, end in environments(comparison)), "_all"], strict=False
     ):
@@ -72,18 +72,20 @@ def _improvements(
         own = [comparison.cells.get((environment.label, arm)) for environment in members]
         other = [comparison.cells.get((environment.label, baseline)) for environment in members]
         ours, theirs = [cell for cell in own if cell], [cell for cell in other if cell]
-        if arm != baseline and len(ours) == len(theirs) == len(members):
-            yield ours, theirs, improvement(ours, theirs)
+        if arm == baseline or not len(ours) == len(theirs) == len(members):
+            continue
+        if (chance := improvement(ours, theirs)) is not None:
+            yield ours, theirs, chance
 
 
 def performance_profiles(comparison: Comparison) -> Iterator[Picture]:
-    """Share of runs above each normalised score, over all environments."""
+    """Share of runs above each normalised score, over all environments with a scale."""
     look = looks(comparison.arms)
-    arms = comparison.complete_arms
-    cells = [cell for arm in arms for cell in comparison.by_arm(arm)]
+    arms = {arm: own for arm, own in comparison.complete_arms.items() if not single_run(own)}
+    cells = [cell for own in arms.values() for cell in own]
     if not cells:
         return
-    titles = [facet.title for facet in facets(comparison, comparison.environments[0])]
+    titles = [facet.title for facet in facets(comparison, comparison.scaled[0])]
     sizes = dict.fromkeys(arm.buffer for arm in sorted(arms, key=lambda arm: arm.buffer or 0))
     labels = series_labels(cells)
     figure, axes = panels(len(sizes), header=header(_over(comparison), cells), legend=list(labels.values()))
@@ -92,7 +94,7 @@ def performance_profiles(comparison: Comparison) -> Iterator[Picture]:
         axis.set_title(f"buffer {value_words(size)}" if size and len(titles) > 1 else "")
         for arm in (arm for arm in arms if arm.buffer == size):
             own = look[arm.series]
-            value, low, high = performance_profile(normalised_finals(comparison.by_arm(arm)), thresholds)
+            value, low, high = performance_profile(normalised_finals(arms[arm]), thresholds)
             axis.fill_between(thresholds, low, high, color=own.color, alpha=0.15, linewidth=0, step="post")
             axis.plot(thresholds, value, drawstyle="steps-post", label=arm.series, **own.curve)
         axis.set_ylim(-0.03, 1.03)
@@ -108,5 +110,5 @@ def performance_profiles(comparison: Comparison) -> Iterator[Picture]:
 
 
 def _over(comparison: Comparison) -> str:
-    count = len(comparison.environments)
-    return comparison.environments[0].label if count == 1 else f"over {span({count})} environments"
+    count = len(comparison.scaled)
+    return comparison.scaled[0].label if count == 1 else f"over {span({count})} environments"

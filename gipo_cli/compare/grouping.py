@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gipo_cli.compare.load import RunTable, Value
-from gipo_cli.compare.words import setting_words
+from gipo_cli.compare.words import digits_apart, setting_words
 from gipo_cli.config.explain import is_number
 from gipo_cli.errors import UserError
 
@@ -90,7 +90,8 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
     groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
     for run in runs:
         groups[_values(run, keys)].append(run)
-    arms = {values: _arm(keys, values, members) for values, members in groups.items()}
+    digits = {key: digits_apart(_seen(runs, key)) for key in keys}
+    arms = {values: _arm(values, members, digits) for values, members in groups.items()}
     others = [key for key in differing if key not in keys]
     pooled = [key for key in others if any(len(_seen(members, key)) > 1 for members in groups.values())]
     return Grouping(
@@ -139,11 +140,12 @@ def _values(run: RunTable, keys: Iterable[str]) -> tuple[Value, ...]:
     return tuple(run.config.get(key) for key in keys)
 
 
-def _arm(keys: Sequence[str], values: Sequence[Value], members: Sequence[RunTable]) -> Arm:
-    settings = tuple(zip(keys, values, strict=True))
+def _arm(values: Sequence[Value], members: Sequence[RunTable], digits: Mapping[str, int]) -> Arm:
+    """The arm of some runs, from its values of the keys that ``digits`` holds, in that order."""
+    settings = tuple(zip(digits, values, strict=True))
     objectives = {run.objective for run in members}
     buffers = {run.buffer for run in members}
-    parts = {key: setting_words(key, value) for key, value in settings if _belongs(key, members)}
+    parts = {key: setting_words(key, value, digits[key]) for key, value in settings if _belongs(key, members)}
     if len(objectives) == 1:
         parts = {"objective.name": setting_words("objective.name", members[0].objective), **parts}
     series = _join({key: words for key, words in parts.items() if key != "buffer.size"})
@@ -179,14 +181,23 @@ def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
     """The task of every run in words: its name, and whatever else is needed to tell two apart."""
     short = [_short_task(run) for run in runs]
     extra: dict[str, list[str]] = {}
+    digits: dict[tuple[str, str], int] = {}
     for name in set(short):
         rivals = [run for run, own in zip(runs, short, strict=True) if own == name]
         arguments = sorted({key for run in rivals for key in run.config if key.startswith(ARGUMENTS)})
         # An argument that is not given is a difference; a setting that an imported run omits is not.
         extra[name] = [key for key in TASK_KEYS if len(_seen(rivals, key)) > 1]
         extra[name] += [key for key in arguments if len({run.config.get(key) for run in rivals}) > 1]
+        digits |= {(name, key): digits_apart(_seen(rivals, key)) for key in extra[name]}
     return tuple(
-        ", ".join([name, *(setting_words(key, run.config[key]) for key in extra[name] if key in run.config)])
+        ", ".join(
+            [name]
+            + [
+                setting_words(key, run.config[key], digits[name, key])
+                for key in extra[name]
+                if key in run.config
+            ]
+        )
         for run, name in zip(runs, short, strict=True)
     )
 

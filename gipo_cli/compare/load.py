@@ -77,11 +77,18 @@ class RunTable:
         Shapes:
             both ``[rows]``; empty where the run does not have the column.
         """
-        columns = self.eval if table == "eval" else self.metrics
+        columns = self._columns(table)
         if name not in columns:
             return np.empty(0), np.empty(0)
         there = np.isfinite(columns[name])
         return columns["step"][there], columns[name][there]
+
+    def has(self, table: str) -> bool:
+        """Whether there is an ``eval.csv`` or a ``metrics.csv``."""
+        return bool(self._columns(table))
+
+    def _columns(self, table: str) -> Mapping[str, FloatArray]:
+        return self.eval if table == "eval" else self.metrics
 
     @property
     def seed(self) -> int:

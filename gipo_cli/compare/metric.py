@@ -57,7 +57,7 @@ def find_metric(name: str, runs: Iterable[RunTable]) -> Metric:
         runs: the runs to be compared; at least one must have the column.
 
     Raises:
-        UserError: no run has it; the message lists what there is.
+        UserError: no run has it; the message names the nearest.
     """
     runs = list(runs)
     column = SHORT_NAMES.get(name, name)
@@ -69,7 +69,19 @@ def find_metric(name: str, runs: Iterable[RunTable]) -> Metric:
         known.pop(hidden, None)
     if column in known:
         return Metric(known[column], column)
-    names = sorted({*known, *(short for short, full in SHORT_NAMES.items() if full in known)})
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UserError(f"No run has the metric {name!r}.{hint} There are: {', '.join(names)}.")
+    short = [text for text in ("success", *SHORT_NAMES) if SHORT_NAMES.get(text, text) in known]
+    near = _nearest(name, [*short, *known])
+    usual = ", ".join(short or sorted(known)[:3])
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Usual ones are: {usual}."
+    raise UserError(f"No run has the metric {name!r}. {hint} docs/metrics.md lists all.")
+
+
+def _nearest(name: str, known: Iterable[str]) -> list[str]:
+    """At most three names like this one, in whole or in what follows their slash."""
+    wholes: dict[str, list[str]] = {}
+    for full in dict.fromkeys(known):
+        for text in {full, full.rpartition("/")[2]}:
+            wholes.setdefault(text, []).append(full)
+    close = difflib.get_close_matches(name.rpartition("/")[2], wholes, n=3)
+    close = difflib.get_close_matches(name, wholes, n=3) + close
+    return list(dict.fromkeys(full for text in close for full in wholes[text]))[:3]

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.curves import FINAL_SHARE
 from gipo_cli.compare.load import RunTable, Value
-from gipo_cli.compare.words import count_words, setting_words, value_words
+from gipo_cli.compare.words import (
+    count_words,
+    digits_apart,
+    number_words,
+    objective_words,
+    setting_name,
+    value_words,
+)
 
 ENOUGH_SEEDS = 5
 
@@ -22,8 +29,13 @@ def seeds_note(fewest: int) -> str | None:
     return f"Only {fewest} seeds: 95% intervals from fewer than {ENOUGH_SEEDS} are too narrow."
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """Everything to be said beside the numbers, most important first."""
+def notes(comparison: Comparison, *, whole: bool = True) -> list[str]:
+    """Everything to be said beside the numbers, most important first.
+
+    Args:
+        comparison: what is shown.
+        whole: it is shown with all columns and figures, not as the short table of the terminal.
+    """
     found = [
         *_seeds(comparison),
         *_left_out(comparison),
@@ -31,7 +43,8 @@ def notes(comparison: Comparison) -> list[str]:
         *_same_footing(comparison),
         *_missing(comparison),
         *_apart(comparison),
-        *_scale(comparison),
+        *_single_points(comparison),
+        *_scale(comparison, whole),
     ]
     return [note for note in found if note]
 
@@ -39,6 +52,11 @@ def notes(comparison: Comparison) -> list[str]:
 def _seeds(comparison: Comparison) -> Iterable[str | None]:
     yield seeds_note(comparison.fewest_seeds)
     counts = {len(cell.runs) for cell in comparison.cells.values()}
+    if min(counts) == 1:
+        yield (
+            "A group with a single run has no P(better) and no performance profile: which of two runs ends "
+            "higher is chance."
+        )
     if len(counts) > 1:
         yield f"Groups have different numbers of seeds, from {min(counts)} to {max(counts)}."
 
@@ -93,8 +111,10 @@ def _ranges(comparison: Comparison, keys: Sequence[str]) -> str:
     parts = []
     for key in keys:
         values = {run.config[key] for run in comparison.used if key in run.config}
-        name = setting_words(key, "")
-        parts.append(f"{name} ({' / '.join(sorted(value_words(value) for value in values))})")
+        digits = digits_apart(values)
+        named = key == "objective.name"
+        words = [objective_words(str(value)) if named else value_words(value, digits) for value in values]
+        parts.append(f"{setting_name(key)} ({' / '.join(sorted(words))})")
     return "; ".join(parts) + "."
 
 
@@ -143,7 +163,7 @@ def _is_foreign(run: RunTable) -> bool:
 def _missing(comparison: Comparison) -> Iterable[str]:
     for arm in comparison.arms:
         there = {cell.environment.label for cell in comparison.by_arm(arm)}
-        if missing := [env.label for env in comparison.environments if env.label not in there]:
+        if missing := [env.label for env in comparison.scaled if env.label not in there]:
             yield (
                 f"{arm.label} has no runs in {', '.join(missing)}, so it is in no aggregate over "
                 "environments."
@@ -175,20 +195,51 @@ def _separate(own: Cell, other: Cell) -> bool:
     return bool(own.finals.min() > other.finals.max() or own.finals.max() < other.finals.min())
 
 
-def _scale(comparison: Comparison) -> Iterable[str]:
+def _single_points(comparison: Comparison) -> Iterable[str]:
+    metric = comparison.metric
+    for environment in comparison.environments:
+        if len(environment.grid) > 1:
+            continue
+        runs = [run for cell in comparison.of(environment) for run in cell.runs]
+        if metric.table == "eval" and all(len(run.column("eval", metric.column)[0]) == 1 for run in runs):
+            yield (
+                f"{environment.label}: each run has only one evaluation, so its curve is a single point; "
+                "lower eval.interval, or use --metric train/return."
+            )
+        else:
+            yield f"{environment.label}: the runs have only one step in common, so curves are single points."
+
+
+def _scale(comparison: Comparison, whole: bool) -> Iterable[str]:
     yield (
         f"Final value: mean of {comparison.metric.title} over the last {FINAL_SHARE:.0%} of the common "
         "range of steps "
         f"({comparison.metric.source})."
     )
+    for environment in comparison.environments:
+        if not environment.scaled:
+            yield (
+                f"{environment.label}: all values are {number_words(environment.low)}, so there is no "
+                "scale; it is in no aggregate over environments and in no performance profile, and "
+                "has no gap and no threshold but one of --threshold."
+            )
     if comparison.metric.is_rate:
-        yield "Normalised score: the rate itself, 0 to 1."
-    else:
-        scales = "; ".join(f"{env.label} {env.low:.4g} to {env.high:.4g}" for env in comparison.environments)
+        if whole or len(comparison.scaled) > 1:
+            yield "Normalised score: the rate itself, 0 to 1."
+    elif comparison.scaled and (whole or len(comparison.scaled) > 1 or _by_the_scale(comparison)):
+        scales = "; ".join(f"{env.label} {env.low:.4g} to {env.high:.4g}" for env in comparison.scaled)
         yield (
             "Normalised score: 0 is the lowest and 1 the highest value that any of these runs shows in "
             "that environment "
             f"({scales}), so it holds within this comparison only."
         )
-    thresholds = "; ".join(f"{env.label} {env.threshold:.4g}" for env in comparison.environments)
-    yield f"Threshold for sample efficiency: {thresholds}."
+    thresholds = [
+        f"{env.label} {env.threshold:.4g}" for env in comparison.environments if env.threshold is not None
+    ]
+    if thresholds:
+        yield f"Threshold for sample efficiency: {'; '.join(thresholds)}."
+
+
+def _by_the_scale(comparison: Comparison) -> bool:
+    """Whether a threshold is the middle of the normalised scale."""
+    return any(env.threshold == env.middle for env in comparison.scaled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -31,17 +31,18 @@ class Row:
         environment: its label, or `ALL`.
         arm: the group.
         n: runs.
-        fewest: runs in the smallest environment of the row.
         iqm: interquartile mean of the final values; over all environments, of the normalised ones.
         mean: likewise the mean.
         median: likewise the median.
-        optimality_gap: mean shortfall of the normalised final values from 1.
-        improvement: probability that a run beats one of the baseline; None for the baseline and without one.
+        optimality_gap: mean shortfall of the normalised final values from 1; None where there is no scale.
+        rival: series of the baseline; empty for the baseline itself and without one.
+        improvement: probability that a run beats one of the baseline; None without a baseline, and where
+            either has a single run.
         difference: IQM minus the baseline's.
         paired: whether seeds were resampled in pairs with the baseline's.
         area: mean over runs of the learning curve's mean height.
-        threshold: value counted as having learned; None over all environments.
-        reached: runs that reached it.
+        threshold: value counted as having learned; None over all environments and where there is no scale.
+        reached: runs that reached it; None where there is no threshold to reach.
         steps: median steps to it, a run that never does counting as infinite.
         efficiency: the baseline's `steps` over this row's; None where either is infinite.
         wall: median seconds of training; summed over environments in the last rows.
@@ -50,17 +51,17 @@ class Row:
     environment: str
     arm: Arm
     n: int
-    fewest: int
     iqm: Estimate
     mean: float
     median: float
-    optimality_gap: float
+    optimality_gap: float | None
+    rival: str
     improvement: Estimate | None
     difference: Estimate | None
     paired: bool
     area: float
     threshold: float | None
-    reached: int
+    reached: int | None
     steps: float | None
     efficiency: float | None
     wall: float
@@ -69,9 +70,7 @@ class Row:
     def verdict(self) -> str:
         """Where the interval of `improvement` lies, in words."""
         if self.improvement is None:
-            return ""
-        if self.fewest < 2:
-            return "one seed"
+            return "one seed" if self.rival else ""
         if self.improvement.includes(NO_DIFFERENCE):
             return "includes no difference"
         return "above no difference" if self.improvement.low > NO_DIFFERENCE else "below no difference"
@@ -90,7 +89,7 @@ class Row:
                     f"{item.name}_low": _finite(parts.low),
                     f"{item.name}_high": _finite(parts.high),
                 }
-            elif item.name != "fewest":
+            elif item.name != "rival":
                 record[item.name] = _finite(value)
         return record | {"versus_baseline": self.verdict}
 
@@ -100,15 +99,14 @@ def _finite(value: object) -> object:
 
 
 def summarise(comparison: Comparison) -> list[Row]:
-    """Rows by environment, then over all environments where there are several."""
+    """Rows by environment, then over all environments with a scale where there are several."""
     rows = [
         _row(environment.label, [cell], _against(comparison, [cell]), normalised=False)
         for environment in comparison.environments
         for cell in comparison.of(environment)
     ]
-    if len(comparison.environments) > 1:
-        for arm in comparison.complete_arms:
-            cells = comparison.by_arm(arm)
+    if len(comparison.scaled) > 1:
+        for cells in comparison.complete_arms.values():
             rows.append(_row(ALL, cells, _against(comparison, cells), normalised=True))
     return rows
 
@@ -135,35 +133,44 @@ def same_seeds(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[bool]:
     ]
 
 
-def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Estimate:
-    """Probability that a run of ours ends higher than one of theirs."""
+def single_run(cells: Iterable[Cell]) -> bool:
+    """Whether some cell has a single run, of which no share of runs can be told."""
+    return any(len(cell.runs) < 2 for cell in cells)
+
+
+def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Estimate | None:
+    """Probability that a run of ours ends higher than one of theirs; None where that is one run or none."""
+    if not theirs or single_run([*ours, *theirs]):
+        return None
     return probability_of_improvement(
         [cell.finals for cell in ours], [cell.finals for cell in theirs], paired=same_seeds(ours, theirs)
     )
 
 
 def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalised: bool) -> Row:
-    scaled = normalised_finals(cells)
+    scaled = normalised_finals(cells) if all(cell.environment.scaled for cell in cells) else []
     finals = scaled if normalised else [cell.finals for cell in cells]
     theirs = normalised_finals(against) if normalised else [cell.finals for cell in against]
     pooled = np.concatenate(finals)
     paired = same_seeds(cells, against) if against else []
-    steps = None if normalised else float(np.median(cells[0].reached))
+    threshold = None if normalised else cells[0].environment.threshold
+    known = all(cell.environment.threshold is not None for cell in cells)
+    steps = None if threshold is None else float(np.median(cells[0].reached))
     return Row(
         environment=label,
         arm=cells[0].arm,
         n=len(pooled),
-        fewest=min(len(cell.runs) for cell in cells),
         iqm=estimate(finals),
         mean=float(mean(pooled)),
         median=float(np.median(pooled)),
-        optimality_gap=float(optimality_gap(np.concatenate(scaled))),
-        improvement=improvement(cells, against) if against else None,
+        optimality_gap=float(optimality_gap(np.concatenate(scaled))) if scaled else None,
+        rival=against[0].arm.series if against else "",
+        improvement=improvement(cells, against),
         difference=iqm_difference(finals, theirs, paired=paired) if against else None,
         paired=bool(paired) and all(paired),
         area=float(np.mean(np.concatenate([_areas(cell, normalised) for cell in cells]))),
-        threshold=None if normalised else cells[0].environment.threshold,
-        reached=sum(int(np.isfinite(cell.reached).sum()) for cell in cells),
+        threshold=threshold,
+        reached=sum(int(np.isfinite(cell.reached).sum()) for cell in cells) if known else None,
         steps=steps,
         efficiency=_efficiency(steps, against),
         wall=sum(cell.wall for cell in cells),

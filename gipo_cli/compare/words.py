@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gipo_cli.compare.load import Value
 
+DIGITS = 6
+"""Significant digits of a setting, where they tell all its values apart."""
 OBJECTIVES = {
     "gipo": "GIPO",
     "ppo_clip": "PPO-clip",
@@ -16,6 +20,7 @@ OBJECTIVES = {
     "spo": "SPO",
 }
 SETTINGS = {
+    "objective.name": "objective",
     "objective.sigma": "σ",  # noqa: RUF001
     "objective.neg_ratio": "σ ratio",  # noqa: RUF001
     "objective.kernel": "",
@@ -42,32 +47,41 @@ def objective_words(name: str) -> str:
     return OBJECTIVES.get(name, name)
 
 
-def setting_words(key: str, value: Value) -> str:
+def setting_words(key: str, value: Value, digits: int = DIGITS) -> str:
     """One setting, such as ``objective.sigma = 0.5``, as ``σ 0.5``."""
     if key == "objective.name":
         return objective_words(str(value))
-    words = SETTINGS.get(key)
-    if words is None:
-        words = " ".join(
-            key.split(".")[-2:] if key.endswith((".kind", ".size", ".name")) else key.split(".")[-1:]
-        )
-        words = words.replace("_", " ")
-    return f"{words} {value_words(value)}".strip()
+    name = "" if SETTINGS.get(key) == "" else setting_name(key)
+    return f"{name} {value_words(value, digits)}".strip()
 
 
-def value_words(value: Value) -> str:
-    """One value: ``20k`` for 20000, ``none`` for null, ``64 x 64`` for a list."""
+def setting_name(key: str) -> str:
+    """A setting without its value, such as ``σ`` for ``objective.sigma``; never empty."""
+    parts = key.split(".")
+    plain = " ".join(parts[-2:] if parts[-1] in ("kind", "size", "name") else parts[-1:])
+    return SETTINGS.get(key) or plain.replace("_", " ")
+
+
+def digits_apart(values: Collection[Value]) -> int:
+    """Significant digits at which different values read differently, `DIGITS` or more."""
+    count = len(set(values))
+    enough = (n for n in range(DIGITS, 18) if len({value_words(value, n) for value in values}) >= count)
+    return next(enough, DIGITS)
+
+
+def value_words(value: Value, digits: int = DIGITS) -> str:
+    """One value: ``20k`` for 20000, ``none`` for null, ``64 x 64`` for a list; floats to so many digits."""
     match value:
         case None:
             return "none"
         case bool():
             return "on" if value else "off"
-        case int() if value >= 1000 and value % 100 == 0:
+        case int() if value >= 1000 and value % 100 == 0 and float(f"{value:.4g}") == value:
             return count_words(value)
         case float():
-            return f"{value:g}"
+            return f"{value:.{digits}g}"
         case tuple():
-            return " x ".join(value_words(item) for item in value)
+            return " x ".join(value_words(item, digits) for item in value)
     return str(value).replace("_", " ")
 
 

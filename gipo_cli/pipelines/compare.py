@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -20,6 +21,7 @@ from gipo_cli.compare.grouping import filter_runs
 from gipo_cli.compare.load import find_runs, load_runs
 from gipo_cli.compare.metric import SHORT_NAMES, find_metric, usual_metric
 from gipo_cli.compare.notes import notes
+from gipo_cli.compare.output import check_writable, writing
 from gipo_cli.compare.report import by_environment, write_report
 from gipo_cli.compare.summary import Row, summarise
 from gipo_cli.compare.table import terminal_table
@@ -73,6 +75,13 @@ def compare(
         raise UserError(
             f"--watch {watch:g} is no waiting time; write a number of seconds above 0, such as --watch 60."
         )
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(
+            f"--threshold {threshold:g} is no value to reach; write a number, such as --threshold 0.5."
+        )
+    if watch is None:
+        # Nothing to compare is the first thing to be told, before a report that is in the way.
+        find_runs(paths, runs_root())
     check_output(out, force=force)
 
     def read() -> Comparison:
@@ -121,9 +130,12 @@ def read_runs(
     baseline: str | None = None,
     threshold: float | None = None,
     include_unfinished: bool = False,
+    processes: int | None = None,
     console: Console | None = None,
 ) -> Comparison:
     """Find, read, filter and group runs; arguments as for `compare`.
+
+    They are read with so many ``processes``, by default as many as so many runs are worth.
 
     Raises:
         UserError: nothing to compare.
@@ -131,7 +143,9 @@ def read_runs(
     folders = find_runs(paths, runs_root())
     with _progress(console, "reading runs", len(folders)) as tick:
         column = SHORT_NAMES.get(metric or "", metric or "")
-        runs, damaged = load_runs(folders, extra_column=column, workers=workers(len(folders)), tick=tick)
+        runs, damaged = load_runs(
+            folders, extra_column=column, workers=processes or workers(len(folders)), tick=tick
+        )
     if not runs:
         raise UserError(
             f"None of {len(folders)} run folders can be read; {damaged[0].path}: {damaged[0].reason}."
@@ -149,11 +163,12 @@ def read_runs(
 
 
 def check_output(out: Path, *, force: bool) -> None:
-    """Refuse to write over anything but an earlier report that may be replaced.
+    """Refuse a place that cannot be written, and anything there but an earlier report that may be replaced.
 
     Raises:
-        UserError: ``out`` exists and is in the way.
+        UserError: ``out`` exists and is in the way, or nothing can be made there.
     """
+    check_writable(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out.is_dir() and (out / "summary.json").is_file() and (out / "report.html").is_file()):
@@ -169,7 +184,16 @@ def check_output(out: Path, *, force: bool) -> None:
 def write(
     comparison: Comparison, out: Path, *, command: str = "", console: Console | None = None
 ) -> list[Row]:
-    """Write the report beside ``out`` and move it there once whole: an interruption leaves no half."""
+    """Write the report beside ``out`` and move it there once whole: an interruption leaves no half.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    with writing(out):
+        return _write(comparison, out, command, console)
+
+
+def _write(comparison: Comparison, out: Path, command: str, console: Console | None) -> list[Row]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         fresh = Path(scratch) / "report"
@@ -213,7 +237,7 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
     for environment, own in by_environment(rows).items():
         console.print(terminal_table(f"{environment}: {comparison.metric.title}", own, console.width))
         console.print()
-    for note in notes(comparison):
+    for note in notes(comparison, whole=False):
         console.print(f"- {escape(note)}", highlight=False)
     for left_out in comparison.left_out[:LEFT_OUT_SHOWN]:
         console.print(f"  left out: {escape(f'{left_out.path}: {left_out.reason}')}", highlight=False)
@@ -226,8 +250,10 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
 def print_summary(paths: Sequence[str], console: Console) -> None:
     """The main table alone, without writing anything; for the end of a sweep.
 
+    Everything is done in this process: a sweep has threads, beside which none may be forked.
+
     Raises:
         UserError: nothing to compare.
     """
-    comparison = read_runs(paths, console=console)
+    comparison = read_runs(paths, processes=1, console=console)
     print_comparison(comparison, summarise(comparison), None, console)

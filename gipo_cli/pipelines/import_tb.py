@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from gipo_cli.compare.output import check_writable, writing
 from gipo_cli.errors import UserError
 
 TAGS_SHOWN = 10
@@ -68,13 +70,17 @@ def import_tb(
         Exit status 0.
 
     Raises:
-        UserError: no events, no known tag, a needed setting is missing, or ``out`` is in the way.
+        UserError: no events, no known tag, a needed setting is missing, or ``out`` is in the way or cannot
+            be written.
     """
     config = _config(settings)
     eval_tags, metrics_tags = _tags(tags)
+    check_writable(out)
     _check_out(out, force=force)
-    if not steps_per_tick > 0:
-        raise UserError(f"--steps-per-tick {steps_per_tick:g} is not above 0; write for example 500.")
+    if not 0 < steps_per_tick < math.inf:
+        raise UserError(
+            f"--steps-per-tick {steps_per_tick:g} is no finite number above 0; write for example 500."
+        )
     series = _read(source, steps_per_tick)
     tables = {
         name: _table(series, chosen) for name, chosen in (("eval", eval_tags), ("metrics", metrics_tags))
@@ -89,7 +95,8 @@ def import_tb(
         )
     last = int(max(step for table in tables.values() for step in table))
     config = {**config, "total_steps": config.get("total_steps", last)}
-    _write(out, source, config, tables, last)
+    with writing(out):
+        _write(out, source, config, tables, last)
     return 0
 
 
@@ -109,7 +116,13 @@ def _config(settings: Sequence[str]) -> dict[str, Any]:
                 raise UserError(
                     f"The setting {text!r} contradicts an earlier one: {parent} already has a value."
                 )
-        node[last] = yaml.safe_load(value)
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(
+                f"The value of the setting {text!r} is no YAML; put it in quotes, as in --set "
+                f"{key}='\"{value}\"'."
+            ) from None
     for key in NEEDED:
         node = config
         for part in key.split("."):

@@ -6,10 +6,13 @@ import itertools
 import matplotlib as mpl
 import numpy as np
 import pytest
+import yaml
 from matplotlib.colors import to_rgb
-from synthetic_runs import write_study
+from matplotlib.figure import Figure
+from synthetic_runs import config, write_metrics, write_run, write_study
 
 from gipo_cli.compare import figures_frontier, figures_scores, figures_time, figures_versus, style
+from gipo_cli.compare.canvas import log_axis
 from gipo_cli.compare.comparison import build_comparison
 from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.load import find_runs, load_runs
@@ -140,6 +143,132 @@ def test_a_single_measurement_in_the_middle_makes_no_frontier(tmp_path):
     comparison = build_comparison(runs, Metric("eval", "success"))
     assert draw(figures_frontier.bias_variance, comparison) == []
     assert len(draw(figures_frontier.best_setting, comparison)) == 1
+
+
+def overflow(folders, **cells):
+    """Overwrite diagnostics: ``column=(text, test of the row)``."""
+    for folder in folders:
+        header, *lines = (folder / "diagnostics.csv").read_text().splitlines()
+        rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+        for row in rows:
+            row.update({column: text for column, (text, test) in cells.items() if test(folder, row)})
+        text = "\n".join([header, *(",".join(row.values()) for row in rows)])
+        (folder / "diagnostics.csv").write_text(f"{text}\n")
+
+
+def loaded(root, metric="success"):
+    runs, _ = load_runs(find_runs([str(root)]), extra_column="")
+    return build_comparison(runs, Metric("eval", metric))
+
+
+def named(panel):
+    return [line.get_label() for line in panel.lines if not line.get_label().startswith("_")]
+
+
+class TestOverflow:
+    @pytest.mark.parametrize("text", ["", "nan", "inf", "-inf", "0.0"])
+    def test_what_is_not_finite_is_not_drawn(self, tmp_path, text):
+        overflow(write_study(tmp_path), variance=(text, lambda _, row: row["family"] == "no_clip"))
+        (picture,) = draw(figures_frontier.bias_variance, loaded(tmp_path))
+        assert legend(picture) == ["GIPO", "PPO-clip", "SAPO"]
+        assert all(named(panel) == ["gipo", "ppo_clip", "sapo"] for panel in picture.figure.axes)
+        picture.figure.draw_without_rendering()
+
+    def test_an_overflow_counts_as_infinite_in_the_median(self, tmp_path):
+        """Two of three runs overflowed, and with them the median."""
+        folders = write_study(tmp_path, buffers=(2000,), objectives=("gipo",))
+        overflow(folders[:2], variance=("", lambda _, row: row["family"] == "no_clip"))
+        (picture,) = draw(figures_frontier.bias_variance, loaded(tmp_path))
+        assert legend(picture) == ["GIPO", "PPO-clip", "SAPO"]
+
+    def test_a_setting_that_overflowed_is_not_the_best(self, tmp_path, comparison):
+        (before,) = draw(figures_frontier.best_setting, comparison)
+        best = {line.get_label(): line.get_ydata()[0] for line in before.figure.axes[0].lines}
+        folders = write_study(tmp_path)
+        overflow(folders[:1], mse=("", lambda _, row: row["value"] == str(best["gipo"])))
+        (after,) = draw(figures_frontier.best_setting, loaded(tmp_path))
+        (line,) = (line for line in after.figure.axes[0].lines if line.get_label() == "gipo")
+        assert best["gipo"] not in line.get_ydata()
+
+    def test_a_panel_without_a_finite_measurement_says_so(self, tmp_path):
+        folders = write_study(tmp_path)
+        of_the_large = {name: ("", lambda folder, _: "20000" in folder.name) for name in ("bias2", "mse")}
+        overflow(folders, **of_the_large)
+        for make, shown in ((figures_frontier.bias_variance, 2), (figures_frontier.best_setting, 1)):
+            (picture,) = draw(make, loaded(tmp_path))
+            texts = [[text.get_text() for text in panel.texts] for panel in picture.figure.axes]
+            assert texts == [[]] * shown + [["no finite measurement"]] * shown
+            picture.figure.draw_without_rendering()
+
+    def test_no_finite_measurement_at_all_makes_no_figure(self, tmp_path):
+        everywhere = dict.fromkeys(("bias2", "variance", "mse"), ("nan", lambda *_: True))
+        overflow(write_study(tmp_path), **everywhere)
+        for make in (figures_frontier.bias_variance, figures_frontier.best_setting):
+            assert draw(make, loaded(tmp_path)) == []
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    root = tmp_path_factory.mktemp("single")
+    write_study(root, points=1)
+    return loaded(root)
+
+
+class TestOneEvaluation:
+    def test_curves_are_markers_on_an_axis_from_zero(self, single):
+        (picture,) = draw(figures_time.learning_curves, single)
+        for panel in picture.figure.axes:
+            assert len(panel.lines) == 8
+            assert all(line.get_marker() in ("o", "s") for line in panel.lines)
+            assert panel.get_xlim() == pytest.approx((0, 110_000))
+
+    def test_wall_time_has_markers(self, single):
+        (picture,) = draw(figures_time.wall_time, single)
+        for panel in picture.figure.axes:
+            assert [line.get_marker() for line in panel.lines] == ["o"] * 3 + ["s"] * 3
+            assert panel.get_xlim()[0] == 0
+
+    def test_health_has_the_steps_of_its_own_file(self, single):
+        (picture,) = draw(figures_time.data_health, single)
+        for line in (line for panel in picture.figure.axes for line in panel.lines):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(5_000, 100_001, 5_000))
+            assert line.get_marker() == "None"
+
+    def test_health_of_one_iteration_is_markers(self, tmp_path):
+        for folder in write_study(tmp_path, points=1):
+            tree = yaml.safe_load((folder / "config.yaml").read_text())
+            write_metrics(folder, tree, rows=1)
+        (picture,) = draw(figures_time.data_health, loaded(tmp_path))
+        assert {line.get_marker() for panel in picture.figure.axes for line in panel.lines} == {"o", "s"}
+
+
+def test_what_has_no_scale_is_in_no_profile_and_no_sample_efficiency(tmp_path):
+    for env, top in (("flat", 0.0), ("reach", 1.0), ("push", 1.0)):
+        for name, seed in itertools.product(("gipo", "ppo_clip"), (1, 2)):
+            tree = config(name, seed=seed, env=env)
+            write_run(tmp_path / env / f"{name}{seed}", tree, [0, 1], returns=[0.0, top * seed])
+    comparison = loaded(tmp_path, "return_mean")
+    (picture,) = draw(figures_versus.performance_profiles, comparison)
+    assert picture.figure.get_suptitle().startswith("over 2 environments")
+    # Seeds end at 0.5 and 1 of the scale, so half of the four runs exceed 0.5 and all of them 0.49.
+    line = picture.figure.axes[0].lines[0]
+    assert [line.get_ydata()[place] for place in (49, 50)] == [1, 0.5]
+    efficiency = draw(figures_scores.sample_efficiency, comparison)
+    assert [one.name for one in efficiency] == ["sample_efficiency_push", "sample_efficiency_reach"]
+
+
+def test_shares_of_runs_are_not_drawn_for_a_single_run(tmp_path):
+    write_study(tmp_path, seeds=1)
+    comparison = loaded(tmp_path)
+    for make in (figures_versus.probability_of_improvement, figures_versus.performance_profiles):
+        assert draw(make, comparison) == []
+
+
+def test_values_that_are_about_the_same_have_one_number_on_a_logarithmic_axis():
+    axes = Figure().subplots()
+    log_axis(axes, "x", 0.7508, 0.7512)
+    assert list(axes.get_xticks()) == [0.7508]
+    assert axes.get_xlim() == pytest.approx((0.7508 / 1.5, 0.7512 * 1.5))
 
 
 def test_best_setting_is_the_one_of_least_error(comparison):

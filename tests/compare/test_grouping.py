@@ -3,7 +3,7 @@ from synthetic_runs import config
 
 from gipo_cli.compare.baseline import match_baseline
 from gipo_cli.compare.grouping import environment_labels, filter_runs, group_runs, resolve_key
-from gipo_cli.compare.words import count_words, duration_words, setting_words
+from gipo_cli.compare.words import count_words, digits_apart, duration_words, setting_name, setting_words
 from gipo_cli.errors import UserError
 
 
@@ -31,6 +31,18 @@ def test_an_objectives_own_setting_shows_only_where_it_varies(make):
         *(config("gipo", **{"objective.sigma": sigma}) for sigma in (1.0, 0.2)), config("ppo_clip")
     )  # fmt: skip
     assert labels(group_runs(runs)) == ["GIPO σ 0.2", "GIPO σ 1", "PPO-clip"]  # noqa: RUF001
+
+
+def test_labels_have_the_digits_that_tell_arms_apart(make):
+    close = make(*(config(**{"objective.sigma": sigma}) for sigma in (0.5, 0.50000001, 1 / 3)))
+    assert labels(group_runs(close)) == ["GIPO σ 0.33333333", "GIPO σ 0.5", "GIPO σ 0.50000001"]  # noqa: RUF001
+    third = make(*(config(**{"objective.sigma": sigma}) for sigma in (0.5, 1 / 3)))
+    assert labels(group_runs(third)) == ["GIPO σ 0.333333", "GIPO σ 0.5"]  # noqa: RUF001
+    sizes = make(*(config(buffer=size) for size in (1_234_400, 1_234_000)))
+    assert labels(group_runs(sizes)) == ["GIPO, buffer 1.234M", "GIPO, buffer 1234400"]
+    masses = make(*(config(**{"env.kwargs": {"mass": mass}}) for mass in (2.0, 2.0000001)))
+    assert environment_labels(masses) == ("reach, mass 2", "reach, mass 2.0000001")
+    assert digits_apart([None, "none", 0.1]) == 6
 
 
 def test_what_does_not_treat_the_agent_is_no_group(make):
@@ -184,3 +196,14 @@ def test_counts_and_durations_in_words():
         "3.4 h",
         "unknown",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("objective.name", "objective"), ("objective.sigma", "σ"), ("objective.kernel", "kernel"),  # noqa: RUF001
+        ("agent.update.batch_size", "batch size"), ("data.store.kind", "store kind"),
+    ],
+)  # fmt: skip
+def test_a_setting_has_a_name_of_its_own(key, name):
+    assert setting_name(key) == name

@@ -90,6 +90,7 @@ def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
         ([*SETTINGS, "seed=many"], "no whole number"),
         ([*SETTINGS, "buffer"], "no key=value"),
         ([*SETTINGS, "seed.deep=1"], "contradicts"),
+        ([*SETTINGS, "env.name=@x"], r"""'env.name=@x' is no YAML; .* --set env.name='"@x"'\."""),
     ],
 )
 def test_settings_that_do_not_describe_a_run(tmp_path, settings, words):
@@ -115,8 +116,24 @@ def test_sources_that_hold_no_run(tmp_path):
     write_events(tmp_path / "many" / "b", SB3)
     with pytest.raises(UserError, match="several runs"):
         import_tb(tmp_path / "many", out=tmp_path / "run", settings=SETTINGS)
-    with pytest.raises(UserError, match="--steps-per-tick"):
-        import_tb(tmp_path / "odd", out=tmp_path / "run", settings=SETTINGS, steps_per_tick=0)
+    for steps in (0, float("inf"), float("nan")):
+        with pytest.raises(UserError, match="--steps-per-tick"):
+            import_tb(tmp_path / "odd", out=tmp_path / "run", settings=SETTINGS, steps_per_tick=steps)
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_sentence(tmp_path, monkeypatch):
+    write_events(tmp_path / "tb", SB3)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UserError, match=r"x cannot be written: .*file is no folder; .*--out"):
+        import_tb(tmp_path / "tb", out=tmp_path / "file" / "x", settings=SETTINGS)
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gipo_cli.pipelines.import_tb.os.replace", refuse)
+    with pytest.raises(UserError, match="run cannot be written: Permission denied; choose"):
+        import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
+    assert {path.name for path in tmp_path.iterdir()} == {"tb", "file"}
 
 
 def test_out_is_never_overwritten_unasked(tmp_path):

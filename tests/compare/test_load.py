@@ -156,9 +156,16 @@ class TestMetric:
         assert find_metric("success", runs).table == "eval"
         assert find_metric("health/ess", runs).table == "metrics"
 
-    def test_an_unknown_one_lists_those_there_are(self, run):
-        with pytest.raises(UserError, match="Did you mean 'success'") as caught:
-            find_metric("sucess", [load_run(run)])
-        assert "return" in str(caught.value)
-        assert "health/ess" in str(caught.value)
-        assert "step" not in str(caught.value).split("There are: ")[1].split(", ")
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("sucess", "Did you mean 'success' or 'success_any' or 'success_last'?"),
+            ("ess", "Did you mean 'health/ess' or 'success'?"),
+            ("utilization", "Did you mean 'health/utilisation' or 'health/utilisation_lag_0'?"),
+            ("qqq", "Usual ones are: success, return, length."),
+        ],
+    )
+    def test_an_unknown_one_names_the_nearest_and_where_all_are(self, run, name, words):
+        with pytest.raises(UserError) as caught:
+            find_metric(name, [load_run(run)])
+        assert str(caught.value) == f"No run has the metric {name!r}. {words} docs/metrics.md lists all."

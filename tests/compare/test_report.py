@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import re
 from html.parser import HTMLParser
@@ -133,6 +134,42 @@ class TestOutput:
             compare([str(study)], out=tmp_path, console=Console(quiet=True), force=True)
         assert (tmp_path / "thesis.tex").read_text() == "precious"
 
+    def test_a_wrong_path_is_told_before_a_report_in_the_way(self, report):
+        with pytest.raises(UserError, match="Nothing is at"):
+            compare(["nosuch"], out=report, console=Console(quiet=True))
+
+    @pytest.fixture
+    def unread(self, monkeypatch):
+        def read(*args, **kwargs):
+            raise AssertionError("the runs were read before the place of the report was known to be good")
+
+        monkeypatch.setattr(pipeline, "load_runs", read)
+
+    def test_a_report_in_the_way_is_told_before_runs_are_read(self, report, study, unread):
+        with pytest.raises(UserError, match="already holds a report"):
+            compare([str(study)], out=report, console=Console(quiet=True))
+
+    def test_a_place_that_cannot_be_written_is_told_before_runs_are_read(
+        self, study, tmp_path, monkeypatch, unread
+    ):
+        (tmp_path / "file").write_text("precious")
+        for out in (tmp_path / "file" / "report", tmp_path / "file" / "deep" / "report"):
+            with pytest.raises(UserError, match=r"report cannot be written: .*file is no folder; .*--out"):
+                compare([str(study)], out=out, console=Console(quiet=True))
+        monkeypatch.setattr("gipo_cli.compare.output.os.access", lambda *_: False)
+        with pytest.raises(UserError, match=f"no permission to write to {tmp_path}; .*--out"):
+            compare([str(study)], out=tmp_path / "new" / "report", console=Console(quiet=True))
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_a_disk_that_refuses_is_told_in_one_sentence(self, study, tmp_path, monkeypatch):
+        def full(*args, **kwargs):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(pipeline, "write_report", full)
+        with pytest.raises(UserError, match="out cannot be written: No space left on device; choose"):
+            compare([str(study)], out=tmp_path / "out", console=Console(quiet=True))
+        assert not list(tmp_path.iterdir())
+
     def test_an_interruption_leaves_the_earlier_report(self, report, study, monkeypatch):
         before = (report / "report.html").read_bytes()
 
@@ -181,11 +218,23 @@ class TestBadInput:
         self.refuse(study, "No group is called", baseline="spo")
         self.refuse(study, "No run has the setting", group_by=["flavour"])
         self.refuse(study, "--watch 0", watch=0.0)
+        self.refuse(study, "--threshold nan is no value", threshold=float("nan"))
+        self.refuse(study, "--threshold inf is no value", threshold=float("inf"))
 
     def test_all_runs_damaged(self, tmp_path):
         write_run(tmp_path / "runs" / "a", config(), [0.5])
         (tmp_path / "runs" / "a" / "status.json").write_text("{")
         self.refuse(tmp_path / "runs", "None of 1 run folders can be read")
+
+
+def test_a_summary_starts_no_process_however_many_runs_there_are(study, capsys, monkeypatch):
+    def start(*args, **kwargs):
+        raise AssertionError("a process was started beside the threads of a sweep")
+
+    monkeypatch.setattr(pipeline, "MANY_RUNS", 1)
+    monkeypatch.setattr("gipo_cli.compare.parallel.ProcessPoolExecutor", start)
+    pipeline.print_summary([str(study)], Console(width=100))
+    assert "PPO-clip, buffer 20k" in capsys.readouterr().out
 
 
 class TestWatch:

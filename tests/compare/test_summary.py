@@ -17,6 +17,7 @@ from gipo_cli.compare.table import HEADINGS, cells, terminal_table
 from gipo_cli.errors import UserError
 
 SUCCESS, RETURN = Metric("eval", "success"), Metric("eval", "return_mean")
+TRAINING = Metric("metrics", "train/return")
 # Two evaluations each, at 50k and 100k steps; the second one is the final value.
 GIPO = {1: [0.6, 0.8], 2: [0.4, 1.0], 3: [0.5, 0.9]}
 PPO = {1: [0.1, 0.8], 2: [0.2, 0.4], 3: [0.0, 0.3]}
@@ -88,6 +89,60 @@ def test_returns_are_normalised_by_the_range_seen_in_the_environment(study):
     assert summarise(comparison)[0].optimality_gap == pytest.approx(0.1)
 
 
+class TestWithoutScale:
+    """An environment in which all returns are the same, beside one in which they are not."""
+
+    @pytest.fixture
+    def comparison(self, study):
+        level = {seed: [0.5, 0.5] for seed in (1, 2, 3)}
+        return build_comparison(study() + study(env="push", gipo=level, ppo=level), RETURN)
+
+    def test_it_is_in_no_aggregate(self, comparison, study):
+        assert {row.environment for row in summarise(comparison)} == {"push", "reach"}
+        three = study() + study(env="push", gipo={1: [0.5, 0.5]}, ppo={1: [0.5, 0.5]}) + study(env="slide")
+        whole = [row for row in summarise(build_comparison(three, RETURN)) if row.environment == ALL]
+        # Returns are 100 times the success rates, from 0 to 100, so the scale gives these back; of six values
+        # the lowest and the highest are cut.
+        assert [row.iqm.value for row in whole] == pytest.approx([0.9, (0.3 + 0.4 + 0.4 + 0.8) / 4])
+        assert [row.n for row in whole] == [6, 6]
+
+    def test_it_has_neither_gap_nor_threshold(self, comparison):
+        for row in summarise(comparison):
+            blank = row.environment == "push"
+            assert [row.optimality_gap is None, row.threshold is None] == [blank] * 2
+            assert [row.reached is None, row.steps is None] == [blank] * 2
+            texts = dict(zip(HEADINGS, cells(row), strict=True))
+            assert [texts[name] == "-" for name in ("gap", "reached", "steps")] == [blank] * 3
+        assert summarise(comparison)[0].improvement.value == 0.5
+
+    def test_a_threshold_may_be_given(self, study):
+        level = {seed: [0.5, 0.5] for seed in (1, 2, 3)}
+        rows = summarise(build_comparison(study(gipo=level, ppo=level), RETURN, threshold=40))
+        assert [(row.reached, row.steps, row.optimality_gap) for row in rows] == [(3, 50_000, None)] * 2
+
+    def test_it_is_said(self, comparison):
+        said = " ".join(notes(comparison))
+        assert "push: all values are 50, so there is no scale" in said
+        assert "(reach 0 to 100)" in said
+        assert "Threshold for sample efficiency: reach 50." in said
+
+    def test_a_rate_always_has_one(self, study):
+        level = {seed: [0.5, 0.5] for seed in (1, 2, 3)}
+        rows = summarise(build_comparison(study(gipo=level, ppo=level), SUCCESS))
+        assert [(row.optimality_gap, row.threshold) for row in rows] == [(0.5, 0.5)] * 2
+
+
+def test_a_single_run_has_no_probability_of_improvement(study):
+    for gipo, ppo in ((GIPO, {1: PPO[1]}), ({1: GIPO[1]}, PPO), ({1: GIPO[1]}, {1: PPO[1]})):
+        ours, theirs = summarise(build_comparison(study(gipo=gipo, ppo=ppo), SUCCESS))
+        assert ours.improvement is None
+        texts = dict(zip(HEADINGS, cells(ours), strict=True))
+        assert (texts["P(better)"], texts["interval"]) == ("-", "one seed")
+        assert ours.flat()["improvement"] is None
+        assert ours.difference is not None
+        assert theirs.verdict == ""
+
+
 def test_different_seeds_are_not_paired(study):
     rows = summarise(build_comparison(study(ppo={7: [0, 0.1], 8: [0, 0.2], 9: [0, 0.3]}), SUCCESS))
     assert not rows[0].paired
@@ -132,6 +187,38 @@ def test_terminal_tables_fit_and_keep_numbers_whole(study, width):
     assert len(cells(rows[0])) == len(HEADINGS)
 
 
+def heading(rows, width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal_table("reach", rows, width))
+    return " ".join(console.file.getvalue().splitlines()[1].split())
+
+
+def test_the_terminal_names_baseline_and_threshold_where_there_is_room(study):
+    rows = summarise(build_comparison(study(), SUCCESS, threshold=0.75))
+    assert heading(rows, 80) == "group n IQM P(> PPO-clip) steps to 0.75"
+    assert heading(rows, 120) == "group n IQM mean P(> PPO-clip) reached steps to 0.75 wall time"
+    # Columns of 8, 1, 14, 14 and 5 letters and four gaps of two; the fuller heading of the last has 13.
+    assert heading(rows, 50) == "group n IQM P(> PPO-clip) steps"
+    assert heading([row for row in rows if not row.rival], 80) == "group n IQM P(better) steps to 0.75"
+
+
+def test_a_terminal_table_with_several_baselines_names_none(make):
+    runs = make(
+        *(
+            (config(name, seed=seed, **{"objective.eps" if name == "ppo_clip" else "objective.sigma": knob}
+                    | {"agent.ratio": ratio}), [0, 0.1 * seed])
+            for name, ratio, knob in (
+                ("gipo", "joint", 0.5), ("gipo", "each", 0.5),
+                ("ppo_clip", "joint", 0.2), ("ppo_clip", "each", 0.2),
+            )
+            for seed in (1, 2)
+        )
+    )  # fmt: skip
+    rows = summarise(build_comparison(runs, SUCCESS))
+    assert {row.rival for row in rows} == {"", "PPO-clip, ratio each", "PPO-clip, ratio joint"}
+    assert heading(rows, 120).startswith("group n IQM mean P(better) reached")
+
+
 class TestSelection:
     def test_unfinished_and_other_budgets_are_left_out_with_their_reasons(self, make, tmp_path):
         finished = [*((config(seed=s), [0, 1]) for s in (1, 2)), (config(seed=3, total_steps=50_000), [0, 1])]
@@ -142,6 +229,28 @@ class TestSelection:
             "budget of 50k steps, where most have 100k", "failed at step 40000 of 100000"
         ]  # fmt: skip
         assert select_runs(runs, SUCCESS, include_unfinished=True)[0] == runs
+
+    def test_most_are_more_than_half(self, make):
+        def reasons(*budgets):
+            runs = make(*((config(seed=s, total_steps=b), [0, 1]) for s, b in enumerate(budgets)))
+            return [out.reason for out in select_runs(runs, SUCCESS, include_unfinished=False)[1]]
+
+        assert reasons(2048, 2560) == ["budget of 2.048k steps, where others have 2.56k"]
+        assert reasons(2048, 2560, 2560) == ["budget of 2.048k steps, where most have 2.56k"]
+        assert reasons(1000, 2000, 3000, 3000) == [
+            "budget of 1k steps, where others have 3k", "budget of 2k steps, where others have 3k"
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(("metric", "file"), [(SUCCESS, "eval.csv"), (TRAINING, "metrics.csv")])
+    def test_a_missing_file_is_called_missing(self, tmp_path, metric, file):
+        from synthetic_runs import write_run
+
+        from gipo_cli.compare.load import load_run
+
+        folder = write_run(tmp_path / "a", config(), [0.5])
+        (folder / file).unlink()
+        _, left_out = select_runs([load_run(folder)], metric, include_unfinished=False)
+        assert [out.reason for out in left_out] == [f"no {file}"]
 
     def test_included_runs_are_cut_to_the_common_range(self, make, tmp_path):
         runs = [
@@ -263,5 +372,38 @@ class TestNotes:
         assert any("single point" in note for note in self.said(runs))
         assert not any("single point" in note for note in self.said(study()))
 
-    def test_the_scale_is_always_stated(self, study):
-        assert any(note.startswith("Normalised score") for note in self.said(study()))
+    def test_the_scale_is_stated_where_it_is_used(self, study):
+        def stated(runs, metric, *, whole=False, threshold=None):
+            comparison = build_comparison(runs, metric, threshold=threshold)
+            return any(note.startswith("Normalised score") for note in notes(comparison, whole=whole))
+
+        one, two = study(), study() + study(env="push")
+        assert stated(one, SUCCESS, whole=True)
+        assert not stated(one, SUCCESS)
+        assert stated(two, SUCCESS)
+        # The middle of the scale is the threshold, unless that is given.
+        assert stated(one, RETURN)
+        assert not stated(one, RETURN, threshold=40)
+
+    def test_a_single_run_of_a_group(self, study):
+        assert any("no P(better)" in note for note in self.said(study(ppo={1: PPO[1]})))
+        assert not any("no P(better)" in note for note in self.said(study()))
+
+    def test_single_evaluations(self, make):
+        runs = make((config(), [0.5]), (config("sapo"), [0.6]))
+        assert (
+            "reach: each run has only one evaluation, so its curve is a single point; lower eval.interval, "
+            "or use --metric train/return."
+        ) in self.said(runs)
+        (said,) = (
+            note for note in self.said([*make((config(seed=2), [0.5, 0.6])), *runs]) if "point" in note
+        )
+        assert said == "reach: the runs have only one step in common, so curves are single points."
+        assert not any(
+            "single point" in note for note in self.said(make(*((config(seed=s), [0, 1]) for s in (1, 2))))
+        )
+
+    def test_settings_that_change_together_have_names(self, make):
+        runs = make(config(), config(seed=2), config("ppo_clip"), config("ppo_clip", seed=2))
+        said = self.said(runs, group_by=["objective.sigma"])
+        assert "Settings that change together with those in the labels: objective (GIPO / PPO-clip)." in said
