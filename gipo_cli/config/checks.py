@@ -84,9 +84,11 @@ def _check_choice(override: Override, known: Sequence[str], typed: str, *, impor
     if override.is_delete() or str(override.value()) in known:
         return
     said = unknown_choice(group, typed, known)
+    own = f"a file {group}/{typed}.yaml in a folder given by --config-dir"
     if imports and group == "objective":
-        own = f"a file objective/{typed}.yaml in a folder given by --config-dir"
         said = f"{said}; an objective of one's own needs {own}"
+    elif not (suggest(typed, known) or is_number(typed) or _as_id(typed, known)):
+        said = f"{said}; one's own is {own}"
     raise UserError(said)
 
 

@@ -19,8 +19,8 @@ _KINDS = {
     "string_type": "must be text",
     "list_type": "must be a list, such as",
     "dict_type": "must be a mapping, such as {width:480}",
-    "model_type": "is a section, not a value; set one of its keys",
-    "model_attributes_type": "is a section, not a value; set one of its keys",
+    "model_type": "is a section, not a value; set one of its keys:",
+    "model_attributes_type": "is a section, not a value; set one of its keys:",
 }
 _LISTS = {"integer": "[64,64]", "number": "[0.5,1.0]", "string": "[my_module]"}
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
@@ -46,6 +46,7 @@ ALIASES = {
     "ppo": "ppo_clip",
     "false": "never",
     "off": "never",
+    "gpu": "cuda",
 }
 """What others call our settings and choices, in lower case."""
 FOLLOWS = ("env.name", "objective.name")
@@ -166,7 +167,7 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any) -> str:
         return _unknown_key(key, path[-1], owner)
     if first["type"] == "missing":
         return f"{key} has no value; give one with {key}=..."
-    return f"{key}={_shown(first['input'])} {_must(first, owner, path)}"
+    return f"{key}={shown(first['input'])} {_must(first, owner, path)}"
 
 
 def _unknown_key(key: str, leaf: str, owner: type[BaseModel]) -> str:
@@ -196,6 +197,9 @@ def _must(first: Any, owner: type[BaseModel], path: list[str]) -> str:
         return f"{words}; write {int(value)}"
     if kind == "list_type":
         return f"{words} {_LISTS[_variants(owner, name)[0]['items']['type']]}"
+    section = owner.model_fields[name].annotation if name in owner.model_fields else None
+    if words and isinstance(section, type) and issubclass(section, BaseModel):
+        return f"{words} {', '.join(known_keys(section, '.'.join([*path, ''])))}"
     if words:
         nullable = any(variant.get("type") == "null" for variant in _variants(owner, name))
         return f"{words} or null" if nullable else words
@@ -223,9 +227,8 @@ def _owner(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel
     return model
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is typed: YAML's words for None, true and false."""
     if value is None:
         return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,12 +15,25 @@ from pydantic import ValidationError
 from gipo_cli.config.explain import explain
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines.columns import aligned
+from gipo_cli.runlog.layout import RunDir
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
     from gipo_cli.diagnostics.probe import ProbeRow
+    from gipo_cli.runlog.checkpoint import CheckpointStore
 
 Measurements = dict[int, "list[ProbeRow]"]
+RECORD = "diagnostics.csv"
+SCREEN = 80
+HEADING = """\
+Least mean squared error in a batch of {sizes}, plus or minus its standard error,
+and the knob that has it. Estimates are unbiased: noise may push one below 0.
+importance_sampled: against E[r u] on the same samples, whose noise cancels
+on_policy: against the gradient of the newest rollout, which is noisy
+* in training
+? within two errors of 0, so not told from it
+! end of its grid: try values beyond it (--gipo-sigma, --ppo-eps, ...)
+"""
 
 
 def run(
@@ -28,16 +43,18 @@ def run(
     changes: dict[str, Any] | None = None,
     steps: Sequence[int] = (),
     device: str = "cpu",
+    force: bool = False,
     trust: bool = False,
 ) -> tuple[Path, list[str]]:
     """Measure every objective on the buffer of each checkpoint, and write ``diagnostics.csv`` and figures.
 
     Args:
         run_dir: the run's folder; nothing in its own files changes.
-        out: folder to write; default ``RUN/diagnose``. It must not exist or must be empty.
+        out: folder to write; default ``RUN/diagnose``. It must not exist or must be empty, but for ``force``.
         changes: replaces settings of the run's ``diagnostics`` section, such as ``gipo_sigma``.
         steps: checkpoints to use; default all that kept their buffer.
         device: ``cpu``, ``cuda`` or ``auto``.
+        force: replace an earlier diagnosis in ``out``.
         trust: import the modules that the run's configuration names.
 
     Returns: the folder written, and lines to print: the best knob of every family at every checkpoint, and
@@ -45,13 +62,13 @@ def run(
     Raises: UserError if there is nothing to measure, a setting is wrong or ``out`` cannot be used.
     """
     from gipo_cli.runlog.checkpoint import CheckpointStore
-    from gipo_cli.runlog.layout import RunDir
     from gipo_cli.runlog.manifest import read_config
 
     out = out or run_dir / "diagnose"
-    check_free(out)
     config = _changed(read_config(RunDir(run_dir), trust=trust), changes or {})
     store = CheckpointStore(RunDir(run_dir).checkpoints)
+    _check_steps(store, steps)
+    check_free(out, RECORD, "diagnosis", force=force)
     notes: list[str] = []
     found: Measurements = {}
     for step in steps or store.steps():
@@ -66,24 +83,62 @@ def run(
         raise UserError(
             f"nothing of {run_dir} can be diagnosed ({why}); checkpoints need checkpoint.buffer=true"
         )
+    with writing_whole(out) as folder:
+        _write(folder / RECORD, found)
+        _draw(folder, found)
+    return out, [*summary(found), *notes]
+
+
+def check_free(out: Path, record: str, what: str, *, force: bool) -> None:
+    """Refuse an output folder with something in it, unless that is an earlier ``what`` to be replaced.
+
+    Args:
+        out: the folder.
+        record: the file by which an earlier one is known.
+        what: what is written there, for the message.
+        force: whether it may be replaced.
+
+    Raises: UserError.
+    """
+    if not out.exists() or (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())):
+        return
+    # The folder of a run may hold a file of that name too.
+    if RunDir(out).exists() or not (out / record).is_file():
+        raise UserError(
+            f"{out} already exists and is no earlier {what}, so it is not overwritten; name another folder "
+            "with --out"
+        )
+    if not force:
+        raise UserError(
+            f"{out} already holds a {what} and is not overwritten; add --force to replace it, or name "
+            "another folder with --out"
+        )
+
+
+@contextmanager
+def writing_whole(out: Path) -> Iterator[Path]:
+    """A folder to write into; its files replace those of ``out`` once all are there.
+
+    Raises: UserError if the disk refuses.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / "diagnostics.csv", found)
-        _draw(out, found)
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as scratch:
+            yield Path(scratch)
+            for file in Path(scratch).iterdir():
+                file.replace(out / file.name)
     except OSError as error:
         raise UserError(
             f"could not write {out}: {error.strerror or error}; name another folder with --out"
         ) from error
-    return out, [*_summary(found), *notes]
 
 
-def check_free(out: Path) -> None:
-    """Refuse an output folder with something in it.
-
-    Raises: UserError.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} already exists and is not overwritten; name another folder with --out")
+def _check_steps(store: CheckpointStore, steps: Sequence[int]) -> None:
+    known = store.steps()
+    missing = [step for step in steps if step not in known]
+    if missing:
+        there = ", ".join(map(str, known)) or "there is none"
+        raise UserError(f"{store.folder} holds no checkpoint of step {missing[0]}; it holds: {there}")
 
 
 def _changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
@@ -135,34 +190,40 @@ def _write(path: Path, found: Measurements) -> None:
         writer.writerows(row.record(step) for step, rows in found.items() for row in rows)
 
 
-def _summary(found: Measurements) -> Iterable[str]:
+def summary(found: Measurements) -> list[str]:
+    """Lines of at most 80 letters: what the columns are, and every family's least error at every step."""
     from gipo_cli.diagnostics.probe import least_mse
 
     references = ("importance_sampled", "on_policy")
-    table: list[tuple[str, ...]] = [("step", "objective", *references)]
+    table: list[tuple[str, ...]] = []
     for step, rows in found.items():
         best = [least_mse(rows, reference) for reference in references]
         trained = {row.family for row in rows if row.trained}
         # In the order of the first reference; a family that it lacks comes last.
-        order = sorted({family for one in best for family in one}, key=lambda f: _mse(best[0].get(f)))
+        order = sorted({f for one in best for f in one}, key=lambda f: (_mse(best[0].get(f)), f))
+        table.append((f"step {step}", *references))
         table += [
-            (str(step), family + "*" * (family in trained), *(_least(one.get(family)) for one in best))
+            (f"  {family}{'*' * (family in trained)}", *(_least(one.get(family), rows) for one in best))
             for family in order
         ]
     sizes = " or ".join(sorted({str(row.batch_size) for rows in found.values() for row in rows}))
-    yield f"Least mean squared error in a batch of {sizes}, and the knob that has it"
-    yield "(* is the objective in training):"
-    yield from aligned(table)
+    return [*HEADING.format(sizes=sizes).split("\n"), *aligned(table, SCREEN)]
 
 
 def _mse(row: ProbeRow | None) -> float:
     return math.inf if row is None else row.mse
 
 
-def _least(row: ProbeRow | None) -> str:
+def _least(row: ProbeRow | None, rows: Sequence[ProbeRow]) -> str:
+    """The least error of a family with its marks, and its knob among all that were measured."""
     if row is None:
         return "-"
-    return f"{row.mse:.3g}" + ("" if row.value is None else f" {row.knob}={row.value:g}")
+    error = f"{row.mse:.3g} ± {row.mse_se:.2g}" + "?" * (abs(row.mse) < 2 * row.mse_se)
+    if row.value is None:
+        return error
+    grid = {other.value for other in rows if other.family == row.family and other.value is not None}
+    at_end = len(grid) > 1 and row.value in (min(grid), max(grid))
+    return f"{error} {row.knob}={row.value:g}" + "!" * at_end
 
 
 def _draw(out: Path, found: Measurements) -> None:

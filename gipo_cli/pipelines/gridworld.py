@@ -7,32 +7,49 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, cast
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
-from gipo_cli.pipelines.diagnose import check_free
+from gipo_cli.pipelines.columns import aligned
+from gipo_cli.pipelines.diagnose import SCREEN, check_free, writing_whole
 
 if TYPE_CHECKING:
     from gipo_cli.study.monte_carlo import Check
     from gipo_cli.study.settings import Study
 
 SAMPLES = 200_000
+RECORD = "gridworld.csv"
+HEADING = """\
+GIPO (gaussian, both sides) against every rival on the exact GridWorld:
+lower/level/higher  share of bias levels at which GIPO needs less, the same
+                    (within 1 %) or more variance for the same bias
+ratio               GIPO's variance over the rival's at equal bias, least to
+                    greatest over the settings; below 1 GIPO is better
+"""
 
 
 def gridworld(
-    out: Path, *, pairs: int = 100, points: int = 60, seed: int = 0, monte_carlo: bool = False
-) -> str:
+    out: Path,
+    *,
+    pairs: int = 100,
+    points: int = 60,
+    seed: int = 0,
+    monte_carlo: bool = False,
+    force: bool = False,
+) -> list[str]:
     """Run the exact study and write ``gridworld.csv``, ``gridworld.json``, ``verdict.md`` and the figures.
 
     Args:
-        out: folder to write; made, and must not exist or must be empty.
+        out: folder to write; made, and must not exist or must be empty, but for ``force``.
         pairs: policy pairs per setting.
         points: knob values per family.
         seed: of the pairs.
         monte_carlo: also check exact numbers by sampling.
+        force: replace an earlier study in ``out``.
 
-    Returns: the verdict, in Markdown.
+    Returns: lines to print: the verdict in one line per rival, and where the whole of it is.
     Raises: UserError if ``out`` cannot be used or a count is too small.
     """
     if pairs < 2 or points < 4:
@@ -40,24 +57,23 @@ def gridworld(
             f"the study needs at least 2 pairs and 4 points, got {pairs} and {points}; "
             "use --pairs 100 --points 60"
         )
-    check_free(out)
-    from gipo_cli.study.report import verdict
+    check_free(out, RECORD, "study", force=force)
+    from gipo_cli.study.report import brief, verdict, warning
     from gipo_cli.study.settings import run_study
 
     studies = run_study(pairs, points, seed)
     checks = _monte_carlo(studies, seed) if monte_carlo else []
-    text = verdict(studies) + _checked(checks)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_tables(out, studies)
-        _write_summary(out, studies, checks, {"pairs": pairs, "points": points, "seed": seed})
-        (out / "verdict.md").write_text(text)
-        _draw(out, studies)
-    except OSError as error:
-        raise UserError(
-            f"could not write {out}: {error.strerror or error}; name another folder with --out"
-        ) from error
-    return text
+    checked = _checked(checks)
+    with writing_whole(out) as folder:
+        _write_tables(folder, studies)
+        _write_summary(folder, studies, checks, {"pairs": pairs, "points": points, "seed": seed})
+        (folder / "verdict.md").write_text(
+            verdict(studies) + (f"\n## Monte-Carlo check\n\n{checked}\n" if checked else "")
+        )
+        _draw(folder, studies)
+    notes = [warning(studies), checked and f"Monte-Carlo check: {checked}"]
+    said = ["", *(line for note in notes for line in wrap(note, SCREEN))]
+    return [HEADING, *aligned(brief(studies), SCREEN), *said, f"setting by setting: {out / 'verdict.md'}"]
 
 
 def _monte_carlo(studies: list[Study], seed: int) -> list[Check]:
@@ -79,16 +95,15 @@ def _checked(checks: list[Check]) -> str:
     inside = sum(abs(c.z) < 2 for c in checks) / len(checks)
     worst = max(abs(c.z) for c in checks)
     return (
-        "\n## Monte-Carlo check\n\n"
         f"{len(checks)} exact numbers against {SAMPLES:,} samples each: {inside:.0%} within two standard "
-        f"errors, the largest deviation is {worst:.1f} standard errors.\n"
+        f"errors, the largest deviation is {worst:.1f} standard errors."
     )
 
 
 def _write_tables(out: Path, studies: list[Study]) -> None:
     from gipo_cli.study.report import COLUMNS, rows
 
-    with (out / "gridworld.csv").open("w", newline="") as file:
+    with (out / RECORD).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows(studies))

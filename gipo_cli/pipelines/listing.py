@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
@@ -14,14 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from gipo_cli.config.compose import compose, to_yaml
-from gipo_cli.config.explain import allowed
-from gipo_cli.config.groups import find_file, group_choices
+from gipo_cli.config.explain import allowed, is_number, shown
+from gipo_cli.config.groups import find_file, group_choices, shipped_dir
 from gipo_cli.core.params import PARAMS, ObjectiveParams
 from gipo_cli.errors import UserError
-from gipo_cli.pipelines.columns import aligned
+from gipo_cli.pipelines.columns import aligned, fitted
+from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.layout import RunDir, list_runs
 from gipo_cli.runlog.manifest import peek_config
+from gipo_cli.runlog.recorder import last_row, last_step
 from gipo_cli.runlog.status import Status, is_silent, read_status
+from gipo_cli.runlog.trust import trust_flag
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
@@ -33,6 +36,12 @@ _LATEST = {
     "eval_return": "evaluation return",
     "eval_success": "evaluation success",
 }
+_HEALTH = {
+    "health/utilisation": ("samples that count", ".0%"),
+    "health/ess": ("effective sample size", ".2f"),
+    "health/lag_mean": ("policy lag, updates", ".1f"),
+}
+_SETTINGS = ("environment", "objective", "buffer", "seed")
 
 
 def print_config(config: RunConfig, run_dir: Path) -> None:
@@ -65,8 +74,8 @@ def print_envs() -> None:
     console.print("\nFor example: gipo train env=fetch_push env.reward=sparse", highlight=False)
 
 
-def print_objectives() -> None:
-    """Print every objective's formula and parameters."""
+def print_objectives(config_dirs: Sequence[Path] = ()) -> None:
+    """Print every objective's formula and parameters, and the files of the user's own folders."""
     console = Console(highlight=False)
     console.print(Text("Maximised; r = pi / mu, A the advantage, sg[.] a stopped gradient."))
     for name, params in PARAMS.items():
@@ -77,6 +86,12 @@ def print_objectives() -> None:
                 knobs.add_row(*_knob(params, field))
         if knobs.row_count:
             console.print(knobs)
+    for name in group_choices(config_dirs)["objective"]:
+        file = find_file("objective", name, config_dirs)
+        if file is not None and shipped_dir() not in file.parents:
+            about = _header(file.read_text(encoding="utf-8"))
+            console.print(Text.assemble("\n", (name, "bold"), f"  {about}"))
+            console.print(Text(f"    {file}"), soft_wrap=True)
     console.print("\nFor example: gipo train objective=gipo objective.sigma=0.2")
 
 
@@ -98,15 +113,17 @@ def print_runs(root: Path) -> None:
     if not runs:
         console.print(Text(f"no runs in {root}; start one with: gipo train"))
         return
-    rows = [("run", "state", "done", "return", "success")]
+    rows = [["run", *_SETTINGS, "state", "done", "return", "success"]]
     for run in runs:
         status = _status(run)
-        name = run.path.relative_to(root).as_posix()
         known = ("unknown", "", "", "")
         if status is not None:
             known = (state_now(run, status), _share(status), *_best_known(status))
-        rows.append((name, *known))
-    for line in aligned(rows, console.width if console.is_terminal else None):
+        rows.append([run.path.relative_to(root).as_posix(), *_settings(run), *known])
+    width = console.width if console.is_terminal else None
+    if width is not None:
+        rows = fitted(rows, width, optional=range(1, 1 + len(_SETTINGS)))
+    for line in aligned(rows, width):
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"return and success: newest evaluation, else training. Runs in {root}", style="dim"))
 
@@ -114,18 +131,21 @@ def print_runs(root: Path) -> None:
 def show_run(run: RunDir, root: Path) -> None:
     """Print one run: state, settings that differ from the defaults, numbers, and what to type next."""
     config, status = peek_config(run), _status(run)
+    steps, newest = CheckpointStore(run.checkpoints).steps(), last_row(run.metrics)
     console = Console(highlight=False)
     console.print(Text(str(run.path), style="bold"))
-    facts = _plain_table()
-    for name, value in _facts(run, config, status):
+    facts = _plain_table(1)
+    for name, value in [*_facts(run, config, status), *_health(newest)]:
         facts.add_row(name, Text(value))
     console.print(facts)
+    if status is not None and (damage := [*_damage(run, status, steps, newest)]):
+        console.print(Text(f"damaged: {'; '.join(damage)}", style="red"))
     changed = _plain_table()
     default = flatten(compose([]).config.model_dump(mode="json"))
     for key, value in flatten(config.model_dump(mode="json")).items():
         if key not in default or default[key] != value:
-            before = f"(default {_shown(default[key])})" if key in default else ""
-            changed.add_row(key, Text(_shown(value)), Text(before))
+            before = f"(default {shown(default[key])})" if key in default else ""
+            changed.add_row(key, Text(shown(value)), Text(before))
     console.print(
         "\nsettings that differ from a plain `gipo train`:"
         if changed.row_count
@@ -134,7 +154,7 @@ def show_run(run: RunDir, root: Path) -> None:
     if changed.row_count:
         console.print(changed)
     console.print("\ntype next:")
-    for command in _next_commands(run, root, status):
+    for command in _next_commands(run, root, status, has_checkpoint=bool(steps)):
         console.print(Text(f"  {command}"), soft_wrap=True)
 
 
@@ -156,23 +176,23 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _plain_table() -> Table:
+def _plain_table(values: int = 2) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     table.add_column(no_wrap=True)
-    for _ in range(2):
+    for _ in range(values):
         table.add_column(overflow="fold")
     return table
 
 
 def _first_line(params: type[ObjectiveParams]) -> str:
-    return (params.__doc__ or "").strip().splitlines()[0]
+    return (params.__doc__ or "").strip().partition("\n")[0]
 
 
 def _knob(params: type[ObjectiveParams], name: str) -> tuple[Text, Text]:
     field = params.model_fields[name]
     options = allowed(params, name)
     meaning = field.description or ""
-    return Text(f"{name}={_shown(field.default)}"), Text(f"{meaning} ({options})" if options else meaning)
+    return Text(f"{name}={shown(field.default)}"), Text(f"{meaning} ({options})" if options else meaning)
 
 
 def _header(text: str) -> str:
@@ -203,6 +223,16 @@ def _share(status: Status) -> str:
     return f"{min(1.0, status.step / status.total_steps):.0%}"
 
 
+def _settings(run: RunDir) -> tuple[str, ...]:
+    """What a run is, in the order of ``_SETTINGS``."""
+    try:
+        config = peek_config(run)
+    except UserError:
+        return ("unknown", "", "", "")
+    env = config.env
+    return env.task or env.id or env.name, config.objective.name, str(config.buffer_size), str(config.seed)
+
+
 def _best_known(status: Status) -> tuple[str, str]:
     latest = status.latest
     kind = "eval_" if latest.get("eval_return") is not None else ""
@@ -227,20 +257,35 @@ def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tu
             yield name, f"{value:.1%}" if "success" in key else f"{value:.4g}"
 
 
-def _next_commands(run: RunDir, root: Path, status: Status | None) -> Iterator[str]:
+def _health(newest: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The newest numbers about the data, as far as they were recorded."""
+    for column, (name, form) in _HEALTH.items():
+        if is_number(value := newest.get(column) or ""):
+            yield name, format(float(value), form)
+
+
+def _damage(run: RunDir, status: Status, steps: Sequence[int], newest: dict[str, str]) -> Iterator[str]:
+    """What of a run's own files is missing."""
+    missing = [path.name for path in (run.metrics, run.evaluations) if status.step and not path.is_file()]
+    yield from (f"{name} is missing" for name in missing)
+    # Checkpoints beyond the run's step were left behind when it went back to an earlier one.
+    saved = max((step for step in steps if step <= status.step), default=0)
+    if run.metrics.name not in missing and last_step(newest) < saved:
+        yield f"metrics.csv ends at step {last_step(newest)}, before the checkpoint of step {saved}"
+    if status.state == "done" and not steps:
+        yield "there is no checkpoint"
+
+
+def _next_commands(run: RunDir, root: Path, status: Status | None, *, has_checkpoint: bool) -> Iterator[str]:
     given = run.path.relative_to(root).as_posix() if run.path.is_relative_to(root) else str(run.path)
     name = shlex.quote(given) + ("" if root == Path("runs") else f" --runs {shlex.quote(str(root))}")
     if status is not None and state_now(run, status) == "running":
         yield f"gipo show {name}"
         return
+    trust = trust_flag(run)
     if status is None or status.state != "done":
-        yield f"gipo train --resume {name}"
-    yield f"gipo eval {name}"
-    yield f"gipo video {name}"
+        yield f"gipo train --resume {name}{trust}"
+    if has_checkpoint:
+        yield f"gipo eval {name}{trust}"
+        yield f"gipo video {name}{trust}"
     yield f"tensorboard --logdir {shlex.quote(str(run.tensorboard))}"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

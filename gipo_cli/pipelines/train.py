@@ -45,9 +45,10 @@ from gipo_cli.runlog.manifest import (
     write_config,
     write_inputs,
 )
-from gipo_cli.runlog.recorder import Recorder, flatten, last_step
+from gipo_cli.runlog.recorder import Recorder, flatten, last_row, last_step
 from gipo_cli.runlog.signals import stop_signals
 from gipo_cli.runlog.status import StatusFile, read_status
+from gipo_cli.runlog.trust import trust_flag
 from gipo_cli.runlog.watchdog import Watchdog
 
 TABLES = {
@@ -170,7 +171,7 @@ def _check_begun(run: RunDir, config: RunConfig) -> None:
     One that was killed before its first checkpoint makes the same rows again.
     """
     due = min(config.checkpoint.interval or config.total_steps, config.total_steps)
-    if _says_done(run) or last_step(run.metrics) >= due + config.rollout_size:
+    if _says_done(run) or last_step(last_row(run.metrics)) >= due + config.rollout_size:
         raise UserError(
             f"{run.path} has results and its checkpoints are gone, so it cannot go on; restore "
             f"{run.checkpoints}, or start a new run"
@@ -288,7 +289,7 @@ def _attempt(
             status.finish("done")
             code = 0
     if code:
-        again = f"gipo train --resume {shlex.quote(str(run.path))}"
+        again = f"gipo train --resume {shlex.quote(str(run.path))}{trust_flag(run)}"
         display.console.print(
             f"stopped at step {loop.agent.num_timesteps}; go on with: {again}",
             markup=False,

@@ -236,12 +236,14 @@ def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:
     """
     import shlex
 
-    ref = shlex.quote(str(run.path))
+    from gipo_cli.runlog.trust import trust_flag
+
+    ref, trust = shlex.quote(str(run.path)), trust_flag(run)
     lines = [
         f"results in {run.path}",
         f"  gipo show {ref}",
-        f"  gipo eval {ref}",
-        f"  gipo video {ref}",
+        f"  gipo eval {ref}{trust}",
+        f"  gipo video {ref}{trust}",
     ]
     if tensorboard:
         lines.append(f"  tensorboard --logdir {shlex.quote(str(run.tensorboard))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import numbers
-from collections import deque
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
@@ -23,6 +23,7 @@ Cell = float | int | str | None
 Row = Mapping[str, Cell]
 # Columns of diagnostics.csv that say what was measured; the others are measurements.
 _DIAGNOSTIC_KEYS = ("step", "reference", "family", "knob", "value", "trained", "n", "batch_size")
+_LONGEST_ROW = 65_536
 
 
 class CsvTable:
@@ -73,14 +74,23 @@ class CsvTable:
         self._file.close()
 
 
-def last_step(path: Path) -> int:
-    """Environment step of a table's last row; 0 where there is none that can be read."""
+def last_row(path: Path) -> dict[str, str]:
+    """A table's last whole row by column; empty where there is none that can be read."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            last = deque(csv.DictReader(file), maxlen=1)
-        return int(last[0]["step"])
-    except (OSError, ValueError, LookupError, TypeError, csv.Error):
-        return 0
+        with path.open("rb") as file:
+            header = file.readline()
+            file.seek(max(len(header), file.seek(0, os.SEEK_END) - _LONGEST_ROW))
+            # What follows the last line end is being written.
+            *lines, _ = file.read().split(b"\n")
+            return next(csv.DictReader(line.decode() for line in (header, *lines[-1:])), {})
+    except (OSError, ValueError, csv.Error):
+        return {}
+
+
+def last_step(row: Mapping[str, str]) -> int:
+    """Environment step of a row that :func:`last_row` read; 0 where it has none."""
+    step = row.get("step") or ""
+    return int(step) if step.isdecimal() else 0
 
 
 class Sinks(TypedDict):

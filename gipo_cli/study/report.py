@@ -25,6 +25,8 @@ COLUMNS = [
 ]
 """Columns of ``gridworld.csv``: bias2, variance and MSE over ||reference||^2; quartiles over the pairs."""
 
+FEW = 20
+"""Policy pairs per setting below which nothing is settled."""
 NEARLY_ALL = 0.95
 """Share of bias levels at which one frontier is no higher, for it to dominate."""
 
@@ -51,6 +53,9 @@ def rows(studies: Sequence[Study]) -> Iterator[list[Any]]:
                 ]
 
 
+_TITLES = {"raw": "raw", "scale_free": "scale-free"}
+
+
 def standing(study: Study, scale: str, rival: str) -> str:
     """``level``, ``dominates``, ``dominated`` or ``mixed``: GIPO against a rival in one setting."""
     duel = study.duels[scale][rival]
@@ -59,6 +64,31 @@ def standing(study: Study, scale: str, rival: str) -> str:
     if duel.lower + duel.equal >= NEARLY_ALL:
         return "dominates"
     return "dominated" if duel.higher + duel.equal >= NEARLY_ALL else "mixed"
+
+
+def warning(studies: Sequence[Study]) -> str:
+    """What to know before believing anything; empty where there are enough pairs."""
+    count = len(studies[0].pairs.log_pi)
+    few = f"Only {count} policy pairs per setting: so few settle nothing."
+    return few if count < FEW else ""
+
+
+def brief(studies: Sequence[Study]) -> list[list[str]]:
+    """The verdict in one row per rival under a heading: shares of bias levels and ratios, by scale."""
+    table = [["rival"], ["GIPO against"]]
+    for scale in SCALES:
+        table[0] += [_TITLES[scale], ""]
+        table[1] += ["lower/level/higher", "ratio"]
+    for rival in studies[0].duels["raw"]:
+        row = [rival]
+        for scale in SCALES:
+            shares, (least, greatest) = _overall(studies, scale, rival)
+            row += [
+                f"{'/'.join(f'{100 * share:z3.0f}' for share in shares)} %",
+                f"{least:.2f}-{greatest:.2f}",
+            ]
+        table.append(row)
+    return table
 
 
 def verdict(studies: Sequence[Study]) -> str:
@@ -73,6 +103,7 @@ def verdict(studies: Sequence[Study]) -> str:
         "bias, *MSE ratio* the same for the mean squared error of an n-sample gradient with each side at its",
         "own best knob (geometric means over pairs; below 1 GIPO is better).",
         "",
+        *([f"**{few}**", ""] if (few := warning(studies)) else []),
     ]
     for rival in studies[0].duels["raw"]:
         lines += [f"## Against {rival}", ""]
@@ -93,15 +124,20 @@ def _sentence(studies: Sequence[Study], scale: str, rival: str) -> str:
         "dominated": "GIPO is dominated at",
     }
     said = [f"{phrase} {', '.join(places[key])}" for key, phrase in phrases.items() if key in places]
-    duels = [study.duels[scale][rival] for study in studies]
-    shares = [np.mean([getattr(d, name) for d in duels]) for name in ("lower", "equal", "higher")]
-    ratios = [d.variance_ratio for d in duels]
-    title = "Raw" if scale == "raw" else "Scale-free"
+    shares, (least, greatest) = _overall(studies, scale, rival)
     return (
-        f"**{title}:** {'; '.join(said)}. Over all settings GIPO is lower at {shares[0]:.0%}, level at "
-        f"{shares[1]:.0%} and higher at {shares[2]:.0%} of the bias levels; variance ratio "
-        f"{min(ratios):.2f} to {max(ratios):.2f}."
+        f"**{_TITLES[scale].capitalize()}:** {'; '.join(said)}. Over all settings GIPO is lower at "
+        f"{shares[0]:z.0%}, level at {shares[1]:z.0%} and higher at {shares[2]:z.0%} of the bias levels; "
+        f"variance ratio {least:.2f} to {greatest:.2f}."
     )
+
+
+def _overall(studies: Sequence[Study], scale: str, rival: str) -> tuple[list[float], tuple[float, float]]:
+    """Shares of bias levels (lower, level, higher) over all settings, and the least and greatest ratio."""
+    duels = [study.duels[scale][rival] for study in studies]
+    shares = [float(np.mean([getattr(d, name) for d in duels])) for name in ("lower", "equal", "higher")]
+    ratios = [d.variance_ratio for d in duels]
+    return shares, (min(ratios), max(ratios))
 
 
 def _table(studies: Sequence[Study], rival: str) -> list[str]:
@@ -112,7 +148,7 @@ def _table(studies: Sequence[Study], rival: str) -> list[str]:
         for scale in SCALES:
             d = study.duels[scale][rival]
             lines.append(
-                f"| {study.setting.name} | {scale} | {d.lower:.0%} | {d.equal:.0%} | {d.higher:.0%} "
+                f"| {study.setting.name} | {scale} | {d.lower:z.0%} | {d.equal:z.0%} | {d.higher:z.0%} "
                 f"| {d.variance_ratio:.2f} | {d.mse_ratio[small]:.2f} | {d.mse_ratio[large]:.2f} |"
             )
     return [*lines, ""]

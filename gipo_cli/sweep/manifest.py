@@ -10,6 +10,7 @@ from typing import Any
 
 from gipo_cli import __version__
 from gipo_cli.config.compose import validate
+from gipo_cli.config.explain import shown
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.durable import read_sealed, write_sealed
 from gipo_cli.runlog.recorder import flatten
@@ -183,7 +184,8 @@ def _difference(old: Any, new: Any) -> str:
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
-    more = f" and {len(found) - _DIFFERENCES_SHOWN} more settings" if len(found) > _DIFFERENCES_SHOWN else ""
+    left = len(found) - _DIFFERENCES_SHOWN
+    more = f" and {left} more setting{'s' if left > 1 else ''}" if left > 0 else ""
     return "; ".join(found[:_DIFFERENCES_SHOWN]) + more or "the same values in other combinations"
 
 
@@ -192,7 +194,8 @@ def _values(runs: Sequence[PlannedRun]) -> dict[str, dict[str, None]]:
     values: dict[str, dict[str, None]] = {}
     for run in runs:
         for key, value in flatten(run.config.model_dump(mode="json")).items():
-            values.setdefault(key, {})[str(value)] = None
+            # Flattened, None is text.
+            values.setdefault(key, {})[shown(None if value == "None" else value)] = None
     return values
 
 

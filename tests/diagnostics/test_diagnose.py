@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from gipo_cli.cli import app
 from gipo_cli.diagnostics.catalog import DIAGNOSTIC_COLUMNS
+from gipo_cli.diagnostics.probe import ProbeRow
 from gipo_cli.errors import UserError
+from gipo_cli.pipelines.diagnose import check_free, summary, writing_whole
 
 
 def call(*words: object) -> str:
@@ -60,13 +65,14 @@ def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path
         assert (out / name).stat().st_size > 1000
     lines = [line.split() for line in said.splitlines()]
     assert "in a batch of 32," in said
-    assert ["step", "objective", "importance_sampled", "on_policy"] in lines
+    assert ["step", "256", "importance_sampled", "on_policy"] in lines
     least = min(
         (r for r in rows if (r["step"], r["reference"], r["family"]) == ("256", "on_policy", "gipo")),
         key=lambda r: float(r["mse"]),
     )
-    words = next(line for line in lines if line[:2] == ["256", "gipo*"])
-    assert words[-2:] == [f"{float(least['mse']):.3g}", f"sigma={float(least['value']):g}"]
+    words = [line for line in said.splitlines() if line.split()[:1] == ["gipo*"]][-1]
+    assert f"{float(least['mse']):.3g} ± {float(least['mse_se']):.2g}" in words
+    assert words.rstrip("!").endswith(f" sigma={float(least['value']):g}")
     assert max(map(len, said.splitlines()[:-1])) <= 80
     assert {p: p.read_bytes() for p in (runs / "kept").rglob("*") if p.is_file()} == before
 
@@ -81,6 +87,13 @@ def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path
         (["kept", "--tis-c", "one"], "--tis-c takes one number, not 'one'; write --tis-c 0.5"),
         (["kept", "--checkpoint", "77"], "no checkpoint of step 77"),
         (["kept", "--pairs", "5"], "--pairs goes with gridworld"),
+        (["kept", "--pairs", "0"], "--pairs goes with gridworld"),
+        (["kept", "--seed", "0"], "--seed goes with gridworld"),
+        (["kept", "--chunks", "0"], "--chunks 0 is out of range: it must be >= 4"),
+        (["kept", "--probe-size", "0"], "--probe-size 0 is out of range: it must be >= 64"),
+        (["kept", "--device", "gpu"], "--device gpu is not one of auto or cpu or cuda .did you mean cuda"),
+        (["gridworld", "--probe-size", "0"], "--probe-size goes with a run"),
+        (["gridworld", "--pairs", "0"], "at least 2 pairs"),
         (["nothere"], "no run 'nothere'"),
         (["gridworld", "--chunks", "8"], "--chunks goes with a run"),
         (["gridworld", "--pairs", "1"], "at least 2 pairs"),
@@ -95,21 +108,113 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path, words: list[str], messag
 def test_an_output_folder_in_use_is_left_alone(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     for target in ("gridworld", "kept"):
-        with pytest.raises(UserError, match="is not overwritten"):
-            call("diagnose", target, "--runs", runs, "--out", tmp_path)
+        for force in ([], ["--force"]):
+            with pytest.raises(UserError, match=r"is no earlier (study|diagnosis), so it is not overwritten"):
+                call("diagnose", target, "--runs", runs, "--out", tmp_path, *force)
+    with pytest.raises(UserError, match="no checkpoint of step 77; it holds: 128, 256"):
+        call("diagnose", "kept", "--runs", runs, "--out", tmp_path, "--checkpoint", 77)
+
+
+def test_the_folder_of_a_run_is_no_earlier_diagnosis(runs: Path) -> None:
+    """It holds a file diagnostics.csv as well."""
+    before = (runs / "kept" / "diagnostics.csv").read_bytes()
+    with pytest.raises(UserError, match="is no earlier diagnosis"):
+        call("diagnose", "dropped", "--runs", runs, "--out", runs / "kept", "--force")
+    assert (runs / "kept" / "diagnostics.csv").read_bytes() == before
+
+
+def test_an_earlier_diagnosis_is_replaced_when_asked(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    small = ["--chunks", 4, "--probe-size", 64, "--checkpoint", 256]
+    call("diagnose", "kept", "--runs", runs, "--out", out, *small)
+    (out / "notes.txt").write_text("mine")
+    files = sorted(path.name for path in out.iterdir())
+    before = (out / "diagnostics.csv").read_bytes()
+    with pytest.raises(UserError, match=r"already holds a diagnosis.*add --force"):
+        call("diagnose", "kept", "--runs", runs, "--out", out, *small)
+    assert (out / "diagnostics.csv").read_bytes() == before
+    call("diagnose", "kept", "--runs", runs, "--out", out, *small, "--gipo-sigma", 7, "--force")
+    with (out / "diagnostics.csv").open() as file:
+        assert "7.0" in {row["value"] for row in csv.DictReader(file)}
+    assert sorted(path.name for path in out.iterdir()) == files
+
+
+def test_an_earlier_study_is_known_by_its_table(tmp_path: Path) -> None:
+    (tmp_path / "gridworld.csv").write_text("")
+    with pytest.raises(UserError, match=r"already holds a study.*add --force"):
+        call("diagnose", "gridworld", "--out", tmp_path)
+    check_free(tmp_path, "gridworld.csv", "study", force=True)
+
+
+def interrupted(out: Path) -> None:
+    with writing_whole(out) as folder:
+        (folder / "one.txt").write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_files_take_the_place_of_earlier_ones_only_once_all_are_there(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("earlier")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.txt"]
+    assert (tmp_path / "one.txt").read_text() == "earlier"
+
+
+def row(family: str, mse: float, se: float, **other: Any) -> ProbeRow:
+    known = dict.fromkeys((field.name for field in fields(ProbeRow)), 0.0)
+    known |= {"reference": "importance_sampled", "family": family, "knob": "", "value": None, "trained": 0}
+    return ProbeRow(**{**known, "batch_size": 512, "mse": mse, "mse_se": se, **other})
+
+
+def test_what_is_not_told_from_zero_and_the_ends_of_a_grid_are_marked() -> None:
+    rows = [
+        *(row("gipo", mse, 0.5, knob="sigma", value=v) for v, mse in ((0.1, 1.1), (0.5, 3.0), (1.0, 2.0))),
+        *(row("tis", mse, 0.5, knob="c", value=v) for v, mse in ((0.5, 2.0), (1.0, -0.9), (2.0, 4.0))),
+        row("cispo", 1.0, 0.5, knob="eps_high", value=0.2),
+        row("no_clip", -1.2, 0.5),
+    ]
+    lines = [re.split(r"  +", line.strip()) for line in summary({40: rows})[-4:]]
+    assert {name: cell for name, cell, _ in lines} == {
+        "gipo": "1.1 ± 0.5 sigma=0.1!",
+        "tis": "-0.9 ± 0.5? c=1",
+        "cispo": "1 ± 0.5 eps_high=0.2",
+        "no_clip": "-1.2 ± 0.5",
+    }
+
+
+def test_the_longest_numbers_fit_80_columns() -> None:
+    rows = [
+        row(family, -1.234e-5, 8.76e-5, knob="tau_pos", value=value, reference=reference, trained=1)
+        for family in ("ppo_dual_clip", "sapo")
+        for value in (0.25, 0.75)
+        for reference in ("importance_sampled", "on_policy")
+    ]
+    lines = summary({1_000_000: rows})
+    assert max(map(len, lines)) <= 80
+    assert sum("tau_pos=0.25!" in line for line in lines) == 2
 
 
 def test_the_gridworld_study_writes_what_it_says(tmp_path: Path) -> None:
     out = tmp_path / "study"
     said = call("diagnose", "gridworld", "--pairs", 4, "--points", 8, "--monte-carlo", "--out", out)
+    verdict = (out / "verdict.md").read_text()
+    found = json.loads((out / "gridworld.json").read_text())
     for rival in ("ppo_clip", "sapo", "tis", "cispo", "spo", "ppo_kl", "ppo_dual_clip", "no_clip"):
-        assert f"## Against {rival}" in said
-    summary = json.loads((out / "gridworld.json").read_text())
-    assert summary["arguments"] == {"pairs": 4, "points": 8, "seed": 0}
-    assert {d["scale"] for d in summary["duels"]} == {"raw", "scale_free"}
-    assert all(d["lower"] + d["equal"] + d["higher"] == pytest.approx(1.0) for d in summary["duels"])
+        assert f"## Against {rival}" in verdict
+        (line,) = (line for line in said.splitlines() if line.split()[0:1] == [rival])
+        ratios = [d["variance_ratio"] for d in found["duels"] if (d["scale"], d["rival"]) == ("raw", rival)]
+        assert f"  {min(ratios):.2f}-{max(ratios):.2f}  " in line
+    assert max(map(len, said.splitlines()[:-2])) <= 80
+    assert len(said.splitlines()) < 30
+    assert str(out / "verdict.md") in said
+    for text in (said, verdict):
+        assert "Only 4 policy pairs per setting" in text
+        assert "168 exact numbers against 200,000 samples" in " ".join(text.split())
+    assert found["arguments"] == {"pairs": 4, "points": 8, "seed": 0}
+    assert {d["scale"] for d in found["duels"]} == {"raw", "scale_free"}
+    assert all(d["lower"] + d["equal"] + d["higher"] == pytest.approx(1.0) for d in found["duels"])
     # 168 checks: beyond 5 standard errors of 200,000 samples is an error, not bad luck.
-    assert max(abs(c["z"]) for c in summary["monte_carlo"]) < 5.0
+    assert max(abs(c["z"]) for c in found["monte_carlo"]) < 5.0
     with (out / "gridworld.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 7 * (11 * 8 + 1)

@@ -304,7 +304,9 @@ def test_code_that_a_run_names_needs_consent(tmp_path):
     (tmp_path / "faulty_module.py").write_text(FAULTY)
     settings = ["env=gymnasium", "env.id=Faulty-v0", "env.imports=[faulty_module]", "env.kwargs={fault:none}"]
     sizes = ["agent.rollout_steps=64", "eval.interval=null", "eval.episodes=1", "total_steps=64"]
-    assert gipo("train", "--name", "r", *settings, *sizes, cwd=tmp_path).returncode == 0
+    trained = gipo("train", "--name", "r", *settings, *sizes, cwd=tmp_path)
+    assert trained.returncode == 0
+    assert "gipo eval runs/r --trust\n" in trained.stdout
     (tmp_path / "faulty_module.py").write_text(FAULTY + "\nopen('executed', 'w').close()\n")
     for command in (["eval", "r"], ["train", "--resume", "r", "total_steps=128"]):
         refused = gipo(*command, cwd=tmp_path)
