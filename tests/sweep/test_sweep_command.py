@@ -87,7 +87,7 @@ def test_a_failed_run_stops_no_other(here: Path):
     assert f"{failed}: " in summary
     assert "    error: " in summary
     assert "--retry-failed" in summary
-    assert f"gipo compare {here / 'grid'}" in summary
+    assert f"gipo list runs --runs {here / 'grid'}" in summary
 
     attempts = statuses(here / "grid")[failed].attempt
     again = finish(here, *GRID, "--jobs", "1")
