@@ -79,12 +79,8 @@ LINES: list[Line] = [
 def whole_seeds(study: Path, baseline: str | None) -> Comparison:
     """The finished runs of the seeds that no group lacks."""
     paths = [str(study)]
-    cells = read_runs(paths, metric=METRIC).cells.values()
-    lacking = (
-        set()
-        .union(*(cell.seeds for cell in cells))
-        .difference(set.intersection(*(set(cell.seeds) for cell in cells)))
-    )
+    seeds = [set(cell.seeds) for cell in read_runs(paths, metric=METRIC).cells.values()]
+    lacking = set.union(*seeds) - set.intersection(*seeds)
     return read_runs(paths, metric=METRIC, baseline=baseline, filters=[f"seed!={seed}" for seed in lacking])
 
 

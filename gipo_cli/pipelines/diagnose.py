@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
+from gipo_cli.compare.output import writing
 from gipo_cli.config.explain import explain
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines.columns import aligned
@@ -121,16 +122,12 @@ def writing_whole(out: Path) -> Iterator[Path]:
 
     Raises: UserError if the disk refuses.
     """
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as scratch:
             yield Path(scratch)
             for file in Path(scratch).iterdir():
                 file.replace(out / file.name)
-    except OSError as error:
-        raise UserError(
-            f"could not write {out}: {error.strerror or error}; name another folder with --out"
-        ) from error
 
 
 def _check_steps(store: CheckpointStore, steps: Sequence[int]) -> None:

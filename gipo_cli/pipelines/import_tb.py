@@ -17,6 +17,7 @@ import yaml
 
 from gipo_cli.compare.output import check_writable, writing
 from gipo_cli.errors import UserError
+from gipo_cli.runlog.layout import RunDir
 
 TAGS_SHOWN = 10
 # Tags of Stable-Baselines3's logger and of the authors' Meta-World script (arXiv 2603.03955).
@@ -151,8 +152,7 @@ def _tags(further: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
 def _check_out(out: Path, *, force: bool) -> None:
     if not out.exists():
         return
-    meta = out / "meta.json"
-    if not (meta.is_file() and "imported_from" in meta.read_text(encoding="utf-8")):
+    if not RunDir(out).is_import():
         raise UserError(
             f"{out} exists and is no earlier import, so it is left alone; choose another folder with --out."
         )

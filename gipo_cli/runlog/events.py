@@ -36,10 +36,11 @@ class EventWriter:
     def __init__(self, folder: Path, marks: Mapping[str, Any] | None = None, *, step: int = 0) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
+        # Deleting the folder is how a user gives up damaged curves, see the message below.
         kept = dict(marks or {}) if folder.exists() else {}
         with writing(folder):
             folder.mkdir(exist_ok=True)
-        check_events(folder, kept)
+        _check(folder, kept)
         for name, mark in kept.items():
             AppendFile(folder / name, mark).close()
         self._earlier = kept
@@ -122,18 +123,7 @@ class EventWriter:
         self._file.append(record.getvalue())
 
 
-def check_events(folder: Path, marks: Mapping[str, Any]) -> None:
-    """Refuse events that cannot go back to their marks; nothing is changed.
-
-    Args:
-        folder: Where they lie. One that is gone is no mistake: so a user gives up damaged curves.
-        marks: Lengths and digests by file, as ``EventWriter.mark`` returned them.
-
-    Raises:
-        UserError: A file is missing or is not what it was.
-    """
-    if not folder.exists():
-        return
+def _check(folder: Path, marks: Mapping[str, Any]) -> None:
     try:
         for name, mark in marks.items():
             check_mark(folder / name, mark)

@@ -65,7 +65,7 @@ class RunLock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise UserError(f"{self._path.parent} cannot be written: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
         try:
             shared = self._flock(descriptor)
             record = _parse(os.pread(descriptor, _RECORD_BYTES, 0))
@@ -75,7 +75,7 @@ class RunLock:
             self._write_beat(descriptor)
         except OSError as error:
             os.close(descriptor)
-            raise UserError(f"{self._path.parent} cannot be written: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
         except BaseException:
             os.close(descriptor)
             raise
@@ -119,6 +119,9 @@ class RunLock:
         now = _parse(os.pread(descriptor, _RECORD_BYTES, 0))
         if now and now != record:
             raise self._refusal(now)
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self._path.parent} cannot be written: {error.strerror or error}")
 
     def _refusal(self, record: dict[str, Any]) -> UserError:
         who = (

@@ -114,14 +114,14 @@ class Recorder:
 
     def __init__(self, run: RunDir, position: Mapping[str, Any] | None, **sinks: Unpack[Sinks]) -> None:
         marks = position or {}
-        self._metrics = CsvTable(run.metrics, sinks["columns"], marks.get("metrics"))
-        self._evaluations = CsvTable(run.evaluations, sinks["eval_columns"], marks.get("evaluations"))
-        self._diagnostics = CsvTable(run.diagnostics, sinks["diagnostics_columns"], marks.get("diagnostics"))
         self._events: EventWriter | None = None
         if sinks["tensorboard"]:
             from gipo_cli.runlog.events import EventWriter
 
             self._events = EventWriter(run.tensorboard, marks.get("events"), step=marks.get("step", 0))
+        self._metrics = CsvTable(run.metrics, sinks["columns"], marks.get("metrics"))
+        self._evaluations = CsvTable(run.evaluations, sinks["eval_columns"], marks.get("evaluations"))
+        self._diagnostics = CsvTable(run.diagnostics, sinks["diagnostics_columns"], marks.get("diagnostics"))
         self._step = int(marks.get("step", 0))
 
     @classmethod
@@ -156,18 +156,11 @@ class Recorder:
             UserError: The records before that point are not what they were.
         """
         marks = position or {}
-        # All before any is cut: a resume that is refused changes nothing.
-        for name, path in (
-            ("metrics", run.metrics),
-            ("evaluations", run.evaluations),
-            ("diagnostics", run.diagnostics),
-        ):
+        # All before any is cut, the events by their writer: a resume that is refused changes nothing.
+        tables = {"metrics": run.metrics, "evaluations": run.evaluations, "diagnostics": run.diagnostics}
+        for name, path in tables.items():
             if name in marks:
                 check_mark(path, marks[name])
-        if sinks["tensorboard"] and "events" in marks:
-            from gipo_cli.runlog.events import check_events
-
-            check_events(run.tensorboard, marks["events"])
         return cls(run, position, **sinks)
 
     def hparams(self, values: Mapping[str, Cell | bool], metrics: Sequence[str]) -> None:
