@@ -71,10 +71,12 @@ def register(name: str, params: type[P]) -> Callable[[ObjectiveFn], ObjectiveFn]
         params: record of its parameters, a subclass of ``ObjectiveParams``.
 
     Raises:
-        ValueError: another function already has that name.
+        ValueError: another function already has that name, or it cannot be typed in a list of names.
     """
 
     def add(fn: ObjectiveFn) -> ObjectiveFn:
+        if not name.isidentifier():
+            raise ValueError(f"an objective's name is letters, digits and _, and {name!r} is not")
         if name in FUNCTIONS:
             raise ValueError(f"an objective named {name!r} is already registered")
         FUNCTIONS[name] = fn

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.durable import fsync_dir
+from gipo_cli.runlog.durable import fsync_dir, remove_leftovers
 from gipo_cli.runlog.lock import RunLock
 from gipo_cli.runlog.manifest import typed_command
 from gipo_cli.sweep import estimate
@@ -68,6 +68,7 @@ def sweep(
         return 0
     _make(folder)
     with RunLock(folder.lock):
+        remove_leftovers(folder.private)
         # Looked at again: a sweep that ended just now may have left other runs.
         check_same(folder, study)
         write_study(folder, study, command=shlex.join(typed_command()))

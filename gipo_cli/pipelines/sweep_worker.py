@@ -45,7 +45,7 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
         UserError: Another process works on it, or the folder holds another run.
         RunFailed: The run cannot go on.
     """
-    folder.private.mkdir(parents=True, exist_ok=True)
+    folder.claims.mkdir(parents=True, exist_ok=True)
     with RunLock(folder.claim(run.name)):
         final = folder.run(run.name)
         source = attempts.furthest(folder, run)

@@ -281,32 +281,62 @@ class _Writer:
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps
         self._aside = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+        self._gif: list[np.ndarray] | None = [] if path.suffix.lower() == ".gif" else None
         self._writer: Any = None
+        self._pictures = 0
 
     def __enter__(self) -> Callable[[np.ndarray], None]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._failure(error) from error
         return self._append
 
     def _append(self, picture: np.ndarray) -> None:
-        try:
-            if self._writer is None:
-                self._writer = self._open()
-            self._writer.append_data(picture)
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror or error}") from error
-
-    def _open(self) -> Any:
         import imageio.v2 as imageio
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.suffix.lower() == ".gif":
-            return imageio.get_writer(self._aside, mode="I", duration=1000 / self._fps, loop=0)
-        return imageio.get_writer(self._aside, fps=self._fps, macro_block_size=2, ffmpeg_log_level="error")
+        self._pictures += 1
+        if self._gif is not None:
+            self._gif.append(picture)
+            return
+        try:
+            if self._writer is None:
+                self._writer = imageio.get_writer(
+                    self._aside, fps=self._fps, macro_block_size=2, ffmpeg_log_level="error"
+                )
+            self._writer.append_data(picture)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        if kind is None:
-            self._aside.replace(self._path)
-        else:
+        try:
+            if self._writer is not None:
+                self._writer.close()
+            if kind is None:
+                self._finish()
+                self._aside.replace(self._path)
+        except OSError as failure:
+            if kind is None:
+                raise self._failure(failure) from failure
+        finally:
             with suppress(OSError):
                 self._aside.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        import imageio.v3 as imageio
+        import imageio_ffmpeg
+
+        if self._gif is not None:
+            data = imageio.imwrite("<bytes>", self._gif, extension=".gif", duration=1000 / self._fps, loop=0)
+            self._aside.write_bytes(data)
+            return
+        # ffmpeg writes in a process of its own, whose errors nobody hears of.
+        try:
+            stored, _ = imageio_ffmpeg.count_frames_and_secs(str(self._aside))
+        except RuntimeError:
+            stored = 0
+        if stored != self._pictures:
+            raise OSError(f"only {stored} of {self._pictures} pictures could be stored; is the disk full?")
+
+    def _failure(self, error: OSError) -> UserError:
+        return UserError(f"cannot write {self._path}: {error.strerror or error}")

@@ -45,13 +45,18 @@ class StudyDir:
         """Claims, outputs and attempts."""
         return self.path / ".sweep"
 
+    @property
+    def claims(self) -> Path:
+        """Where the claims lie, alone: the holder of a lock removes leftovers beside it."""
+        return self.private / "claims"
+
     def run(self, name: str) -> Path:
         """Folder of a run."""
         return self.path / name
 
     def claim(self, name: str) -> Path:
         """Lock held by the process that works on a run in its folder, from before the folder exists."""
-        return self.private / f"{name}.lock"
+        return self.claims / f"{name}.lock"
 
     def output(self, name: str) -> Path:
         """What a run's newest process printed."""

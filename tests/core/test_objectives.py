@@ -359,6 +359,9 @@ def test_every_parameter_record_has_a_function_and_names_are_taken_once() -> Non
     assert all(record().name == name for name, record in PARAMS.items() if name in {p.name for p in EVERY})
     with pytest.raises(ValueError, match="already registered"):
         register("gipo", Gipo)(lambda *_: None)  # type: ignore[arg-type,return-value]
+    for name in ("tis,sapo", "my objective", ""):
+        with pytest.raises(ValueError, match="letters, digits and _"):
+            register(name, Gipo)(lambda *_: None)  # type: ignore[arg-type,return-value]
 
 
 def test_only_ppo_kl_brings_its_own_penalty() -> None:

@@ -1,4 +1,6 @@
 import os
+import resource
+import signal
 import subprocess
 import sys
 from typing import ClassVar
@@ -69,6 +71,21 @@ def test_an_error_leaves_no_half_film(renderer, tmp_path):
 
     with pytest.raises(RunFailed, match="broken"):
         film(fail, FETCH, tmp_path / "a.mp4", episodes=1, seed=3, task_seed=1, every=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_film_that_does_not_fit_the_disk_is_one_sentence(renderer, tmp_path, name):
+    cfg = FETCH.model_copy(update={"max_episode_steps": 4})
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=rf"cannot write .*{name}"):
+            film(up, cfg, tmp_path / name, episodes=1, seed=3, task_seed=1, every=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
     assert list(tmp_path.iterdir()) == []
 
 

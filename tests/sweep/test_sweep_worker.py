@@ -115,13 +115,18 @@ def test_a_folder_without_a_configuration_is_begun_anew(tmp_path: Path):
     run = study.runs[0]
     folder.run(run.name).mkdir()
     (folder.run(run.name) / "overrides.txt").write_text("half a run\n")
+    # What the sweep itself is just about to rename is none of the worker's business.
+    half_written = folder.private / ".tmp-1-trials.json"
+    half_written.write_text("{")
     assert work(folder, run) == 0
     assert finished_in(folder.run(run.name), run)
+    assert half_written.exists()
 
 
 def test_refuses_while_another_process_works(tmp_path: Path):
     folder, study = planned(tmp_path, *ONE)
     run = study.runs[0]
+    folder.claims.mkdir()
     with RunLock(folder.claim(run.name)), pytest.raises(UserError, match=f"process {os.getpid()}"):
         work(folder, run)
     assert not folder.run(run.name).exists()
