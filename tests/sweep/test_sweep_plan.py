@@ -121,7 +121,11 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
     assert [run.config.eval.seed for run in runs] == [1, 2]
 
 
-@pytest.mark.parametrize(("name", "runs", "rollout"), [("reach_buffers", 75, 500), ("reach_lag", 25, 100)])
+@pytest.mark.parametrize(
+    ("name", "runs", "rollout"),
+    [("reach_buffers", 75, 500), ("reach_lag", 25, 100),
+     ("fetch_reach_buffers", 75, 500), ("window_close_buffers", 75, 500)],
+)  # fmt: skip
 def test_the_studies_of_the_first_result_are_balanced(name, runs, rollout):
     study = plan([f"study={name}"])
     assert len(study.runs) == runs
