@@ -182,7 +182,8 @@ def _health_picture(
             low, high = rows.min(axis=0), rows.max(axis=0)
             panel.fill_between(grid, low, high, color=own.color, alpha=0.12, linewidth=0)
             panel.plot(grid, iqm(rows, axis=0), label=cell.arm.series, **drawn(own, len(grid)))
-        if column in ("health/utilisation", "health/ess"):
+        # Shares, and what is 0 throughout, as the lag of fresh data is.
+        if column in ("health/utilisation", "health/ess") or not any(rows.any() for _, _, rows in found):
             panel.set_ylim(-0.03, 1.03)
         count_axis(panel, "environment steps")
     add_legend(figure, {labels[series]: key(look[series], markers=single) for series in labels})

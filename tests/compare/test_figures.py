@@ -241,6 +241,13 @@ class TestOneEvaluation:
         (picture,) = draw(figures_time.data_health, loaded(tmp_path))
         assert {line.get_marker() for panel in picture.figure.axes for line in panel.lines} == {"o", "s"}
 
+    def test_fresh_data_lies_on_the_ground(self, tmp_path):
+        for folder in write_study(tmp_path):
+            write_metrics(folder, yaml.safe_load((folder / "config.yaml").read_text()), lag=0)
+        (picture,) = draw(figures_time.data_health, loaded(tmp_path))
+        lags = [panel for panel in picture.figure.axes if panel.get_ylabel() == "mean lag (updates)"]
+        assert {panel.get_ylim() for panel in lags} == {(-0.03, 1.03)}
+
 
 def test_what_has_no_scale_is_in_no_profile_and_no_sample_efficiency(tmp_path):
     for env, top in (("flat", 0.0), ("reach", 1.0), ("push", 1.0)):
