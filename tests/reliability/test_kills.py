@@ -25,8 +25,7 @@ PENDULUM = [
     "buffer.size=700",
 ]
 PENDULUM += ["checkpoint.interval=300", "eval.interval=512", "total_steps=1500", *TINY]
-SHORT = {
-    "pendulum-recompute": PENDULUM,
+SHORT = {  # Of the rest of ENVIRONMENTS and settings, `make test-kills` has the grid.
     "pendulum-binned-stored": [
         *PENDULUM,
         "env.action.kind=binned",
