@@ -324,12 +324,13 @@ class _Writer:
 
     def _finish(self) -> None:
         import imageio.v3 as imageio
-        import imageio_ffmpeg
 
         if self._gif is not None:
             data = imageio.imwrite("<bytes>", self._gif, extension=".gif", duration=1000 / self._fps, loop=0)
             self._aside.write_bytes(data)
             return
+        import imageio_ffmpeg
+
         # ffmpeg writes in a process of its own, whose errors nobody hears of.
         try:
             stored, _ = imageio_ffmpeg.count_frames_and_secs(str(self._aside))

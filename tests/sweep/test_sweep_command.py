@@ -174,8 +174,11 @@ def test_printed_commands_do_the_study(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     study = read_study(StudyDir(root / "grid"))
     assert statuses(root / "grid")[study.runs[0].name].state == "done"
+    killed = StudyDir(root / "grid").private / ".tmp-1-trials.json"
+    killed.write_text("{")
     left = finish(root, *TINY, "seed=1,2", "--name", "grid", "--print-commands").stdout.splitlines()
     assert left == lines[1:]
+    assert not killed.exists()
 
 
 def test_waits_for_a_run_that_somebody_else_works_on(tmp_path: Path):
