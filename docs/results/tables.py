@@ -1,6 +1,6 @@
 """The tables of a results page: what a study came to, by buffer size and objective.
 
-python docs/results/tables.py runs/reach_buffers [--against gipo]
+python docs/results/tables.py runs/reach_buffers [--passed 2000 3000] [--against gipo]
 
 Prints Markdown, of the seeds that every objective and buffer size has finished. Statistics are those of
 ``gipo compare --metric train/return``; with ``--against``, only the differences from that objective.
@@ -24,6 +24,7 @@ from gipo_cli.pipelines.compare import read_runs
 
 METRIC = "train/return"
 PASSED = (2000.0, 3000.0)
+"""Returns whose first passing is reported; those of other tasks are given."""
 NAMES = {"gipo": "GIPO", "ppo_clip": "PPO-clip", "sapo": "SAPO", "tis": "TIS", "no_clip": "no clip"}
 """Objectives in the order of the columns."""
 Line = tuple[str, Callable[[Cell, Row], str]]
@@ -58,22 +59,29 @@ def average(column: str, form: str) -> Callable[[Cell, Row], str]:
     return lambda cell, row: format(cell.averages(column).mean(), form)
 
 
-DIFFERENCES: list[Line] = [
-    ("difference of IQMs, paired by seed", lambda cell, row: interval(row.difference, ".0f")),
-    ("probability of ending above one of its runs", lambda cell, row: interval(row.improvement, ".2g")),
-]
-LINES: list[Line] = [
-    ("final training return, by seed", lambda cell, row: " · ".join(f"{final:.0f}" for final in cell.finals)),
-    ("IQM and 95 % interval", lambda cell, row: interval(row.iqm, ".0f")),
-    ("against PPO-clip, paired by seed", DIFFERENCES[0][1]),
-    ("probability of ending above a PPO-clip run", DIFFERENCES[1][1]),
-    *((f"step that first passes {value:.0f}", each(partial(first_passed, value=value))) for value in PASSED),
-    ("evaluation success at any step, last, %", each(success)),
-    ("samples that move the policy", average("health/utilisation", ".0%")),
-    ("effective sample size", average("health/ess", ".2g")),
-    ("KL(mu \\|\\| pi)", average("health/kl", ".2g")),
-    ("policy lag, versions", average("health/lag_mean", ".1f")),
-]
+def differences(form: str) -> list[Line]:
+    """What sets an objective apart from the baseline."""
+    return [
+        ("difference of IQMs, paired by seed", lambda cell, row: interval(row.difference, form)),
+        ("probability of ending above one of its runs", lambda cell, row: interval(row.improvement, ".2g")),
+    ]
+
+
+def lines(form: str, passed: Sequence[float]) -> list[Line]:
+    """The rows of a results page, with returns in one form."""
+    difference, improvement = (of for _, of in differences(form))
+    return [
+        ("final training return, by seed", lambda cell, row: " · ".join(f"{x:{form}}" for x in cell.finals)),
+        ("IQM and 95 % interval", lambda cell, row: interval(row.iqm, form)),
+        ("against PPO-clip, paired by seed", difference),
+        ("probability of ending above a PPO-clip run", improvement),
+        *((f"step that first passes {x:g}", each(partial(first_passed, value=x))) for x in passed),
+        ("evaluation success at any step, last, %", each(success)),
+        ("samples that move the policy", average("health/utilisation", ".0%")),
+        ("effective sample size", average("health/ess", ".2g")),
+        ("KL(mu \\|\\| pi)", average("health/kl", ".2g")),
+        ("policy lag, versions", average("health/lag_mean", ".1f")),
+    ]
 
 
 def whole_seeds(study: Path, baseline: str | None) -> Comparison:
@@ -84,7 +92,7 @@ def whole_seeds(study: Path, baseline: str | None) -> Comparison:
     return read_runs(paths, metric=METRIC, baseline=baseline, filters=[f"seed!={seed}" for seed in lacking])
 
 
-def table(comparison: Comparison, buffer: int | None, lines: Sequence[Line]) -> list[str]:
+def table(comparison: Comparison, buffer: int | None, shown_lines: Sequence[Line]) -> list[str]:
     """One table, of one buffer size."""
     rows = {row.arm: row for row in summarise(comparison)}
     cells = {arm.objective: cell for (_, arm), cell in comparison.cells.items() if arm.buffer == buffer}
@@ -93,7 +101,7 @@ def table(comparison: Comparison, buffer: int | None, lines: Sequence[Line]) -> 
         "| | " + " | ".join(NAMES[name] for name in shown) + " |",
         "| --- |" + " --- |" * len(shown),
     ]
-    for title, of in lines:
+    for title, of in shown_lines:
         parts = (of(cells[name], rows[cells[name].arm]) for name in shown)
         out.append(f"| {title} | " + " | ".join(parts) + " |")
     return out
@@ -103,13 +111,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The tables of a results page.")
     parser.add_argument("study", type=Path, help="folder of its runs")
     parser.add_argument("--against", metavar="OBJECTIVE", help="only the differences from this one")
+    parser.add_argument(
+        "--passed",
+        metavar="RETURN",
+        type=float,
+        nargs="+",
+        default=PASSED,
+        help="whose first passing is shown",
+    )
     given = parser.parse_args(arguments)
     comparison = whole_seeds(given.study, given.against)
+    form = ".0f" if max(np.abs(cell.finals).max() for cell in comparison.cells.values()) >= 100 else ".2f"
+    rows = differences(form) if given.against else lines(form, given.passed)
     sizes = sorted({arm.buffer for arm in comparison.arms if arm.buffer is not None})
     for buffer in sizes:
         if len(sizes) > 1:
             print(f"**Buffer of {buffer:,} transitions**\n")
-        print("\n".join(table(comparison, buffer, DIFFERENCES if given.against else LINES)), end="\n\n")
+        print("\n".join(table(comparison, buffer, rows)), end="\n\n")
 
 
 if __name__ == "__main__":
