@@ -123,7 +123,7 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "runs", "rollout"),
-    [("reach_buffers", 75, 500), ("reach_lag", 25, 100), ("window_close_buffers", 75, 500)],
+    [("reach_buffers", 75, 500), ("reach_lag", 25, 100), ("door_close_buffers", 75, 500)],
 )
 def test_the_studies_of_the_first_result_are_balanced(name, runs, rollout):
     study = plan([f"study={name}"])
