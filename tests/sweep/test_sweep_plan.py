@@ -122,14 +122,19 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "runs", "rollout"),
-    [("reach_buffers", 75, 500), ("reach_lag", 25, 100), ("door_close_buffers", 75, 500)],
+    ("name", "runs", "rollout", "neg_ratio"),
+    [
+        ("reach_buffers", 75, 500, 0.5),
+        ("reach_lag", 25, 100, 0.5),
+        ("door_close_buffers", 75, 500, 0.5),
+        ("fetch_reach_buffers", 75, 50, 1.0),
+    ],
 )
-def test_the_studies_of_the_first_result_are_balanced(name, runs, rollout):
+def test_the_studies_of_the_first_result_are_balanced(name, runs, rollout, neg_ratio):
     study = plan([f"study={name}"])
     assert len(study.runs) == runs
     assert {run.config.agent.rollout_steps for run in study.runs} == {rollout}
     seeds = [run.config.seed for run in study.runs]
     assert all(seeds.count(seed) == runs // 5 for seed in range(1, 6))
     gipo = next(run.config.objective for run in study.runs if run.config.objective.name == "gipo")
-    assert (gipo.sigma, gipo.neg_ratio) == (0.5, 0.5)
+    assert (gipo.sigma, gipo.neg_ratio) == (0.5, neg_ratio)
