@@ -176,6 +176,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but er
 
 @app.command(cls=_SettingsCommand)
 def train(
+    ctx: typer.Context,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the configuration and stop")] = False,
     device: Annotated[
@@ -202,13 +203,19 @@ def train(
                 "--dry-run does not go with --resume: `gipo show` prints a run's settings; leave it out"
             )
         for option, own in (("--name", name), ("--config-dir", config_dir)):
-            if own:
+            if own and _typed(ctx, option):
                 raise UserError(f"{option} does not go with --resume: the run has its own; leave it out")
         raise typer.Exit(_resume(resume, runs, lines, allow_changes, quiet, trust))
     for option, given in (("--allow-changes", allow_changes), ("--trust", trust)):
         if given:
             raise UserError(f"{option} goes with --resume RUN only; leave it out")
     raise typer.Exit(_train(lines, dry_run, runs, name, config_dir or [], quiet))
+
+
+def _typed(ctx: typer.Context, option: str) -> bool:
+    """Whether an option was given on the command line, and not by its environment variable."""
+    source = ctx.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _train(

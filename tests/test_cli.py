@@ -98,6 +98,10 @@ def test_config_folders_by_flag_and_by_environment_variable(tmp_path: Path):
     by_variable = gipo("train", "buffer=mine", "--dry-run", cwd=tmp_path, GIPO_CONFIG_DIR=variable)
     assert yaml.safe_load(by_flag.stdout)["buffer"]["size"] == 1002
     assert yaml.safe_load(by_variable.stdout)["buffer"]["size"] == 1001
+    # A run has its configuration: a folder typed for it is a mistake, one set for all commands is not.
+    resumed = ["train", "--resume", "x"]
+    assert "--config-dir does not go with --resume" in gipo(*resumed, *flags, cwd=tmp_path).stderr
+    assert "no runs" in gipo(*resumed, cwd=tmp_path, GIPO_CONFIG_DIR=variable).stderr
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from gipo_cli.sweep.plan import plan
 
 RESULTS = ROOT / "docs/results"
 ARCHIVES = sorted((RESULTS / "data").glob("*.tar.xz"))
-BUFFERS = {"reach_lag": [20_000], "reach_buffers": [500, 5_000, 20_000]}
+BUFFERS = {"reach_lag": 1, "reach_buffers": 3, "fetch_reach_buffers": 3, "door_close_buffers": 3}
+PASSED = {"fetch_reach_buffers": ["--passed", "-4", "-2"]}
+"""Returns whose first passing a page shows, where they are not those of a Meta-World task."""
 STUDIES = sorted({path.name.rpartition("_")[0] for path in ARCHIVES})
 
 
@@ -46,9 +48,9 @@ def test_run_folders_are_of_the_study_as_it_is_now(study, runs):
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_pages_show_the_tables_of_the_run_folders(study, runs, capsys):
-    runpy.run_path(str(RESULTS / "tables.py"))["main"]([str(runs / study)])
+    runpy.run_path(str(RESULTS / "tables.py"))["main"]([str(runs / study), *PASSED.get(study, [])])
     printed = capsys.readouterr().out.strip()
-    assert printed.count("| final training return, by seed |") == len(BUFFERS[study])
+    assert printed.count("| final training return, by seed |") == BUFFERS[study]
     assert printed in (RESULTS / f"{study}.md").read_text()
 
 

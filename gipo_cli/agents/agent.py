@@ -464,7 +464,11 @@ class GIPO(OnPolicyAlgorithm):
         Raises: ValueError, KeyError or RuntimeError if the state is of another network, optimizer or buffer.
         """
         self.policy.load_state_dict(tensors["policy"])
-        self.policy.optimizer.load_state_dict(tensors["optimizer"])
+        # Moments are the checkpoint's. Options, which torch would take from there too, are configured.
+        saved, now = tensors["optimizer"], self.policy.optimizer.state_dict()["param_groups"]
+        pairs = zip(now, saved["param_groups"], strict=True)
+        groups = [{**options, "params": group["params"]} for options, group in pairs]
+        self.policy.optimizer.load_state_dict({**saved, "param_groups": groups})
         torch.set_rng_state(tensors["torch_rng"])
         if self.device.type == "cuda" and tensors["cuda_rng"]:
             torch.cuda.set_rng_state(tensors["cuda_rng"][0], self.device)

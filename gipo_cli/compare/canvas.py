@@ -51,13 +51,16 @@ def facets(comparison: Comparison, environment: Environment) -> list[Facet]:
     sizes = sorted({cell.arm.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
     if len(sizes) == 1:
         return [Facet("", tuple(cells))]
-    return [
-        Facet(
-            "buffer not stated" if size is None else f"buffer {value_words(size)}",
-            tuple(cell for cell in cells if cell.arm.buffer == size),
-        )
-        for size in sizes
-    ]
+    by_size = {size: tuple(cell for cell in cells if cell.arm.buffer == size) for size in sizes}
+    return [Facet(_buffer_words(size, own), own) for size, own in by_size.items()]
+
+
+def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
+    """Of no size are arms that mix several, by a grouping of the user's, and imports that do not say."""
+    if size is not None:
+        return f"buffer {value_words(size)}"
+    several = any(run.buffer is not None for cell in cells for run in cell.runs)
+    return "several buffers" if several else "buffer not stated"
 
 
 def panels(

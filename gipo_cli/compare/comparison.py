@@ -86,8 +86,8 @@ class Cell:
 
     @property
     def wall(self) -> float:
-        """Median seconds of training."""
-        return float(np.median([run.wall for run in self.runs]))
+        """Median seconds of training up to the horizon."""
+        return float(np.median([run.wall(self.environment.horizon) for run in self.runs]))
 
     def on_grid(self, column: str, grid: FloatArray) -> FloatArray:
         """A column of ``metrics.csv`` on a grid ``[R, G]``, NaN where there is none."""

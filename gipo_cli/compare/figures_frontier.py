@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,47 @@ from gipo_cli.compare.canvas import (
 )
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.csv_text import FloatArray
-from gipo_cli.compare.load import UTILISATION_BY_LAG
-from gipo_cli.compare.style import Look, base_look, looks
-from gipo_cli.compare.words import objective_words, setting_name
+from gipo_cli.compare.load import UTILISATION_BY_LAG, RunTable, Value
+from gipo_cli.compare.style import Look, looks, variant_looks
+from gipo_cli.compare.words import objective_words, setting_name, setting_words
+from gipo_cli.core.params import KNOBS, PARAMS, SAPO_NEG_RATIO
 
 STAGES = ("first third", "last third")
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
+OTHER_SETTINGS = (
+    "A run measures its own objective with its own other settings, the others with their defaults; each such "
+    "variant is a line."
+)
 OVERFLOW = "A measurement that overflowed counts as infinite."
 NO_MEASUREMENT = "no finite measurement"
+PREFIX = "objective."
 Probe = dict[str, NDArray[Any]]
-Estimator = tuple[str, str, float]
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """An objective as it was measured.
+
+    Attributes:
+        family: name of the objective.
+        others: its settings besides the parameter that is varied, in words; empty for the defaults.
+    """
+
+    family: str
+    others: str
+
+    @property
+    def key(self) -> str:
+        """One word or two that tell it apart."""
+        return f"{self.family} {self.others}".strip()
+
+    @property
+    def words(self) -> str:
+        """As it is printed."""
+        return f"{objective_words(self.family)} {self.others}".strip()
+
+
+Estimator = tuple[Variant, float]
 
 
 def bias_variance(comparison: Comparison) -> Iterator[Picture]:
@@ -52,24 +84,25 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
             tables = [
                 _medians(_select(facet, reference), environment.horizon, stage) for facet, stage in shown
             ]
-            families = sorted({family for table in tables for family, _, _ in table})
-            if not families:
+            variants = sorted({variant for table in tables for variant, _ in table})
+            look = variant_looks((variant.family, variant) for variant in variants)
+            if not look:
                 continue
-            labels = [objective_words(family) for family in families]
+            labels = [variant.words for variant in look]
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             cells = [cell for facet in parts for cell in facet.cells]
             figure, axes = panels(len(shown), header=header(title, cells), legend=labels)
             for axis, (facet, stage), table in zip(axes, shown, tables, strict=True):
                 axis.set_title(", ".join(filter(None, [facet.title, STAGES[stage]])))
-                _frontier(axis, table)
+                _frontier(axis, table, look)
                 axis.set_xlabel("squared bias")
             left_labels(axes, "variance per sample")
-            add_legend(figure, {objective_words(family): _family_key(family) for family in families})
+            add_legend(figure, {variant.words: Line2D([], [], **look[variant].line) for variant in look})
             yield Picture(
                 f"bias_variance{ending}_{reference}",
                 f"Bias and variance: {title}",
                 "Median over runs and measurements of that third of training; one line per objective over "
-                "its parameter. "
+                f"its parameter. {OTHER_SETTINGS} "
                 "A hollow marker on the left edge is a squared bias estimated at or below zero: too small "
                 f"to be measured. {OVERFLOW}",
                 figure,
@@ -77,51 +110,45 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
 
 
 def best_setting(comparison: Comparison) -> Iterator[Picture]:
-    """The parameter with the lowest mean squared error, over training, by objective."""
+    """The parameter with the lowest estimated mean squared error, over training, by objective."""
     for environment, ending in environments(comparison):
         parts = [facet for facet in facets(comparison, environment) if _probe(facet.cells)]
         for reference in sorted(
             {str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}
         ):
             probes = [_select(facet, reference) for facet in parts]
-            swept = dict(_swept(probes))
-            lines = [{family: _best(probe, family) for family in swept} for probe in probes]
+            swept = _swept(probes)
+            lines = [{variant: _best(probe, variant) for variant in swept} for probe in probes]
             labels = {
-                family: f"{objective_words(family)} {setting_name(f'objective.{knob}')}"
-                for family, knob in swept.items()
-                if any(len(best[family][0]) for best in lines)
+                variant: f"{objective_words(variant.family)} {setting_name(f'{PREFIX}{knob}')}"
+                + (f", with {variant.others}" if variant.others else "")
+                for variant, knob in swept.items()
+                if any(len(best[variant][0]) for best in lines)
             }
             if not labels:
                 continue
+            look = variant_looks((variant.family, variant) for variant in labels)
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             cells = [cell for facet in parts for cell in facet.cells]
             figure, axes = panels(len(parts), header=header(title, cells), legend=list(labels.values()))
             for axis, facet, best in zip(axes, parts, lines, strict=True):
                 axis.set_title(facet.title)
-                for family in labels:
-                    steps, values = best[family]
-                    color, marker, dash = base_look(family)
-                    axis.plot(
-                        steps,
-                        values,
-                        color=color,
-                        marker=marker,
-                        linestyle=dash,
-                        drawstyle="steps-mid",
-                        label=family,
-                    )
+                for variant in labels:
+                    axis.plot(*best[variant], drawstyle="steps-mid", label=variant.key, **look[variant].line)
                 count_axis(axis, "environment steps")
                 if tried := [float(value) for _, values in best.values() for value in values if value > 0]:
                     log_axis(axis, "y", min(tried), max(tried))
                 else:
                     blank(axis, NO_MEASUREMENT)
             left_labels(axes, "setting of lowest error")
-            add_legend(figure, {label: _family_key(family) for family, label in labels.items()})
+            add_legend(
+                figure, {label: Line2D([], [], **look[variant].line) for variant, label in labels.items()}
+            )
             yield Picture(
                 f"best_setting{ending}_{reference}",
                 f"Best setting over time: {title}",
-                "Of the settings measured, the one whose mean squared error at the batch size in use is "
-                f"lowest (geometric mean over runs). {OVERFLOW}",
+                "Of the settings that every run of the panel measured, the one whose estimated mean squared "
+                f"error at the batch size in use is lowest (median over runs). {OTHER_SETTINGS} {OVERFLOW}",
                 figure,
             )
 
@@ -174,15 +201,50 @@ def _by_lag(cell: Cell) -> FloatArray:
 
 
 def _probe(cells: Sequence[Cell]) -> Probe:
-    """All diagnostics rows of the runs of some cells, with the run's number in ``run``."""
-    tables = [run.diagnostics for cell in cells for run in cell.runs if len(run.diagnostics.get("step", ()))]
+    """All diagnostics rows of the runs of some cells, each with its run's number and its variant."""
+    tables = [
+        {**run.diagnostics, "variant": _variants(run)}
+        for cell in cells
+        for run in cell.runs
+        if len(run.diagnostics.get("step", ()))
+    ]
     if not tables:
         return {}
     joined: Probe = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    joined["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables]).astype(
-        np.float64
-    )
+    joined["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables])
     return joined
+
+
+def _variants(run: RunTable) -> NDArray[Any]:
+    """What each row measured ``[rows]``: a run measures its own objective with its own other settings."""
+    families = run.diagnostics["family"].tolist()
+    own = {
+        name: Variant(name, _other_settings(run) if name == run.objective else "") for name in set(families)
+    }
+    return np.array([own[name] for name in families], dtype=object)
+
+
+def _other_settings(run: RunTable) -> str:
+    """The settings of a run's objective besides its parameter, in words, where they are not the defaults."""
+    knob = KNOBS.get(run.objective, "")
+    record = PARAMS.get(run.objective)
+    usual = {name: field.default for name, field in record.model_fields.items()} if record else {}
+    given = {key.removeprefix(PREFIX): value for key, value in run.config.items() if key.startswith(PREFIX)}
+    if run.objective == "sapo":
+        # Of its two temperatures it is the ratio that is kept while the first is varied.
+        usual["tau_neg"] = SAPO_NEG_RATIO * float(str(given["tau_pos"]))
+    return " ".join(
+        setting_words(f"{PREFIX}{name}", value)
+        for name, value in given.items()
+        if name not in ("name", knob) and not (name in usual and _alike(value, usual[name]))
+    )
+
+
+def _alike(value: Value, usual: Value) -> bool:
+    """Whether two settings are equal, numbers to rounding."""
+    if isinstance(value, int | float) and isinstance(usual, int | float):
+        return bool(np.isclose(value, usual))
+    return value == usual
 
 
 def _where(probe: Probe, keep: NDArray[np.bool_]) -> Probe:
@@ -195,14 +257,14 @@ def _select(facet: Facet, reference: str) -> Probe:
 
 
 def _medians(probe: Probe, horizon: float, stage: int) -> dict[Estimator, tuple[float, float]]:
-    """Median squared bias and variance by family, knob and value in one third of training."""
+    """Median squared bias and variance by variant and parameter in one third of training."""
     start, end = ((0, horizon / 3), (2 * horizon / 3, horizon))[stage]
     probe = _where(probe, (probe["step"] > start) & (probe["step"] <= end))
     rows: dict[Estimator, list[tuple[float, float]]] = defaultdict(list)
-    for family, knob, value, bias2, variance in zip(
-        *(probe[name] for name in ("family", "knob", "value", "bias2", "variance")), strict=True
+    for variant, knob, value, bias2, variance in zip(
+        *(probe[name] for name in ("variant", "knob", "value", "bias2", "variance")), strict=True
     ):
-        rows[str(family), str(knob), float(value) if knob else 0.0].append((float(bias2), float(variance)))
+        rows[variant, float(value) if knob else 0.0].append((float(bias2), float(variance)))
     medians = {name: np.median(_overflown(np.array(own)), axis=0).tolist() for name, own in rows.items()}
     return {
         name: (bias2, variance)
@@ -219,55 +281,55 @@ def _overflown(numbers: FloatArray) -> FloatArray:
     return np.where(np.isfinite(numbers), numbers, np.inf)
 
 
-def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]]) -> None:
-    """One line per family; squared biases that are not positive stand hollow at the left edge."""
+def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]], look: Mapping[Variant, Look]) -> None:
+    """One line per variant; squared biases that are not positive stand hollow at the left edge."""
     if not table:
         blank(axes, NO_MEASUREMENT)
         return
     positive = [bias2 for bias2, _ in table.values() if bias2 > 0]
     edge = min(positive) / 3 if positive else 1.0
-    for family in dict.fromkeys(name[0] for name in table):
+    for variant in sorted({variant for variant, _ in table}):
         points = [
-            (max(bias2, edge), variance)
-            for name, (bias2, variance) in sorted(table.items())
-            if name[0] == family
+            (max(bias2, edge), spread)
+            for (own, _), (bias2, spread) in sorted(table.items())
+            if own == variant
         ]
-        color, marker, dash = base_look(family)
-        axes.plot(*zip(*points, strict=True), color=color, linestyle=dash, linewidth=1.3, label=family)
-        for bias2, variance in points:
-            axes.plot(
-                bias2, variance, marker=marker, color=color, fillstyle="none" if bias2 == edge else "full"
-            )
+        own = look[variant]
+        axes.plot(*zip(*points, strict=True), linewidth=1.3, label=variant.key, **own.curve)
+        for bias2, spread in points:
+            fill = "none" if bias2 == edge else "full"
+            axes.plot(bias2, spread, marker=own.marker, color=own.color, fillstyle=fill)
     variances = [variance for _, variance in table.values()]
     log_axis(axes, "x", edge, max([edge, *positive]))
     log_axis(axes, "y", min(variances), max(variances))
 
 
-def _swept(probes: Sequence[Probe]) -> list[tuple[str, str]]:
-    """Families with several values of a knob."""
-    values: dict[tuple[str, str], set[float]] = defaultdict(set)
+def _swept(probes: Sequence[Probe]) -> dict[Variant, str]:
+    """Parameter of every variant of which several values were measured."""
+    values: dict[tuple[Variant, str], set[float]] = defaultdict(set)
     for probe in probes:
-        for family, knob, value in zip(probe["family"], probe["knob"], probe["value"], strict=True):
+        for variant, knob, value in zip(probe["variant"], probe["knob"], probe["value"], strict=True):
             if knob:
-                values[str(family), str(knob)].add(float(value))
-    return sorted(name for name, seen in values.items() if len(seen) > 1)
+                values[variant, str(knob)].add(float(value))
+    return dict(sorted(name for name, seen in values.items() if len(seen) > 1))
 
 
-def _best(probe: Probe, family: str) -> tuple[FloatArray, FloatArray]:
-    """Steps, and at each the value of lowest mean log error over runs; none where all are infinite."""
-    errors: dict[float, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    own = _where(probe, probe["family"] == family)
-    for step, value, mse in zip(own["step"], own["value"], _overflown(own["mse"]), strict=True):
-        if mse > 0:
-            errors[float(step)][float(value)].append(float(np.log(mse)))
+def _best(probe: Probe, variant: Variant) -> tuple[FloatArray, FloatArray]:
+    """Steps, and at each the value of lowest median error over runs; none where all are infinite.
+
+    The error is an unbiased estimate, so one below zero is small and not wrong. A value that only some of the
+    runs measured, as a run does with that which it trains, would be ranked on other data than the rest.
+    """
+    own = _where(probe, probe["variant"] == variant)
     best: dict[float, float] = {}
-    for step in sorted(errors):
-        means = {value: float(np.mean(logs)) for value, logs in errors[step].items()}
-        value = min(means, key=means.__getitem__)
-        if np.isfinite(means[value]):
-            best[step] = value
+    for step in np.unique(own["step"]):
+        now = _where(own, own["step"] == step)
+        everywhere = len(np.unique(now["run"]))
+        errors = {
+            float(value): _overflown(now["mse"][now["value"] == value]) for value in np.unique(now["value"])
+        }
+        medians = {value: float(np.median(of)) for value, of in errors.items() if len(of) == everywhere}
+        value = min(medians, key=medians.__getitem__, default=float("nan"))
+        if np.isfinite(medians.get(value, np.inf)):
+            best[float(step)] = value
     return np.array(list(best)), np.array(list(best.values()))
-
-
-def _family_key(family: str) -> Line2D:
-    return Line2D([], [], **Look(*base_look(family), "full").line)

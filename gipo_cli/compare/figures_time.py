@@ -129,7 +129,9 @@ def data_health(comparison: Comparison) -> Iterator[Picture]:
     """Utilisation, effective sample size, KL and lag over steps, for the smallest and largest buffer."""
     for environment, ending in environments(comparison):
         parts = facets(comparison, environment)
-        ends = parts if len(parts) < 3 else [parts[0], parts[-1]]
+        sized = [facet for facet in parts if facet.cells[0].arm.buffer is not None]
+        between = sized[1:-1]
+        ends = [facet for facet in parts if facet not in between]
         grids = {column: _own_grid(comparison.of(environment), column) for column in HEALTH}
         rows = [
             (column, [(facet, _healthy(facet, column, grid)) for facet in ends])
@@ -142,9 +144,7 @@ def data_health(comparison: Comparison) -> Iterator[Picture]:
             if any(found for _, found in row)
         ]
         if shown:
-            omitted = (
-                " The buffer sizes in between are left out of this figure." if len(ends) < len(parts) else ""
-            )
+            omitted = " The buffer sizes in between are left out of this figure." if between else ""
             yield _health_picture(comparison, f"data_health{ending}", environment.label, shown, omitted)
 
 

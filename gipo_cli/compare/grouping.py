@@ -76,7 +76,7 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
         group_by: keys to group by instead, in full (``agent.ratio``) or short where that is unambiguous.
 
     Raises:
-        UserError: an unknown or ambiguous key, or the seed.
+        UserError: an unknown or ambiguous key, the seed, or a setting of the task.
     """
     differing = _differing(runs)
     if group_by is None:
@@ -85,8 +85,8 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
         keys = tuple(dict.fromkeys(resolve_key(key, runs) for key in group_by))
         if "seed" in keys:
             raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
-    # The task is always told apart, as a panel of its own, so it takes no part in the labels.
-    keys = tuple(key for key in keys if key not in TASK_KEYS and not key.startswith(ARGUMENTS))
+        if tasks := [key for key in keys if _of_the_task(key)]:
+            raise UserError(f"Tasks are always panels of their own; leave {tasks[0]} out of --group-by.")
     groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
     for run in runs:
         groups[_values(run, keys)].append(run)
@@ -114,6 +114,10 @@ def _differing(runs: Sequence[RunTable]) -> list[str]:
 
 def _is_treatment(key: str) -> bool:
     return key not in NO_TREATMENT and key not in TASK_KEYS and not key.startswith(NO_TREATMENT_SECTIONS)
+
+
+def _of_the_task(key: str) -> bool:
+    return key in TASK_KEYS or key.startswith(ARGUMENTS)
 
 
 def _differs(runs: Sequence[RunTable], key: str) -> bool:
@@ -232,8 +236,10 @@ def resolve_key(text: str, runs: Sequence[RunTable]) -> str:
 def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTable]:
     """The runs that pass every ``key=value[,value]`` or ``key!=value[,value]``.
 
+    A list is one value, as in ``agent.policy.hidden=[64,64]``.
+
     Raises:
-        UserError: no ``=``, an unknown key, or a filter that no run passes.
+        UserError: no ``=``, an unknown key, a filter that no run passes, or a ``!=`` that leaves out none.
     """
     kept = list(runs)
     for text in filters:
@@ -243,19 +249,28 @@ def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTab
                 f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512."
             )
         key = resolve_key(name.rstrip("!"), runs)
-        test = _reads_as(wanted.split(","))
-        passing = [run for run in kept if test(run.config.get(key)) is not name.endswith("!")]
-        if not passing:
-            there = ", ".join(sorted({str(run.config.get(key)) for run in kept}))
-            raise UserError(f"No run passes the filter {text!r}; {key} is one of: {there}.")
+        test, excluding = _reads_as(wanted), name.endswith("!")
+        passing = [run for run in kept if test(run.config.get(key)) is not excluding]
+        if not passing or (excluding and len(passing) == len(kept)):
+            there = ", ".join(sorted({_typed(run.config.get(key)) for run in kept}))
+            what = "No run passes the filter" if not passing else "No run is left out by the filter"
+            raise UserError(f"{what} {text!r}; {key} is one of: {there}.")
         kept = passing
     return kept
 
 
-def _reads_as(wanted: Sequence[str]) -> Callable[[Value], bool]:
+def _typed(value: Value) -> str:
+    """A value as one types it in a filter."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _reads_as(text: str) -> Callable[[Value], bool]:
     """Whether a value is one of the texts typed: as a number where both are, else letter by letter."""
+    wanted = text.split(",")
 
     def test(value: Value) -> bool:
+        if isinstance(value, tuple):
+            return "".join(text.split()) == _typed(value)
         if value is None or isinstance(value, bool):
             return json.dumps(value) in wanted
         if not isinstance(value, int | float):

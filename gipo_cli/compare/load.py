@@ -116,13 +116,12 @@ class RunTable:
         """Environment steps that the run was given."""
         return int(self.status["total_steps"])
 
-    @property
-    def wall(self) -> float:
-        """Seconds of training by the last row that says so; NaN where none does."""
-        for columns in (self.metrics, self.eval):
-            seconds = columns.get("time/wall", np.empty(0))
-            if np.isfinite(seconds).any():
-                return float(seconds[np.isfinite(seconds)][-1])
+    def wall(self, horizon: float) -> float:
+        """Seconds of training by the last row up to that step that says so; NaN where none does."""
+        for table in ("metrics", "eval"):
+            steps, seconds = self.column(table, "time/wall")
+            if (inside := steps <= horizon).any():
+                return float(seconds[inside][-1])
         return float("nan")
 
 

@@ -8,9 +8,9 @@ of a grey copy. All are legible on white and on the report's dark ground.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib.colors import to_rgb
 
@@ -19,6 +19,7 @@ from gipo_cli.compare.grouping import Arm
 INK, GRID, PAPER = "#1c1d22", "#d8d9de", "#fefefe"
 """Text, grid lines and ground, which the report replaces to follow the reader's light or dark setting."""
 
+V = TypeVar("V", bound=Hashable)
 Dash = str | tuple[float, tuple[float, ...]]
 LONG, SHORT, DOTS, DASHDOT, LONGDOT = (
     (0, (7, 2)),
@@ -113,16 +114,19 @@ def base_look(objective: str) -> tuple[str, str, Dash]:
 
 def looks(arms: Sequence[Arm]) -> dict[str, Look]:
     """The look of every series: its objective's, with lightness and filling for variants of it."""
-    variants: dict[str, list[str]] = {}
-    for arm in arms:
-        own = variants.setdefault(arm.objective, [])
-        if arm.series not in own:
-            own.append(arm.series)
-    found: dict[str, Look] = {}
-    for objective, series in variants.items():
+    return variant_looks((arm.objective, arm.series) for arm in arms)
+
+
+def variant_looks(names: Iterable[tuple[str, V]]) -> dict[V, Look]:
+    """The look of every variant, given with its objective's name; the same for both where there is one."""
+    variants: dict[str, dict[V, None]] = {}
+    for objective, variant in names:
+        variants.setdefault(objective, {})[variant] = None
+    found: dict[V, Look] = {}
+    for objective, own in variants.items():
         color, marker, dash = base_look(objective)
-        for index, name in enumerate(series):
-            found[name] = Look(_shade(color, index, len(series)), marker, dash, FILLS[index % len(FILLS)])
+        for index, name in enumerate(own):
+            found[name] = Look(_shade(color, index, len(own)), marker, dash, FILLS[index % len(FILLS)])
     return found
 
 

@@ -212,11 +212,15 @@ class CheckpointConfig(Record):
     """What is kept on disk to go on from. Saving changes nothing about the run."""
 
     interval: Interval = Field(
-        25_000, description="environment steps between checkpoints; null: only at the end"
+        25_000,
+        description="environment steps between checkpoints beside those of best; null: only at the end",
     )
     keep_last: Count = Field(2, description="newest checkpoints kept")
     every: Interval = Field(None, description="keep one checkpoint each so many steps for good; null: none")
-    best: bool = Field(True, description="keep the checkpoint with the best evaluation")
+    best: bool = Field(
+        True,
+        description="write a checkpoint at each evaluation that is the best so far; keep the last",
+    )
     buffer: bool = Field(True, description="store the replay buffer; without it resuming is inexact")
 
 

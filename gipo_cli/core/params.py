@@ -86,6 +86,10 @@ class Sapo(ObjectiveParams):
     tau_neg: Positive = Field(1.05, description="gate temperature where A <= 0")
 
 
+SAPO_NEG_RATIO = Sapo().tau_neg / Sapo().tau_pos
+"""What ``tau_neg`` is of ``tau_pos`` while that is varied, unless a run has its own ratio."""
+
+
 class Tis(ObjectiveParams):
     """Truncated importance sampling, sg[min(r, c)] A log pi (V-trace actor, arXiv 1802.01561)."""
 

@@ -250,7 +250,8 @@ class ReplayBuffer:
             own, stored = getattr(self, name), arrays[name]
             if stored.shape != (held, *own.shape[1:]) or stored.dtype != own.dtype:
                 raise ValueError(
-                    f"the stored buffer's {name} is {stored.dtype}{list(stored.shape)}, not {own.dtype}"
+                    f"the stored buffer's {name} is {stored.dtype}{list(stored.shape)}, "
+                    f"not {own.dtype}{[held, *own.shape[1:]]}"
                 )
             own[:held] = stored
         self.added = int(numbers["added"])

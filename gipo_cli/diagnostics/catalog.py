@@ -127,7 +127,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "health/kl",
         "nats",
-        f"KL(mu || pi) {_USED}: exact where the distribution is stored, else the mean of r - 1 - log r",
+        "KL(mu || pi), mean over the batches of this iteration's actor steps, each at the moment of its use: "
+        "exact where the distribution is stored, else the mean of r - 1 - log r",
         "grows with lag and with the learning rate",
     ),
     Metric(

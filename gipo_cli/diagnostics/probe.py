@@ -20,6 +20,7 @@ from gipo_cli.core.health import effective_sample_size, utilisation
 from gipo_cli.core.objectives import evaluate
 from gipo_cli.core.params import (
     KNOBS,
+    SAPO_NEG_RATIO,
     Cispo,
     Gipo,
     NoClip,
@@ -33,9 +34,6 @@ from gipo_cli.core.params import (
 from gipo_cli.diagnostics.gradients import Policy, Trace
 
 Ratio = Literal["joint", "per_dimension"]
-
-SAPO_NEG_RATIO = Sapo().tau_neg / Sapo().tau_pos
-"""How much narrower the gate of negative advantages is, in the grid."""
 
 
 @dataclass(frozen=True)

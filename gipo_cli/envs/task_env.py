@@ -59,7 +59,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self.observation_space = self._flatten.space
         self.action_space = self._act.space
         self.episode_index = 0
-        self._label, self._seed, self._index, self._time_limit = label, int(seed), index, time_limit
+        self._label, self._seed, self._index, self.time_limit = label, int(seed), index, time_limit
         self._success_is_any = cfg.success == "any"
         self._success_key = cfg.success_key
         self._started = time.perf_counter()
@@ -124,17 +124,17 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._return += reward
         if success is not None:
             self._success_any = success or bool(self._success_any)
-        truncated = bool(truncated) or self._steps == self._time_limit
+        truncated = bool(truncated) or (self.time_limit is not None and self._steps >= self.time_limit)
         info["is_success_step"] = bool(success)
         if terminated or truncated:
             self._close_episode(info, bool(success))
         return observation, reward, bool(terminated), truncated, info
 
     def replay(self, episode: int, actions: Iterable[Any]) -> Observation:
-        """Start an episode by its number and do ``actions`` in it, as sent to ``step``.
+        """Start an episode by its number and do ``actions`` in it, as sent to ``step``, until it ends.
 
         Returns:
-            The newest observation.
+            The newest observation; another than that of the actions' own episode if this one ended earlier.
 
         Raises:
             RunFailed: As ``reset`` and ``step``.
@@ -142,7 +142,9 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self.set_episode_index(episode)
         observation, _ = self.reset()
         for action in actions:
-            observation = self.step(action)[0]
+            observation, _, terminated, truncated, _ = self.step(action)
+            if terminated or truncated:
+                break
         return observation
 
     def close(self) -> None:

@@ -100,25 +100,28 @@ def compare(
         comparison = read()
         print_comparison(comparison, write(comparison, out, command=command, console=console), out, console)
         return 0
+    written = False
     try:
         while True:
-            _refresh(read, out, command, console)
+            written |= _refresh(read, out, command, console)
             time.sleep(watch)
     except KeyboardInterrupt:
-        console.print(f"Stopped watching; the last report is in [bold]{escape(str(out))}[/].")
+        where = f"the last report is in [bold]{escape(str(out))}[/]" if written else "no report was written"
+        console.print(f"Stopped watching; {where}.")
         return 0
 
 
-def _refresh(read: Callable[[], Comparison], out: Path, command: str, console: Console) -> None:
-    """One round of watching, in which too little to compare yet is no mistake."""
+def _refresh(read: Callable[[], Comparison], out: Path, command: str, console: Console) -> bool:
+    """Whether a round of watching wrote a report; too little to compare yet is no mistake."""
     try:
         comparison = read()
     except UserError as error:
         console.print(f"{datetime.now():%H:%M:%S} waiting: {escape(str(error))}", highlight=False)
-        return
+        return False
     rows = write(comparison, out, command=command, console=console)
     console.print(f"\n{datetime.now():%H:%M:%S}", highlight=False)
     print_comparison(comparison, rows, out, console)
+    return True
 
 
 def read_runs(

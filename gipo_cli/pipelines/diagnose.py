@@ -170,6 +170,8 @@ def _measure(run_dir: Path, checkpoint: Path, config: RunConfig, step: int, devi
         config.env.reward_scale,
     )
     buffer.load(numbers, arrays)
+    # A checkpoint is written after an update, and its advantages were formed before it.
+    agent.updater.refresh_advantages(buffer)
     try:
         return measure_buffer(agent.policy, buffer, config, step, agent.policy.device)
     except ValueError as error:

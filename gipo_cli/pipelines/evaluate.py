@@ -33,12 +33,12 @@ EVALUATION_INDEX = 1_000_000
 LONGEST_EPISODE = 100_000
 
 
-def check_length(steps: int) -> None:
-    """Give up on an episode that has no end.
+def check_length(env: gym.Env[Any, Any], steps: int) -> None:
+    """Give up on an episode that has no end, where there is no time limit.
 
     Raises: RunFailed.
     """
-    if steps > LONGEST_EPISODE:
+    if steps > LONGEST_EPISODE and env.get_wrapper_attr("time_limit") is None:
         raise RunFailed(
             f"an episode of the evaluation has no end after {LONGEST_EPISODE:,} steps; "
             "set env.max_episode_steps"
@@ -147,7 +147,7 @@ class _Episode:
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
         self._steps += 1
-        check_length(self._steps)
+        check_length(self.env, self._steps)
         if terminated or truncated:
             successes = (float(info.get(key, np.nan)) for key in _SUCCESSES)
             return self._return, self._steps, *successes

@@ -379,7 +379,8 @@ class _Loop:
         self.display.evaluation(_newest_evaluation(self.folder))
         if not repeats:
             self._say(
-                "this environment does not repeat itself: new episodes begin here, and the run is not exact"
+                "the running episodes did not repeat themselves (a random environment, or changed settings): "
+                "new ones begin here, and the run is not exact"
             )
         if not exact:
             self._say("the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact")

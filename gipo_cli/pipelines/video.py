@@ -253,7 +253,7 @@ def _play(
             action = np.clip(action, box.low, box.high)
         observation, _, terminated, truncated, info = env.step(action)
         step += 1
-        check_length(step)
+        check_length(env, step)
         done = terminated or truncated
         yield (_picture(env) if done or step % every == 0 else None), (info if done else None)
 

@@ -114,6 +114,8 @@ class Recorder:
 
     def __init__(self, run: RunDir, position: Mapping[str, Any] | None, **sinks: Unpack[Sinks]) -> None:
         marks = position or {}
+        # Where nothing is written, earlier curves stay what they are.
+        self._earlier_events = marks.get("events", {})
         self._events: EventWriter | None = None
         if sinks["tensorboard"]:
             from gipo_cli.runlog.events import EventWriter
@@ -244,7 +246,7 @@ class Recorder:
             "metrics": self._metrics.mark(),
             "evaluations": self._evaluations.mark(),
             "diagnostics": self._diagnostics.mark(),
-            "events": self._events.mark() if self._events is not None else {},
+            "events": self._events.mark() if self._events is not None else self._earlier_events,
         }
 
     def close(self) -> None:

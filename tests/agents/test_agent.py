@@ -119,6 +119,23 @@ def test_the_random_state_of_a_gpu_is_kept_only_by_an_agent_that_is_on_it(monkey
     model.load_state(state, {**tensors, "cuda_rng": [torch.zeros(16, dtype=torch.uint8)]}, arrays)
 
 
+@pytest.mark.parametrize(("before", "after"), [("adam", "adamw"), ("adamw", "adam")])
+def test_a_loaded_state_keeps_the_options_of_the_optimizer_that_loads_it(before, after):
+    def agent(**options):
+        update = UpdateConfig(rounds=2, batch_size=32, actor_lr=1e-3, **options)
+        config = AgentConfig(rollout_steps=64, update=update)
+        return GIPO("MlpPolicy", gym.make("Pendulum-v1"), agent=config, buffer_size=64, seed=1)
+
+    trained = agent(optimizer=before, weight_decay=0.1, adam_eps=1e-8)
+    trained.learn(64)
+    other = agent(optimizer=after, weight_decay=0.3, adam_eps=1e-3)
+    fresh = {**other.policy.optimizer.param_groups[0], "params": None, "lr": None}
+    other.load_state(*trained.state())
+    assert {**other.policy.optimizer.param_groups[0], "params": None, "lr": None} == fresh
+    moments = [list(one.policy.optimizer.state_dict()["state"].values()) for one in (trained, other)]
+    assert [entry["step"] for entry in moments[1]] == [entry["step"] for entry in moments[0]] != []
+
+
 def test_callbacks_see_every_step_and_can_stop():
     class Counter(BaseCallback):
         def _on_step(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from synthetic_runs import config, write_metrics, write_run, write_study
+from synthetic_runs import config, write_diagnostics, write_metrics, write_run, write_study
 
 from gipo_cli.compare import figures_frontier, figures_scores, figures_time, figures_versus, style
 from gipo_cli.compare.canvas import log_axis
@@ -121,6 +121,29 @@ def test_health_shows_four_quantities_for_both_buffers(comparison):
     assert {len(panel.lines) for panel in panels} == {2}
 
 
+def test_health_has_the_largest_buffer_beside_runs_that_state_none(tmp_path):
+    (imported, *_) = write_study(tmp_path, buffers=(500, 2000, 20_000))
+    for folder in imported.parent.glob("*-500-*"):
+        tree = yaml.safe_load((folder / "config.yaml").read_text())
+        if tree["seed"] == 1:
+            del tree["buffer"]
+            (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+            folder.rename(folder.with_name(f"imported-{tree['objective']['name']}"))
+    (picture,) = draw(figures_time.data_health, loaded(tmp_path))
+    titles = [panel.get_title() for panel in picture.figure.axes]
+    assert set(titles) == {"buffer 500", "buffer 20k", "buffer not stated"}
+    assert "in between are left out" in picture.caption
+
+
+def test_a_group_of_several_buffers_is_called_so(tmp_path):
+    write_study(tmp_path, objectives=("gipo",))
+    write_study(tmp_path, objectives=("sapo",), buffers=(500,))
+    runs, _ = load_runs(find_runs([str(tmp_path)]), extra_column="")
+    pooled = build_comparison(runs, Metric("eval", "success"), group_by=["objective.name"])
+    (picture,) = draw(figures_time.learning_curves, pooled)
+    assert [panel.get_title() for panel in picture.figure.axes] == ["buffer 500", "several buffers"]
+
+
 def test_frontier_has_a_line_per_family_and_a_hollow_point_for_no_measurable_bias(comparison):
     (picture,) = draw(figures_frontier.bias_variance, comparison)
     assert len(picture.figure.axes) == 4
@@ -185,7 +208,9 @@ class TestOverflow:
         (before,) = draw(figures_frontier.best_setting, comparison)
         best = {line.get_label(): line.get_ydata()[0] for line in before.figure.axes[0].lines}
         folders = write_study(tmp_path)
-        overflow(folders[:1], mse=("", lambda _, row: row["value"] == str(best["gipo"])))
+        # In two of the three runs of each objective, and with them in the median.
+        most = [folder for folder in folders if not folder.name.endswith("-3")]
+        overflow(most, mse=("", lambda _, row: row["value"] == str(best["gipo"])))
         (after,) = draw(figures_frontier.best_setting, loaded(tmp_path))
         (line,) = (line for line in after.figure.axes[0].lines if line.get_label() == "gipo")
         assert best["gipo"] not in line.get_ydata()
@@ -286,6 +311,57 @@ def test_best_setting_is_the_one_of_least_error(comparison):
     for k, best in enumerate(lines["gipo"]):
         error = {s: 1e-3 / (1 + s) ** 2 * (1 + k) + (1 + s) / 512 for s in (0.1, 0.2, 0.5, 1.0, 2.0)}
         assert best == min(error, key=error.get)
+
+
+def test_what_runs_measured_with_other_settings_is_a_line_of_its_own(tmp_path):
+    """GIPO runs measure their own neg_ratio, the PPO-clip runs the default; they are not one estimator."""
+    for folder in write_study(tmp_path, buffers=(2000,)):
+        tree = yaml.safe_load((folder / "config.yaml").read_text())
+        if tree["objective"]["name"] == "gipo":
+            tree["objective"]["neg_ratio"] = 0.5
+            (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+            overflow([folder], variance=("0.25", lambda _, row: row["family"] == "gipo"))
+    (picture,) = draw(figures_frontier.bias_variance, loaded(tmp_path))
+    assert legend(picture) == ["GIPO", "GIPO σ ratio 0.5", "No clip", "PPO-clip", "SAPO"]  # noqa: RUF001
+    usual, own = (line for line in picture.figure.axes[0].lines if line.get_label().startswith("gipo"))
+    assert set(own.get_ydata()) == {0.25}
+    assert 0.25 not in usual.get_ydata()
+    assert usual.get_color() != own.get_color()
+    (best,) = draw(figures_frontier.best_setting, loaded(tmp_path))
+    labels = ["GIPO σ", "GIPO σ, with σ ratio 0.5", "PPO-clip ε", "SAPO τ+"]  # noqa: RUF001
+    assert legend(best) == labels
+
+
+@pytest.mark.parametrize(("ratio", "label"), [(1.05, "SAPO"), (2.0, "SAPO τ- 4")])
+def test_sapos_temperatures_are_told_apart_by_their_ratio(tmp_path, ratio, label):
+    for seed in (1, 2):
+        tree = config("sapo", seed=seed, **{"objective.tau_pos": 2.0, "objective.tau_neg": 2.0 * ratio})
+        write_diagnostics(write_run(tmp_path / str(seed), tree, [0.5]), tree)
+    (picture,) = draw(figures_frontier.bias_variance, loaded(tmp_path))
+    assert legend(picture)[-1] == label
+
+
+def test_an_error_estimated_below_zero_is_the_smallest(tmp_path):
+    def middle(_, row):
+        return row["family"] == "gipo" and row["value"] == "0.5"
+
+    overflow(write_study(tmp_path), mse=("-0.001", middle))
+    (picture,) = draw(figures_frontier.best_setting, loaded(tmp_path))
+    (gipo,) = (line for line in picture.figure.axes[0].lines if line.get_label() == "gipo")
+    assert set(gipo.get_ydata()) == {0.5}
+
+
+def test_a_setting_that_some_runs_did_not_measure_is_not_ranked(tmp_path):
+    (folder, *others) = write_study(tmp_path, buffers=(2000,))
+
+    def rare(_, row):
+        return row["family"] == "gipo" and row["value"] in ("0.3", "0.5")
+
+    overflow([folder], value=("0.3", rare))
+    overflow([folder, *others], mse=("1e-9", rare))
+    (picture,) = draw(figures_frontier.best_setting, loaded(tmp_path))
+    (gipo,) = (line for line in picture.figure.axes[0].lines if line.get_label() == "gipo")
+    assert set(gipo.get_ydata()) <= {0.1, 0.2, 1.0, 2.0}
 
 
 def test_utilisation_by_lag_leaves_empty_buckets_empty(comparison):

@@ -127,10 +127,14 @@ def test_keys_may_be_short_where_that_is_unambiguous(make):
         ("buffer=512", [1]),
         ("tensorboard=true", [0, 1, 2]),
         ("env.task=null", [0, 1, 2]),
+        ("hidden=[64,64]", [1]),
+        ("hidden=[64, 64]", [1]),
+        ("hidden!=[64,64]", [0, 2]),
     ],
 )
 def test_filters(make, text, kept):
-    runs = make(config(), config(buffer=512, **{"objective.sigma": 2.0}), config("sapo"))
+    small = {"objective.sigma": 2.0, "agent.policy.hidden": [64, 64]}
+    runs = make(config(), config(buffer=512, **small), config("sapo"))
     assert filter_runs(runs, [text]) == [runs[i] for i in kept]
 
 
@@ -138,6 +142,10 @@ def test_filters_that_cannot_be_met_say_what_there_is(make):
     runs = make(config(), config("sapo"))
     with pytest.raises(UserError, match=r"objective\.name is one of: gipo, sapo"):
         filter_runs(runs, ["objective=ppo"])
+    with pytest.raises(UserError, match=r"No run is left out by the filter .* one of: gipo, sapo\."):
+        filter_runs(runs, ["objective!=ppo"])
+    with pytest.raises(UserError, match=r"hidden is one of: \[512,512,256\]\."):
+        filter_runs(make(config(**{"agent.policy.hidden": [512, 512, 256]})), ["hidden=512"])
     with pytest.raises(UserError, match="no key=value"):
         filter_runs(runs, ["gipo"])
 

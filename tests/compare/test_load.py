@@ -24,7 +24,9 @@ def test_a_run_folder_reads_back_what_was_written(run):
     assert table.eval["success"].tolist() == [0.2, 0.4]
     assert table.eval["step"].tolist() == [50_000, 100_000]
     assert table.config["objective.sigma"] == 0.5
-    assert table.wall == 600
+    assert table.wall(100_000) == 600
+    assert table.wall(50_000) == 300
+    assert np.isnan(table.wall(10))
 
 
 def test_null_buffer_is_one_rollout_of_all_environments(tmp_path):

@@ -217,6 +217,7 @@ class TestBadInput:
         self.refuse(study, "No run passes", filters=["objective=spo"])
         self.refuse(study, "No group is called", baseline="spo")
         self.refuse(study, "No run has the setting", group_by=["flavour"])
+        self.refuse(study, "Tasks are always panels of their own; leave env.name out", group_by=["env"])
         self.refuse(study, "--watch 0", watch=0.0)
         self.refuse(study, "--threshold nan is no value", threshold=float("nan"))
         self.refuse(study, "--threshold inf is no value", threshold=float("inf"))
@@ -258,4 +259,12 @@ class TestWatch:
         assert rounds == [False, 2, 4]
         text = capsys.readouterr().out
         assert "waiting: No runs found" in text
-        assert "Stopped watching" in text
+        assert "Stopped watching; the last report is in" in text
+
+    def test_it_names_no_report_where_none_was_written(self, tmp_path, capsys, monkeypatch):
+        def interrupt(seconds):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(pipeline.time, "sleep", interrupt)
+        assert compare([str(tmp_path)], out=tmp_path / "out", console=Console(width=100), watch=5.0) == 0
+        assert "Stopped watching; no report was written." in capsys.readouterr().out

@@ -159,6 +159,8 @@ def test_state_comes_back_and_goes_on_alike(shapes):
         np.testing.assert_array_equal(getattr(buffer, name), getattr(other, name))
     with pytest.raises(ValueError, match="holds 17 transitions, this one 18"):
         ReplayBuffer(18, 2, 3).load(numbers, arrays)
+    with pytest.raises(ValueError, match=r"distribution is float32\[(10|17), 0\], not float32\[\1, 4\]"):
+        ReplayBuffer(17, 2, 3, distribution_dim=4).load(numbers, arrays)
 
 
 def test_a_million_binned_transitions_fit_in_400_megabytes():

@@ -17,6 +17,9 @@ from gipo_cli.diagnostics.catalog import DIAGNOSTIC_COLUMNS
 from gipo_cli.diagnostics.probe import ProbeRow
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines.diagnose import check_free, summary, writing_whole
+from gipo_cli.pipelines.loading import load_agent
+from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runlog.layout import RunDir
 
 
 def call(*words: object) -> str:
@@ -75,6 +78,29 @@ def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path
     assert words.rstrip("!").endswith(f" sigma={float(least['value']):g}")
     assert max(map(len, said.splitlines()[:-1])) <= 80
     assert {p: p.read_bytes() for p in (runs / "kept").rglob("*") if p.is_file()} == before
+
+
+def test_advantages_are_formed_anew_with_the_checkpoints_critic(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in the checkpoint were formed before its last update."""
+    from gipo_cli.diagnostics import live
+
+    measured, measure = [], live.measure_buffer
+
+    def remember(policy: Any, buffer: Any, config: Any, step: int, device: Any) -> Any:
+        measured.append((buffer, buffer.advantage.copy()))
+        return measure(policy, buffer, config, step, device)
+
+    monkeypatch.setattr(live, "measure_buffer", remember)
+    small = ("--chunks", 4, "--probe-size", 64)
+    call("diagnose", "kept", "--runs", runs, "--checkpoint", 256, "--out", tmp_path / "out", *small)
+    ((buffer, advantage),) = measured
+    agent, _, _ = load_agent(runs / "kept", "256", "cpu")
+    agent.updater.refresh_advantages(buffer)
+    assert (buffer.advantage == advantage).all()
+    stored = CheckpointStore(RunDir(runs / "kept").checkpoints).load(256)
+    assert not (stored.arrays["buffer_advantage"] == advantage).all()
 
 
 @pytest.mark.parametrize(

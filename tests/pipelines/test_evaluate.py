@@ -4,6 +4,7 @@ import pickle
 import shutil
 from dataclasses import fields
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -43,13 +44,19 @@ def test_episodes_start_alike_however_many_environments_share_them(cfg):
 
 def test_an_episode_without_an_end_is_given_up(monkeypatch):
     monkeypatch.setattr("gipo_cli.pipelines.evaluate.LONGEST_EPISODE", 20)
-    evaluator = Evaluator(FETCH, seed=3, task_seed=1)
+
+    def hanging(observations):
+        return np.zeros((len(observations), 1), np.float32)
+
+    gymnasium.register("Endless-v0", "gymnasium.envs.classic_control:PendulumEnv")
+    endless = EnvConfig(name="gymnasium", id="Endless-v0")
+    evaluator = Evaluator(endless, seed=3, task_seed=1)
     with pytest.raises(RunFailed, match=r"no end after 20 steps; set env\.max_episode_steps"):
-        evaluator.run(still, 1)
-    short = Evaluator(FETCH.model_copy(update={"max_episode_steps": 20}), seed=3, task_seed=1)
-    assert short.run(still, 1).lengths.tolist() == [20]
+        evaluator.run(hanging, 1)
     evaluator.close()
-    short.close()
+    limited = Evaluator(endless.model_copy(update={"max_episode_steps": 30}), seed=3, task_seed=1)
+    assert limited.run(hanging, 1).lengths.tolist() == [30]
+    limited.close()
 
 
 def test_an_evaluation_leaves_no_trace_in_the_next():

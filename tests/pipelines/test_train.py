@@ -206,6 +206,15 @@ def test_changes_that_the_checkpoint_does_not_fit_are_not_kept(tmp_path):
     assert "continued at step 1536" in (run / "log.txt").read_text()
 
 
+def test_a_run_that_does_not_go_on_exactly_says_so(tmp_path):
+    run = train(tmp_path, "short", "checkpoint.buffer=false")
+    changed = ("--allow-changes", "seed=7", "total_steps=1600")
+    assert gipo("train", "--resume", "short", *changed, cwd=tmp_path).returncode == 0
+    said = (run / "log.txt").read_text()
+    assert "the running episodes did not repeat themselves" in said
+    assert "the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact" in said
+
+
 def test_the_evaluation_at_the_end_makes_the_last_checkpoint_the_best(tmp_path):
     run = train(tmp_path, "late", "eval.interval=null", "checkpoint.interval=128", "total_steps=512")
     assert [int(row["step"]) for row in rows(run / "eval.csv")] == [512]

@@ -316,6 +316,22 @@ def test_without_tensorboard(tmp_path):
     assert not run.tensorboard.exists()
 
 
+def test_curves_of_before_survive_an_attempt_without_tensorboard(tmp_path):
+    run = create(tmp_path, "a")
+    recorder = Recorder.start(run, **SINKS)
+    write(recorder, 0, 10)
+    position = recorder.position()
+    recorder.close()
+    recorder = Recorder.resume(run, position, **{**SINKS, "tensorboard": False})
+    write(recorder, 10, 20)
+    position = recorder.position()
+    recorder.close()
+    recorder = Recorder.resume(run, position, **SINKS)
+    write(recorder, 20, 30)
+    recorder.close()
+    assert [step for step, _ in points(run, "train/return")] == [*range(10), *range(20, 30)]
+
+
 WRITER = textwrap.dedent(
     """
     import json, sys
