@@ -148,7 +148,8 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                 f"best_setting{ending}_{reference}",
                 f"Best setting over time: {title}",
                 "Of the settings that every run of the panel measured, the one whose estimated mean squared "
-                f"error at the batch size in use is lowest (median over runs). {OTHER_SETTINGS} {OVERFLOW}",
+                "error at the batch size in use is lowest (median over runs); none where all are alike, as "
+                f"on fresh data. {OTHER_SETTINGS} {OVERFLOW}",
                 figure,
             )
 
@@ -314,8 +315,14 @@ def _swept(probes: Sequence[Probe]) -> dict[Variant, str]:
     return dict(sorted(name for name, seen in values.items() if len(seen) > 1))
 
 
+def _differ(errors: FloatArray) -> bool:
+    """Whether some error is finite and they differ by more than rounding."""
+    finite = errors[np.isfinite(errors)]
+    return len(finite) > 0 and (len(finite) < len(errors) or np.ptp(finite) > 1e-6 * np.abs(finite).max())
+
+
 def _best(probe: Probe, variant: Variant) -> tuple[FloatArray, FloatArray]:
-    """Steps, and at each the value of lowest median error over runs; none where all are infinite.
+    """Steps, and at each the value of lowest median error over runs; none where all are alike or infinite.
 
     The error is an unbiased estimate, so one below zero is small and not wrong. A value that only some of the
     runs measured, as a run does with that which it trains, would be ranked on other data than the rest.
@@ -329,7 +336,6 @@ def _best(probe: Probe, variant: Variant) -> tuple[FloatArray, FloatArray]:
             float(value): _overflown(now["mse"][now["value"] == value]) for value in np.unique(now["value"])
         }
         medians = {value: float(np.median(of)) for value, of in errors.items() if len(of) == everywhere}
-        value = min(medians, key=medians.__getitem__, default=float("nan"))
-        if np.isfinite(medians.get(value, np.inf)):
-            best[float(step)] = value
+        if medians and _differ(np.array(list(medians.values()))):
+            best[float(step)] = min(medians, key=medians.__getitem__)
     return np.array(list(best)), np.array(list(best.values()))

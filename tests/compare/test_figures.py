@@ -126,7 +126,7 @@ def test_health_has_the_largest_buffer_beside_runs_that_state_none(tmp_path):
     for folder in imported.parent.glob("*-500-*"):
         tree = yaml.safe_load((folder / "config.yaml").read_text())
         if tree["seed"] == 1:
-            del tree["buffer"]
+            del tree["buffer"], tree["agent"]["rollout_steps"]
             (folder / "config.yaml").write_text(yaml.safe_dump(tree))
             folder.rename(folder.with_name(f"imported-{tree['objective']['name']}"))
     (picture,) = draw(figures_time.data_health, loaded(tmp_path))
@@ -349,6 +349,17 @@ def test_an_error_estimated_below_zero_is_the_smallest(tmp_path):
     (picture,) = draw(figures_frontier.best_setting, loaded(tmp_path))
     (gipo,) = (line for line in picture.figure.axes[0].lines if line.get_label() == "gipo")
     assert set(gipo.get_ydata()) == {0.5}
+
+
+def test_no_setting_is_the_best_where_errors_differ_by_rounding(tmp_path):
+    """As on fresh data, where all ratios are 1 and the settings of an objective make no difference."""
+    folders = write_study(tmp_path)
+    overflow(folders, mse=("0.125", lambda _, row: row["family"] == "gipo"))
+    overflow(
+        folders, mse=("0.12500000000000003", lambda _, row: row["family"] == "gipo" and row["value"] == "0.1")
+    )
+    (picture,) = draw(figures_frontier.best_setting, loaded(tmp_path))
+    assert legend(picture) == ["PPO-clip ε", "SAPO τ+"]
 
 
 def test_a_setting_that_some_runs_did_not_measure_is_not_ranked(tmp_path):
