@@ -45,24 +45,15 @@ class Head(ABC):
         """Log-probabilities (densities) ``[B, D]``. Gradient: flows through ``output``."""
 
     @abstractmethod
-    def entropy(self, output: Tensor) -> Tensor:
-        """Entropy in nats ``[B, D]``. Gradient: flows through ``output``."""
-
     def terms(self, output: Tensor, action: Tensor, behaviour: Tensor | None) -> Terms:
         """All that an update needs of a batch; ``behaviour`` is the stored distribution, if any.
 
         Gradient: through ``output``, for each of the three.
         """
-        kl = None if behaviour is None else self.kl(behaviour, output)
-        return Terms(self.log_prob(output, action), self.entropy(output), kl)
 
     @abstractmethod
     def distribution(self, output: Tensor) -> Tensor:
         """What to store of the behaviour policy, ``[B, P]``."""
-
-    @abstractmethod
-    def kl(self, behaviour: Tensor, output: Tensor) -> Tensor:
-        """KL(mu || pi) in nats ``[B, D]``, mu from a stored distribution. Gradient: through ``output``."""
 
 
 class GaussianHead(Head):
@@ -87,16 +78,17 @@ class GaussianHead(Head):
         scale = self.log_std.exp().expand_as(output)
         return -((action - output) ** 2) / (2 * scale**2) - scale.log() - HALF_LOG_2_PI
 
-    def entropy(self, output: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        return (0.5 + HALF_LOG_2_PI + self.log_std).expand_as(output)
+    def terms(self, output: Tensor, action: Tensor, behaviour: Tensor | None) -> Terms:
+        """See :class:`Head`. Source of the KL: closed form between two Gaussians."""
+        entropy = (0.5 + HALF_LOG_2_PI + self.log_std).expand_as(output)
+        kl = None if behaviour is None else self._kl(behaviour, output)
+        return Terms(self.log_prob(output, action), entropy, kl)
 
     def distribution(self, output: Tensor) -> Tensor:
         """See :class:`Head`."""
         return torch.cat([output, self.log_std.expand_as(output)], -1)
 
-    def kl(self, behaviour: Tensor, output: Tensor) -> Tensor:
-        """See :class:`Head`. Source: closed form between two Gaussians."""
+    def _kl(self, behaviour: Tensor, output: Tensor) -> Tensor:
         mean, log_std = behaviour.chunk(2, -1)
         ratio = torch.exp(2 * (log_std - self.log_std))
         distance = ((mean - output) / self.log_std.exp()) ** 2
@@ -130,20 +122,9 @@ class BinnedHead(Head):
         log_p = self._logits(output).log_softmax(-1)
         return log_p.gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
 
-    def entropy(self, output: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        log_p = self._logits(output).log_softmax(-1)
-        return -(log_p.exp() * log_p).sum(-1)
-
     def distribution(self, output: Tensor) -> Tensor:
         """See :class:`Head`."""
         return output
-
-    def kl(self, behaviour: Tensor, output: Tensor) -> Tensor:
-        """See :class:`Head`."""
-        log_mu = self._logits(behaviour).log_softmax(-1)
-        log_pi = self._logits(output).log_softmax(-1)
-        return (log_mu.exp() * (log_mu - log_pi)).sum(-1)
 
     def terms(self, output: Tensor, action: Tensor, behaviour: Tensor | None) -> Terms:
         """See :class:`Head`; one softmax for all three."""

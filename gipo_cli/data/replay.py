@@ -192,7 +192,8 @@ class ReplayBuffer:
         log_ratio: LogRatio | None,
     ) -> None:
         steps, envs = blocks[0].steps, blocks[0].envs
-        slots = np.stack([np.arange(b.start, b.end).reshape(steps, envs) for b in blocks], 1) % self.capacity
+        position = np.stack([np.arange(b.start, b.end).reshape(steps, envs) for b in blocks], 1)
+        slots = position % self.capacity
         obs = self.obs[slots.reshape(-1)]
         tails = np.concatenate([block.tail_obs for block in blocks])
         values = critic(np.concatenate([obs, tails]))
@@ -218,7 +219,6 @@ class ReplayBuffer:
             ratio,
         )
         # The oldest block may have lost its front to newer rows: leave those slots alone.
-        position = np.stack([np.arange(b.start, b.end).reshape(steps, envs) for b in blocks], 1)
         held = position.reshape(steps, -1) >= self.oldest
         self.advantage[wide[held]] = targets.advantage[held]
         self.value_target[wide[held]] = targets.value_target[held]

@@ -22,7 +22,7 @@ def test_gaussian_agrees_with_stable_baselines3(gaussian):
     mean, action = torch.randn(5, 3), torch.randn(5, 3)
     theirs = DiagGaussianDistribution(3).proba_distribution(mean, gaussian.log_std)
     assert torch.equal(gaussian.log_prob(mean, action).sum(-1), theirs.log_prob(action))
-    torch.testing.assert_close(gaussian.entropy(mean).sum(-1), theirs.entropy())
+    torch.testing.assert_close(gaussian.terms(mean, action, None).entropy.sum(-1), theirs.entropy())
     assert torch.equal(gaussian.mode(mean), theirs.mode())
     torch.manual_seed(4)
     ours = gaussian.sample(mean)
@@ -35,21 +35,23 @@ def test_binned_agrees_with_stable_baselines3(binned):
     logits, action = torch.randn(5, 21), torch.randint(0, 7, (5, 3))
     theirs = MultiCategoricalDistribution([7, 7, 7]).proba_distribution(logits)
     torch.testing.assert_close(binned.log_prob(logits, action).sum(-1), theirs.log_prob(action))
-    torch.testing.assert_close(binned.entropy(logits).sum(-1), theirs.entropy())
+    torch.testing.assert_close(binned.terms(logits, action, None).entropy.sum(-1), theirs.entropy())
     assert torch.equal(binned.mode(logits), theirs.mode())
 
 
 def test_kl_agrees_with_torch(gaussian, binned):
     torch.manual_seed(1)
     other = GaussianHead(torch.tensor([0.1, 0.2, -0.4]))
-    mean, new_mean = torch.randn(2, 5, 3)
+    mean, new_mean, action = torch.randn(3, 5, 3)
     expected = kl_divergence(Normal(mean, other.log_std.exp()), Normal(new_mean, gaussian.log_std.exp()))
-    torch.testing.assert_close(gaussian.kl(other.distribution(mean), new_mean), expected)
+    terms = gaussian.terms(new_mean, action, other.distribution(mean))
+    torch.testing.assert_close(terms.kl, expected)
     logits, new_logits = torch.randn(2, 5, 21)
     expected = kl_divergence(
         Categorical(logits=logits.view(5, 3, 7)), Categorical(logits=new_logits.view(5, 3, 7))
     )
-    torch.testing.assert_close(binned.kl(binned.distribution(logits), new_logits), expected)
+    terms = binned.terms(new_logits, torch.zeros(5, 3), binned.distribution(logits))
+    torch.testing.assert_close(terms.kl, expected)
 
 
 def test_binned_samples_follow_the_probabilities(binned):
