@@ -54,6 +54,18 @@ def test_pages_show_the_tables_of_the_run_folders(study, runs, capsys):
     assert printed in (RESULTS / f"{study}.md").read_text()
 
 
+@pytest.mark.parametrize("study", [study for study in STUDIES if BUFFERS[study] > 1])
+def test_pages_show_the_differences_from_gipo(study, runs, capsys):
+    runpy.run_path(str(RESULTS / "tables.py"))["main"]([str(runs / study), "--against", "gipo"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| difference of IQMs")]
+    page = (RESULTS / f"{study}.md").read_text()
+    assert len(lines) == BUFFERS[study]
+    for line in lines:
+        _, _, gipo, *others, _ = line.split("|")
+        assert not gipo.strip()
+        assert f"|{'|'.join(others)}|" in page
+
+
 def test_seeds_that_not_every_objective_has_are_left_out(runs, tmp_path, capsys):
     some = tmp_path / "runs"
     for run in (runs / "reach_lag").iterdir():

@@ -334,22 +334,23 @@ class GIPO(OnPolicyAlgorithm):
     ) -> bool:
         """Bring fresh environments to where those of :meth:`running_episodes` were, by doing the same again.
 
-        Returns: whether every observation came out equal to the bit. If not, the environment does not repeat
-        itself, and new episodes were begun instead.
+        Returns: whether every episode still runs and every observation came out equal to the bit. If not, the
+        environment does not repeat itself or has other settings, and new episodes were begun instead.
         Raises: ValueError if they were of another number of environments.
         """
         env = self._env()
         if len(numbers) != env.num_envs:
             raise ValueError(f"it is of {len(numbers)} environments and this agent has {env.num_envs}")
         env.reset()
-        obs = [
+        replayed = [
             env.env_method("replay", number, list(done), indices=[e])[0]
             for e, (number, done) in enumerate(zip(numbers, actions, strict=True))
         ]
-        if not np.array_equal(np.stack(obs), last_obs):
+        obs = np.stack([newest for newest, _ in replayed])
+        if any(ended for _, ended in replayed) or not np.array_equal(obs, last_obs):
             self.restart_episodes()
             return False
-        self._last_obs = np.stack(obs)
+        self._last_obs = obs
         self._running = [[done] for done in actions]
         return True
 

@@ -30,7 +30,7 @@ from gipo_cli.compare.canvas import (
 )
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.csv_text import FloatArray
-from gipo_cli.compare.load import UTILISATION_BY_LAG, RunTable, Value
+from gipo_cli.compare.load import UTILISATION_BY_LAG, RunTable
 from gipo_cli.compare.style import Look, looks, variant_looks
 from gipo_cli.compare.words import objective_words, setting_name, setting_words
 from gipo_cli.core.params import KNOBS, PARAMS, SAPO_NEG_RATIO
@@ -139,7 +139,8 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                 if tried := [float(value) for _, values in best.values() for value in values if value > 0]:
                     log_axis(axis, "y", min(tried), max(tried))
                 else:
-                    blank(axis, NO_MEASUREMENT)
+                    measured = np.isfinite(_select(facet, reference)["mse"]).any()
+                    blank(axis, "no setting is best" if measured else NO_MEASUREMENT)
             left_labels(axes, "setting of lowest error")
             add_legend(
                 figure, {label: Line2D([], [], **look[variant].line) for variant, label in labels.items()}
@@ -147,7 +148,7 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
             yield Picture(
                 f"best_setting{ending}_{reference}",
                 f"Best setting over time: {title}",
-                "Of the settings that every run of the panel measured, the one whose estimated mean squared "
+                "Of a line's settings that all of its runs measured, the one whose estimated mean squared "
                 "error at the batch size in use is lowest (median over runs); none where all are alike, as "
                 f"on fresh data. {OTHER_SETTINGS} {OVERFLOW}",
                 figure,
@@ -231,21 +232,15 @@ def _other_settings(run: RunTable) -> str:
     record = PARAMS.get(run.objective)
     usual = {name: field.default for name, field in record.model_fields.items()} if record else {}
     given = {key.removeprefix(PREFIX): value for key, value in run.config.items() if key.startswith(PREFIX)}
-    if run.objective == "sapo":
+    if run.objective == "sapo" and {"tau_pos", "tau_neg"} <= set(given):
         # Of its two temperatures it is the ratio that is kept while the first is varied.
-        usual["tau_neg"] = SAPO_NEG_RATIO * float(str(given["tau_pos"]))
+        ratio = float(str(given.pop("tau_neg"))) / float(str(given["tau_pos"]))
+        given |= {} if np.isclose(ratio, SAPO_NEG_RATIO) else {"tau_neg/tau_pos": ratio}
     return " ".join(
         setting_words(f"{PREFIX}{name}", value)
         for name, value in given.items()
-        if name not in ("name", knob) and not (name in usual and _alike(value, usual[name]))
+        if name not in ("name", knob) and not (name in usual and value == usual[name])
     )
-
-
-def _alike(value: Value, usual: Value) -> bool:
-    """Whether two settings are equal, numbers to rounding."""
-    if isinstance(value, int | float) and isinstance(usual, int | float):
-        return bool(np.isclose(value, usual))
-    return value == usual
 
 
 def _where(probe: Probe, keep: NDArray[np.bool_]) -> Probe:

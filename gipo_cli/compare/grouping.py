@@ -239,7 +239,7 @@ def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTab
     A list is one value, as in ``agent.policy.hidden=[64,64]``.
 
     Raises:
-        UserError: no ``=``, an unknown key, a filter that no run passes, or a ``!=`` that leaves out none.
+        UserError: no ``=``, an unknown key, or a filter that no run passes.
     """
     kept = list(runs)
     for text in filters:
@@ -249,12 +249,11 @@ def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTab
                 f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512."
             )
         key = resolve_key(name.rstrip("!"), runs)
-        test, excluding = _reads_as(wanted), name.endswith("!")
-        passing = [run for run in kept if test(run.config.get(key)) is not excluding]
-        if not passing or (excluding and len(passing) == len(kept)):
+        test = _reads_as(wanted)
+        passing = [run for run in kept if test(run.config.get(key)) is not name.endswith("!")]
+        if not passing:
             there = ", ".join(sorted({_typed(run.config.get(key)) for run in kept}))
-            what = "No run passes the filter" if not passing else "No run is left out by the filter"
-            raise UserError(f"{what} {text!r}; {key} is one of: {there}.")
+            raise UserError(f"No run passes the filter {text!r}; {key} is one of: {there}.")
         kept = passing
     return kept
 

@@ -30,6 +30,7 @@ SETTINGS = {
     "objective.eps_low": "ε low",
     "objective.tau_pos": "τ+",
     "objective.tau_neg": "τ-",
+    "objective.tau_neg/tau_pos": "τ-/τ+",
     "objective.beta": "β",
     "objective.c": "c",
     "buffer.size": "buffer",

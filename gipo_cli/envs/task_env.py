@@ -124,17 +124,17 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._return += reward
         if success is not None:
             self._success_any = success or bool(self._success_any)
-        truncated = bool(truncated) or (self.time_limit is not None and self._steps >= self.time_limit)
+        truncated = bool(truncated) or self._steps == self.time_limit
         info["is_success_step"] = bool(success)
         if terminated or truncated:
             self._close_episode(info, bool(success))
         return observation, reward, bool(terminated), truncated, info
 
-    def replay(self, episode: int, actions: Iterable[Any]) -> Observation:
+    def replay(self, episode: int, actions: Iterable[Any]) -> tuple[Observation, bool]:
         """Start an episode by its number and do ``actions`` in it, as sent to ``step``, until it ends.
 
         Returns:
-            The newest observation; another than that of the actions' own episode if this one ended earlier.
+            The newest observation, and whether the episode has ended.
 
         Raises:
             RunFailed: As ``reset`` and ``step``.
@@ -144,8 +144,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         for action in actions:
             observation, _, terminated, truncated, _ = self.step(action)
             if terminated or truncated:
-                break
-        return observation
+                return observation, True
+        return observation, False
 
     def close(self) -> None:
         """Close the simulator."""

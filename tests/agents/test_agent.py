@@ -161,7 +161,12 @@ def test_a_callback_can_train_something_and_a_stopped_rollout_goes_on_where_it_s
     assert np.array_equal(model._last_obs, env.envs[0].unwrapped._get_obs()[None])
     ((number,), (actions,), last_obs) = model.running_episodes()
     assert (number, len(actions)) == (0, 5)
-    assert np.array_equal(env.env_method("replay", number, list(actions))[0], last_obs[0])
+    assert np.array_equal(env.env_method("replay", number, list(actions))[0][0], last_obs[0])
+    resumed = GIPO("mlp", pendulum(), agent=small(), seed=0, device="cpu")
+    assert resumed.replay_episodes([number], [actions], last_obs)
+    # Another limit, as --allow-changes permits: an episode that is over by it cannot go on.
+    resumed.get_env().envs[0].get_wrapper_attr("set_wrapper_attr")("time_limit", 5)
+    assert not resumed.replay_episodes([number], [actions], last_obs)
 
 
 def test_a_gym_env_without_our_wrapper_works():

@@ -332,13 +332,31 @@ def test_what_runs_measured_with_other_settings_is_a_line_of_its_own(tmp_path):
     assert legend(best) == labels
 
 
-@pytest.mark.parametrize(("ratio", "label"), [(1.05, "SAPO"), (2.0, "SAPO τ- 4")])
+@pytest.mark.parametrize(("ratio", "label"), [(1.05, "SAPO"), (2.0, "SAPO τ-/τ+ 2")])
 def test_sapos_temperatures_are_told_apart_by_their_ratio(tmp_path, ratio, label):
+    """While the first is varied the ratio stays, so that these runs measure the same estimators."""
+    for tau in (0.3, 1.0, 2.0):
+        tree = config("sapo", **{"objective.tau_pos": tau, "objective.tau_neg": tau * ratio})
+        write_diagnostics(write_run(tmp_path / str(tau), tree, [0.5]), tree)
+    (picture,) = draw(figures_frontier.bias_variance, loaded(tmp_path))
+    assert [words for words in legend(picture) if "SAPO" in words] == [label]
+
+
+def test_an_imported_run_may_not_state_its_temperatures(tmp_path):
     for seed in (1, 2):
-        tree = config("sapo", seed=seed, **{"objective.tau_pos": 2.0, "objective.tau_neg": 2.0 * ratio})
+        tree = config("sapo", seed=seed)
+        tree["objective"] = {"name": "sapo"}
         write_diagnostics(write_run(tmp_path / str(seed), tree, [0.5]), tree)
     (picture,) = draw(figures_frontier.bias_variance, loaded(tmp_path))
-    assert legend(picture)[-1] == label
+    assert legend(picture)[-1] == "SAPO"
+
+
+def test_a_panel_in_which_all_settings_are_alike_says_so(tmp_path):
+    folders = write_study(tmp_path)
+    overflow(folders, mse=("0.125", lambda folder, _: "20000" in folder.name))
+    (picture,) = draw(figures_frontier.best_setting, loaded(tmp_path))
+    texts = [[text.get_text() for text in panel.texts] for panel in picture.figure.axes]
+    assert texts == [[], ["no setting is best"]]
 
 
 def test_an_error_estimated_below_zero_is_the_smallest(tmp_path):

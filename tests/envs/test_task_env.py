@@ -103,22 +103,16 @@ def test_termination_is_not_a_truncation_unless_both_hold():
     assert play(wrap([(0.0, {}, False, True)]))[-1][2:4] == (False, True)
 
 
-def test_a_time_limit_that_has_passed_still_holds():
-    """As where a run goes on with a shorter limit in the middle of an episode."""
-    env = wrap(limit=5)
-    env.reset()
-    [env.step(ACTION) for _ in range(3)]
-    env.time_limit = 2
-    assert env.step(ACTION)[2:4] == (False, True)
-
-
 @pytest.mark.parametrize(
     ("script", "limit"), [((), 3), ([(0.0, {}, False, False)] * 2 + [(0.0, {}, True, False)], None)]
 )
-def test_replaying_stops_where_the_episode_ends(script, limit):
+@pytest.mark.parametrize(("done", "ended"), [(2, False), (3, True), (9, True)])
+def test_replaying_stops_where_the_episode_ends_and_says_so(script, limit, done, ended):
     env, like = wrap(script, limit=limit), wrap(script, limit=limit)
-    last = play(like)[-1][0]
-    np.testing.assert_array_equal(env.replay(0, [ACTION] * 9), last)
+    steps = play(like)[:done]
+    observation, over = env.replay(0, [ACTION] * done)
+    np.testing.assert_array_equal(observation, steps[-1][0])
+    assert over is ended
 
 
 def test_episode_statistics():

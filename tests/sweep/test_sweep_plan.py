@@ -130,7 +130,7 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
         ("fetch_reach_buffers", 75, 50, 1.0),
     ],
 )
-def test_the_studies_of_the_first_result_are_balanced(name, runs, rollout, neg_ratio):
+def test_the_studies_of_the_results_are_balanced(name, runs, rollout, neg_ratio):
     study = plan([f"study={name}"])
     assert len(study.runs) == runs
     assert {run.config.agent.rollout_steps for run in study.runs} == {rollout}
