@@ -146,7 +146,11 @@ def _same_footing(comparison: Comparison) -> Iterable[str]:
             "not known."
         )
     if comparison.metric.table == "metrics":
-        yield f"{comparison.metric.title} comes from training, not from evaluation episodes."
+        noise = ": it includes exploration noise, of which groups may keep different amounts"
+        played = comparison.metric.column.startswith("train/")
+        yield (
+            f"{comparison.metric.title} comes from training, not from evaluation episodes{noise * played}."
+        )
 
 
 def _changes(run: RunTable) -> list[str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from synthetic_runs import config
 
 from gipo_cli.compare.comparison import build_comparison, select_runs
-from gipo_cli.compare.load import LeftOut
+from gipo_cli.compare.load import LeftOut, load_run
 from gipo_cli.compare.metric import Metric
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.summary import ALL, summarise
@@ -245,8 +245,6 @@ class TestSelection:
     def test_a_missing_file_is_called_missing(self, tmp_path, metric, file):
         from synthetic_runs import write_run
 
-        from gipo_cli.compare.load import load_run
-
         folder = write_run(tmp_path / "a", config(), [0.5])
         (folder / file).unlink()
         _, left_out = select_runs([load_run(folder)], metric, include_unfinished=False)
@@ -337,8 +335,6 @@ class TestNotes:
     def test_versions_and_protocols(self, make, tmp_path):
         from synthetic_runs import write_run
 
-        from gipo_cli.compare.load import load_run
-
         other = config("sapo", **{"eval.episodes": 50})
         folder = write_run(
             tmp_path / "x", other, [0.5], meta={"versions": {"torch": "2.9.0", "mujoco": "3.3.0"}}
@@ -351,8 +347,6 @@ class TestNotes:
     @pytest.mark.parametrize(("schedule", "told"), [("constant", False), ("linear", True)])
     def test_settings_changed_on_the_way(self, make, tmp_path, schedule, told):
         from synthetic_runs import write_run
-
-        from gipo_cli.compare.load import load_run
 
         update = {"changes": ["total_steps: 10 -> 20", "objective.sigma: 0.5 -> 1.0"]}
         settings = {"agent.update.lr_schedule": schedule}
@@ -402,6 +396,15 @@ class TestNotes:
         assert not any(
             "single point" in note for note in self.said(make(*((config(seed=s), [0, 1]) for s in (1, 2))))
         )
+
+    @pytest.mark.parametrize(("column", "noisy"), [("train/return", True), ("health/ess", False)])
+    def test_what_comes_from_training_is_said_to(self, make, column, noisy):
+        runs = [load_run(run.path, extra_column=column) for run in make(config(), config("sapo"))]
+        (said,) = (
+            note for note in notes(build_comparison(runs, Metric("metrics", column))) if "comes from" in note
+        )
+        assert "from training, not from evaluation episodes" in said
+        assert ("exploration noise" in said) is noisy
 
     def test_settings_that_change_together_have_names(self, make):
         runs = make(config(), config(seed=2), config("ppo_clip"), config("ppo_clip", seed=2))
