@@ -1,9 +1,13 @@
 """The kept results agree with themselves: tables, run folders, and the study that they are of."""
 
+import csv
+import itertools
 import runpy
 import shutil
 import tarfile
+from collections import defaultdict
 
+import numpy as np
 import pytest
 import yaml
 from doc_blocks import ROOT
@@ -64,6 +68,19 @@ def test_pages_show_the_differences_from_gipo(study, runs, capsys):
         _, _, gipo, *others, _ = line.split("|")
         assert not gipo.strip()
         assert f"|{'|'.join(others)}|" in page
+
+
+def test_the_page_shows_the_evaluations():
+    """Of FetchReach, where training return and evaluation return rank objectives differently."""
+    returns = defaultdict(list)
+    with (RESULTS / "data/fetch_reach_buffers_eval.csv").open() as file:
+        for row in csv.DictReader(file):
+            returns[row["objective"], int(row["buffer"]), int(row["step"])].append(float(row["return_mean"]))
+    page = (RESULTS / "fetch_reach_buffers.md").read_text()
+    for buffer, step in itertools.product((200, 2_000, 8_000), (5_000, 10_000, 15_000)):
+        own = [returns[name, buffer, step] for name in ("gipo", "ppo_clip", "sapo", "tis", "no_clip")]
+        assert [len(one) for one in own] == [5] * 5
+        assert f"| {buffer:,}, {step:,} | {' | '.join(f'{np.mean(one):.2f}' for one in own)} |" in page
 
 
 def test_seeds_that_not_every_objective_has_are_left_out(runs, tmp_path, capsys):

@@ -465,7 +465,7 @@ class GIPO(OnPolicyAlgorithm):
         Raises: ValueError, KeyError or RuntimeError if the state is of another network, optimizer or buffer.
         """
         self.policy.load_state_dict(tensors["policy"])
-        # Moments are the checkpoint's. Options, which torch would take from there too, are configured.
+        # Moments are the checkpoint's; options, which torch would take from there too, this configuration's.
         saved, now = tensors["optimizer"], self.policy.optimizer.state_dict()["param_groups"]
         pairs = zip(now, saved["param_groups"], strict=True)
         groups = [{**options, "params": group["params"]} for options, group in pairs]

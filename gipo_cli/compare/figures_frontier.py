@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ STAGES = ("first third", "last third")
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
 OTHER_SETTINGS = (
     "A run measures its own objective with its own other settings, the others with their defaults; each such "
-    "variant is a line."
+    "variant is a line, from the data of the runs that measured it."
 )
 OVERFLOW = "A measurement that overflowed counts as infinite."
 NO_MEASUREMENT = "no finite measurement"
@@ -76,18 +76,16 @@ Estimator = tuple[Variant, float]
 def bias_variance(comparison: Comparison) -> Iterator[Picture]:
     """Squared bias against variance of every objective, early and late in training, by reference."""
     for environment, ending in environments(comparison):
-        parts = [facet for facet in facets(comparison, environment) if _probe(facet.cells)]
-        for reference in sorted(
-            {str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}
-        ):
-            shown = [(facet, stage) for facet in parts for stage in range(len(STAGES))]
-            tables = [
-                _medians(_select(facet, reference), environment.horizon, stage) for facet, stage in shown
-            ]
+        for reference, parts, probes in _measured(facets(comparison, environment)):
+            stages = range(len(STAGES))
+            shown = [(facet, stage) for facet in parts for stage in stages]
+            tables = [_medians(probe, environment.horizon, stage) for probe in probes for stage in stages]
             variants = sorted({variant for table in tables for variant, _ in table})
-            look = variant_looks((variant.family, variant) for variant in variants)
-            if not look:
+            if not variants:
                 continue
+            # A hollow marker has a meaning here, so variants differ by shade alone.
+            shades = variant_looks((variant.family, variant) for variant in variants)
+            look = {variant: replace(own, fill="full") for variant, own in shades.items()}
             labels = [variant.words for variant in look]
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             cells = [cell for facet in parts for cell in facet.cells]
@@ -112,11 +110,7 @@ def bias_variance(comparison: Comparison) -> Iterator[Picture]:
 def best_setting(comparison: Comparison) -> Iterator[Picture]:
     """The parameter with the lowest estimated mean squared error, over training, by objective."""
     for environment, ending in environments(comparison):
-        parts = [facet for facet in facets(comparison, environment) if _probe(facet.cells)]
-        for reference in sorted(
-            {str(name) for facet in parts for name in set(_probe(facet.cells)["reference"])}
-        ):
-            probes = [_select(facet, reference) for facet in parts]
+        for reference, parts, probes in _measured(facets(comparison, environment)):
             swept = _swept(probes)
             lines = [{variant: _best(probe, variant) for variant in swept} for probe in probes]
             labels = {
@@ -131,7 +125,7 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
             title = f"{environment.label}, reference: {reference.replace('_', ' ')}"
             cells = [cell for facet in parts for cell in facet.cells]
             figure, axes = panels(len(parts), header=header(title, cells), legend=list(labels.values()))
-            for axis, facet, best in zip(axes, parts, lines, strict=True):
+            for axis, facet, probe, best in zip(axes, parts, probes, lines, strict=True):
                 axis.set_title(facet.title)
                 for variant in labels:
                     axis.plot(*best[variant], drawstyle="steps-mid", label=variant.key, **look[variant].line)
@@ -139,7 +133,7 @@ def best_setting(comparison: Comparison) -> Iterator[Picture]:
                 if tried := [float(value) for _, values in best.values() for value in values if value > 0]:
                     log_axis(axis, "y", min(tried), max(tried))
                 else:
-                    measured = np.isfinite(_select(facet, reference)["mse"]).any()
+                    measured = np.isfinite(probe["mse"]).any()
                     blank(axis, "no setting is best" if measured else NO_MEASUREMENT)
             left_labels(axes, "setting of lowest error")
             add_legend(
@@ -243,13 +237,17 @@ def _other_settings(run: RunTable) -> str:
     )
 
 
+def _measured(parts: Sequence[Facet]) -> Iterator[tuple[str, list[Facet], list[Probe]]]:
+    """By reference, the facets that have measurements, and their rows."""
+    probes = [_probe(facet.cells) for facet in parts]
+    shown = [facet for facet, probe in zip(parts, probes, strict=True) if probe]
+    probes = [probe for probe in probes if probe]
+    for reference in sorted({str(name) for probe in probes for name in set(probe["reference"])}):
+        yield reference, shown, [_where(probe, probe["reference"] == reference) for probe in probes]
+
+
 def _where(probe: Probe, keep: NDArray[np.bool_]) -> Probe:
     return {name: column[keep] for name, column in probe.items()}
-
-
-def _select(facet: Facet, reference: str) -> Probe:
-    probe = _probe(facet.cells)
-    return _where(probe, probe["reference"] == reference)
 
 
 def _medians(probe: Probe, horizon: float, stage: int) -> dict[Estimator, tuple[float, float]]:
@@ -286,15 +284,15 @@ def _frontier(axes: Axes, table: dict[Estimator, tuple[float, float]], look: Map
     edge = min(positive) / 3 if positive else 1.0
     for variant in sorted({variant for variant, _ in table}):
         points = [
-            (max(bias2, edge), spread)
-            for (own, _), (bias2, spread) in sorted(table.items())
-            if own == variant
+            (max(bias2, edge), variance)
+            for (measured, _), (bias2, variance) in sorted(table.items())
+            if measured == variant
         ]
         own = look[variant]
         axes.plot(*zip(*points, strict=True), linewidth=1.3, label=variant.key, **own.curve)
-        for bias2, spread in points:
+        for bias2, variance in points:
             fill = "none" if bias2 == edge else "full"
-            axes.plot(bias2, spread, marker=own.marker, color=own.color, fillstyle=fill)
+            axes.plot(bias2, variance, marker=own.marker, color=own.color, fillstyle=fill)
     variances = [variance for _, variance in table.values()]
     log_axis(axes, "x", edge, max([edge, *positive]))
     log_axis(axes, "y", min(variances), max(variances))

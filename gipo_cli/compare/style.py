@@ -118,7 +118,7 @@ def looks(arms: Sequence[Arm]) -> dict[str, Look]:
 
 
 def variant_looks(names: Iterable[tuple[str, V]]) -> dict[V, Look]:
-    """The look of every variant, given with its objective's name; the same for both where there is one."""
+    """The look of every variant, each given after its objective's name; a single one has the objective's."""
     variants: dict[str, dict[V, None]] = {}
     for objective, variant in names:
         variants.setdefault(objective, {})[variant] = None

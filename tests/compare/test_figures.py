@@ -327,6 +327,8 @@ def test_what_runs_measured_with_other_settings_is_a_line_of_its_own(tmp_path):
     assert set(own.get_ydata()) == {0.25}
     assert 0.25 not in usual.get_ydata()
     assert usual.get_color() != own.get_color()
+    # Hollow means a bias that cannot be measured.
+    assert {line.get_fillstyle() for line in picture.figure.legends[0].get_lines()} == {"full"}
     (best,) = draw(figures_frontier.best_setting, loaded(tmp_path))
     labels = ["GIPO σ", "GIPO σ, with σ ratio 0.5", "PPO-clip ε", "SAPO τ+"]  # noqa: RUF001
     assert legend(best) == labels
