@@ -64,7 +64,7 @@ bench: setup ## measure speed against peers and floors (ARGS="--only iteration")
 	$(ONE_THREAD) $(BIN)/python -m benchmarks $(ARGS)
 
 results: setup ## run the studies of docs/results and draw their figures (hours; goes on where it stopped)
-	for study in reach_lag reach_buffers door_close_buffers fetch_reach_buffers; do \
+	for study in reach_lag reach_buffers handle_press_buffers door_close_buffers fetch_reach_buffers; do \
 	  case $$study in fetch_*) threshold=-2 ;; *) threshold=3000 ;; esac; \
 	  $(BIN)/gipo sweep study=$$study $(ARGS) && \
 	  $(BIN)/gipo compare runs/$$study --metric train/return --threshold=$$threshold --force --out comparison-$$study || exit; \

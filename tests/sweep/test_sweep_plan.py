@@ -127,6 +127,7 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
         ("reach_buffers", 75, 500, 0.5),
         ("reach_lag", 25, 100, 0.5),
         ("door_close_buffers", 75, 500, 0.5),
+        ("handle_press_buffers", 75, 500, 0.5),
         ("fetch_reach_buffers", 75, 50, 1.0),
     ],
 )
