@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT, Row, load, machine, table
 
+RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = {
     "acting": ("learner", "Collecting 500 transitions"),
     "update": ("learner", "Optimizer steps"),
@@ -59,8 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES), metavar="NAME")
     parser.add_argument("--repeats", type=int, default=7, help="measurements of each thing (default 7)")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument(
+        "--out", type=Path, help="default: benchmarks/results; with --only, benchmarks/results/partial"
+    )
     given = parser.parse_args(arguments)
+    # A part must not take the place of the whole.
+    whole = set(given.only) == set(FIGURES)
+    out = given.out or (RESULTS if whole else RESULTS / "partial")
     if given.repeats < 1:
         parser.error("--repeats must be at least 1")
     about = {**machine(), "load before": round(load(), 2)}
@@ -69,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         module, title = FIGURES[name]
         found[name] = getattr(importlib.import_module(f"benchmarks.{module}"), name)(given.repeats)
         print(table(title, found[name]), flush=True)
-        write(given.out, given.repeats, about, found)
+        write(out, given.repeats, about, found)
+    print(f"written to {out}")
 
 
 if __name__ == "__main__":

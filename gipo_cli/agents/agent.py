@@ -268,7 +268,8 @@ class GIPO(OnPolicyAlgorithm):
                 outputs.append(output)
                 actions.append(action)
                 sent.append(self._to_env(action))
-                last_obs, reward[t], done, infos = env.step(sent[-1])
+                stepped, reward[t], done, infos = env.step(sent[-1])
+                last_obs = np.asarray(stepped, np.float32)
                 self.num_timesteps += envs
                 if done.any():
                     for e in np.flatnonzero(done):
@@ -279,7 +280,10 @@ class GIPO(OnPolicyAlgorithm):
                     self._update_info_buffer(infos, done)
                     self.episodes.add([infos[e] for e in np.flatnonzero(done)])
                 if callback is not None:
-                    callback.update_locals(locals())
+                    # By the names under which Stable-Baselines3's own callbacks look for them.
+                    seen = {"new_obs": last_obs, "rewards": reward[t], "dones": done, "infos": infos}
+                    taken = {"actions": action.cpu().numpy(), "clipped_actions": sent[-1]}
+                    callback.update_locals({**seen, **taken})
                     # What a callback does is its own: it may train something.
                     with torch.inference_mode(False):
                         go_on = callback.on_step()

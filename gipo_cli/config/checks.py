@@ -9,7 +9,7 @@ from gipo_cli.config.explain import FOLLOWS, is_number, kinds, known_keys, sugge
 from gipo_cli.config.groups import IMPLIED, STUDIES
 from gipo_cli.config.schema import RunConfig
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
-from gipo_cli.envs.registry import ENVIRONMENTS
+from gipo_cli.envs.registry import ENVIRONMENTS, typed
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def _as_id(value: str, known: Sequence[str]) -> str:
     task = f"{stem.lower()}-v3"
     if task in METAWORLD_TASKS:
         return f"it is a task of metaworld: type env=metaworld env.task={task}"
+    if settings := typed(value):
+        return f"it is typed {settings}"
     for name in known:
         if name.replace("_", "") == stem.lower():
             return f"it is typed env={name}"

@@ -64,7 +64,7 @@ ObjectiveFn = Callable[[Tensor, Tensor, Tensor, Any], ValueAndCoefficient]
 
 
 def register(name: str, params: type[P]) -> Callable[[ObjectiveFn], ObjectiveFn]:
-    """Make an objective available by name to training, the exact study and the diagnostics.
+    """Make an objective available by name to training and to the diagnostics of a run that trains with it.
 
     Args:
         name: what ``objective.name`` in a configuration selects.

@@ -11,7 +11,7 @@ import gymnasium as gym
 
 from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.imports import import_user_modules
-from gipo_cli.envs.registry import ResolvedEnv, resolve
+from gipo_cli.envs.registry import ResolvedEnv, resolve, typed
 from gipo_cli.envs.task_env import TaskEnv
 from gipo_cli.errors import UserError
 
@@ -156,6 +156,8 @@ def _spec(env_id: str) -> gym.envs.registration.EnvSpec:
     try:
         return gym.spec(name)
     except gym.error.Error as error:
+        if settings := typed(name):
+            raise UserError(f"environment {name!r} has a name of its own here; type {settings}") from error
         near = difflib.get_close_matches(name, gym.registry, n=1)
         raise UserError(
             f"Gymnasium knows no environment {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}"

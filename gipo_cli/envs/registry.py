@@ -206,6 +206,31 @@ def suggest(name: str, options: Iterable[str]) -> str:
     )
 
 
+def typed(env_id: str) -> str | None:
+    """What to type for a Gymnasium id, of any version, that is an environment with a name here.
+
+    Args:
+        env_id: Such as ``FetchReachDense-v4``.
+
+    Returns:
+        The settings, such as ``env=fetch_reach env.reward=dense``; None for any other id.
+    """
+    stem = env_id.rpartition("-v")[0].lower()
+    for entry in ENVIRONMENTS.values():
+        # Backwards: of two rewards with one id it is the released one that the id stands for.
+        for reward, suffix in reversed(tuple(entry.rewards.items())):
+            for task, part in (entry.tasks or {"": ""}).items():
+                known = entry.template.format(task=part, reward=suffix).rpartition("-v")[0].lower()
+                if known and known == stem:
+                    settings = [
+                        f"env={entry.name}",
+                        f"env.task={task}" if task else "",
+                        f"env.reward={reward}",
+                    ]
+                    return " ".join(filter(None, settings))
+    return None
+
+
 def resolve(cfg: EnvConfig) -> ResolvedEnv:
     """Check the choice of environment, task, reward and id.
 

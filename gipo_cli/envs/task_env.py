@@ -15,6 +15,11 @@ from gipo_cli.envs.calls import CALLS
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
 from gipo_cli.errors import RunFailed
 
+MIXED = (
+    "some episodes report success and others do not, so no success rate can be told; put it into info at "
+    "every step, False included"
+)
+
 
 def episode_seed(seed: int, index: int, episode: int) -> int:
     """Seed in [0, 2**32) of one episode, from these three numbers alone.
@@ -65,6 +70,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._started = time.perf_counter()
         self._steps, self._return = 0, 0.0
         self._success_any: bool | None = None
+        self._reports: bool | None = None
 
     def set_episode_index(self, episode: int) -> None:
         """Make ``episode`` the number of the episode that the next reset starts."""
@@ -175,6 +181,10 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         return bool(value)
 
     def _close_episode(self, info: dict[str, Any], success: bool) -> None:
+        reports = self._success_any is not None
+        if self._reports not in (None, reports):
+            self._fail("step", RunFailed(MIXED))
+        self._reports = reports
         # A task that reports no success has none, which is not the same as failing.
         if self._success_any is not None:
             info["success_any"], info["success_last"] = self._success_any, success

@@ -20,12 +20,15 @@ from gipo_cli.runlog.layout import RunDir
 
 if TYPE_CHECKING:
     from gipo_cli.config.schema import RunConfig
+    from gipo_cli.data.replay import ReplayBuffer
     from gipo_cli.diagnostics.probe import ProbeRow
     from gipo_cli.runlog.checkpoint import CheckpointStore
 
 Measurements = dict[int, "list[ProbeRow]"]
 RECORD = "diagnostics.csv"
 SCREEN = 80
+FEWEST = 4
+"""Rows that the probe and the fresh batch need each; a rollout of twice as many gives both."""
 HEADING = """\
 Least mean squared error in a batch of {sizes}, plus or minus its standard error,
 and the knob that has it. Estimates are unbiased: noise may push one below 0.
@@ -70,7 +73,7 @@ def run(
     store = CheckpointStore(RunDir(run_dir).checkpoints)
     _check_steps(store, steps)
     check_free(out, RECORD, "diagnosis", force=force)
-    notes: list[str] = []
+    skipped: list[str] = []
     found: Measurements = {}
     for step in steps or store.steps():
         try:
@@ -78,16 +81,15 @@ def run(
         except UserError as error:
             if steps:
                 raise
-            notes.append(f"skipped: {error}")
+            skipped.append(str(error))
     if not found:
-        why = "; ".join(notes) or "it has no checkpoints"
-        raise UserError(
-            f"nothing of {run_dir} can be diagnosed ({why}); checkpoints need checkpoint.buffer=true"
-        )
+        # One reason is enough: as a rule all lack the same.
+        why = skipped[-1] if skipped else "it has no checkpoints; train with checkpoint.buffer=true"
+        raise UserError(f"nothing of {run_dir} can be diagnosed: {why}")
     with writing_whole(out) as folder:
         _write(folder / RECORD, found)
         _draw(folder, found)
-    return out, [*summary(found), *notes]
+    return out, [*summary(found), *(f"skipped: {why}" for why in skipped)]
 
 
 def check_free(out: Path, record: str, what: str, *, force: bool) -> None:
@@ -151,14 +153,29 @@ def _changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
 
 
 def _measure(run_dir: Path, checkpoint: Path, config: RunConfig, step: int, device: str) -> list[ProbeRow]:
-    from gipo_cli.data.replay import ReplayBuffer
     from gipo_cli.diagnostics.live import measure_buffer
     from gipo_cli.pipelines.loading import load_agent
+
+    buffer = _buffer(checkpoint, config, step)
+    agent, _, _ = load_agent(run_dir, str(step), device, trust=True)
+    # A checkpoint is written after an update, and its advantages were formed before it.
+    agent.updater.refresh_advantages(buffer)
+    try:
+        return measure_buffer(agent.policy, buffer, config, step, agent.policy.device)
+    except ValueError as error:
+        few = _too_few(buffer, config)
+        raise UserError(f"checkpoint {checkpoint} cannot be measured: {few}") from error
+
+
+def _buffer(checkpoint: Path, config: RunConfig, step: int) -> ReplayBuffer:
+    """The replay buffer that a checkpoint kept."""
+    from gipo_cli.data.replay import ReplayBuffer
     from gipo_cli.runlog.checkpoint import CheckpointStore
 
     names = [f"buffer_{name}" for name in (*ReplayBuffer.ARRAYS, "tail_row", "tail_obs")]
-    saved = CheckpointStore(checkpoint.parent).load(step, only=names, needs=["buffer_obs"])
-    agent, _, _ = load_agent(run_dir, str(step), device, trust=True)
+    saved = CheckpointStore(checkpoint.parent).load(step, only=names)
+    if not saved.arrays:
+        raise UserError(f"checkpoint {checkpoint} holds no buffer; train with checkpoint.buffer=true")
     arrays = {name.removeprefix("buffer_"): array for name, array in saved.arrays.items()}
     numbers = saved.state["agent"]["buffer"]
     buffer = ReplayBuffer(
@@ -170,14 +187,25 @@ def _measure(run_dir: Path, checkpoint: Path, config: RunConfig, step: int, devi
         config.env.reward_scale,
     )
     buffer.load(numbers, arrays)
-    # A checkpoint is written after an update, and its advantages were formed before it.
-    agent.updater.refresh_advantages(buffer)
-    try:
-        return measure_buffer(agent.policy, buffer, config, step, agent.policy.device)
-    except ValueError as error:
-        raise UserError(
-            f"checkpoint {checkpoint} cannot be measured: {error}; lower diagnostics.chunks"
-        ) from error
+    return buffer
+
+
+def _too_few(buffer: ReplayBuffer, config: RunConfig) -> str:
+    """Which rows are too few to be measured, and what gives enough of them."""
+    import numpy as np
+
+    from gipo_cli.diagnostics.live import split_rows
+
+    settings, newest = config.diagnostics, buffer.added - buffer.blocks[-1].start
+    rows = split_rows(len(buffer), newest, settings.probe_size, np.random.default_rng(0))
+    probe, fresh = map(len, rows)
+    if min(probe, fresh) < FEWEST:
+        steps = math.ceil(2 * FEWEST / config.env.n_envs)
+        return (
+            f"rollouts of {newest} give it {probe} probe rows and {fresh} fresh rows, and {FEWEST} of each "
+            f"are needed; train with agent.rollout_steps={steps} or more"
+        )
+    return f"{probe} probe rows are too few for {settings.chunks} chunks; type --chunks {probe} or fewer"
 
 
 def _write(path: Path, found: Measurements) -> None:

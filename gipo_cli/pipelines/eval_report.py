@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 Protocol = Literal["standard", "metaworld"]
 PROTOCOLS: dict[Protocol, str] = {
     "standard": "whole episodes, success as env.success defines it",
-    "metaworld": "Meta-World's: an episode for each of the 50 training goals, ended by its first success",
+    "metaworld": "Meta-World's: an episode for {goals}, ended by its first success",
 }
 METAWORLD_GOALS = 50
+METAWORLD_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -154,13 +155,19 @@ def build_report(
     rate, low, high = _interval(success)
     numbers: dict[str, Any] = {**result.row(), "success": rate, "success_low": low, "success_high": high}
     env = config.env
+    steps = env.max_episode_steps
+    notes = list(saved.notes)
+    if protocol == "metaworld" and steps not in (None, METAWORLD_STEPS):
+        notes.append(
+            f"env.max_episode_steps={steps} and the benchmark's is {METAWORLD_STEPS}: scores do not compare"
+        )
     return EvalReport(
         run=os.fspath(run),
         step=saved.step,
-        notes=saved.notes,
+        notes=notes,
         env="/".join(part for part in (env.name, env.task or env.id) if part),
         protocol=protocol,
-        protocol_text=PROTOCOLS[protocol],
+        protocol_text=PROTOCOLS[protocol].format(goals=_goals(len(result.returns))),
         success_definition=f"at {'any' if definition == 'any' else 'the last'} step",
         deterministic=deterministic,
         seed=seed,
@@ -173,6 +180,13 @@ def build_report(
         success_by_episode=[] if rate is None else [bool(value) for value in success],
         **numbers,
     )
+
+
+def _goals(episodes: int) -> str:
+    if episodes < METAWORLD_GOALS:
+        return f"the first {episodes} of the {METAWORLD_GOALS} training goals"
+    again = "" if episodes == METAWORLD_GOALS else ", again and again"
+    return f"each of the {METAWORLD_GOALS} training goals{again}"
 
 
 def _interval(success: np.ndarray) -> tuple[float | None, float | None, float | None]:

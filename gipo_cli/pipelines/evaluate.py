@@ -117,7 +117,12 @@ class Evaluator:
                     if following < episodes:
                         playing[lane] = _Episode(episode.env, following, self._stop_at_success)
         columns = zip(*(outcomes[number] for number in range(episodes)), strict=True)
-        return EvalResult(*(np.array(column) for column in columns))
+        result = EvalResult(*(np.array(column) for column in columns))
+        if len(set(np.isnan(result.success_any))) > 1:
+            from gipo_cli.envs.task_env import MIXED
+
+            raise RunFailed(f"evaluation of env={self._cfg.name}: {MIXED}")
+        return result
 
     def close(self) -> None:
         """Close the environments."""

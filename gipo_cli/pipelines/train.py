@@ -459,7 +459,7 @@ class _Loop:
         try:
             rows = measure_buffer(agent.policy, agent.buffer, self.config, agent.num_timesteps, agent.device)
         except ValueError as error:
-            self._say(f"step {agent.num_timesteps}: nothing measured: {error}; lower diagnostics.chunks")
+            self._say(f"step {agent.num_timesteps}: nothing measured: {error}")
             return time.perf_counter() - begun
         self.recorder.diagnostics([row.record(agent.num_timesteps) for row in rows])
         return time.perf_counter() - begun

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.pipelines.evaluate import EVALUATION_INDEX, check_length
+from gipo_cli.pipelines.evaluate import EVALUATION_INDEX, LANES, check_length
 from gipo_cli.runlog.checkpoint import CheckpointStore
 from gipo_cli.runlog.durable import TEMPORARY
 from gipo_cli.runlog.layout import RunDir
@@ -99,6 +99,8 @@ def record(
     if out is not None:
         _check_destination(out)
     renderer = choose_renderer()
+    import torch
+
     from gipo_cli.pipelines.loading import load_agent
 
     agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
@@ -106,12 +108,16 @@ def record(
     # Other environments of Gymnasium may draw by other means.
     if renderer is None and config.env.name != "gymnasium":
         raise UserError(f"no renderer works here; {_REMEDY}")
+    seed = config.eval.seed if seed is None else seed
+    # As an evaluation does.
+    torch.set_num_threads(config.runtime.torch_threads)
+    torch.manual_seed(seed)
     returns, successes, frames, used_fps = film(
         lambda observations: agent.act(observations, deterministic),
         config.env,
         path,
         episodes=episodes,
-        seed=config.eval.seed if seed is None else seed,
+        seed=seed,
         task_seed=config.seed,
         fps=fps,
         every=every,
@@ -133,7 +139,7 @@ def film(
     """Play episodes and write their pictures to a file, which appears only when it is complete.
 
     Args:
-        act: Actions ``[1, ...]`` for float32 observations ``[1, d]``.
+        act: Actions ``[LANES, ...]`` for float32 observations ``[LANES, d]``, as in ``Evaluator``.
         cfg: The environment.
         path: ``.mp4`` or ``.gif``.
         episodes: How many.
@@ -169,7 +175,7 @@ def film(
         with _Writer(path, fps) as append:
             for number in range(episodes):
                 env.set_episode_index(number)
-                for picture, outcome in _play(env, act, every):
+                for picture, outcome in _play(env, act, number % LANES, every):
                     if picture is not None:
                         append(picture[::-1, ::-1] if upside_down else picture)
                         frames += 1
@@ -238,17 +244,20 @@ def _check_destination(out: Path) -> None:
 
 
 def _play(
-    env: gym.Env[Any, Any], act: Act, every: int
+    env: gym.Env[Any, Any], act: Act, lane: int, every: int
 ) -> Iterator[tuple[np.ndarray | None, dict[str, Any] | None]]:
     import gymnasium as gym
     import numpy as np
 
     box = env.action_space if isinstance(env.action_space, gym.spaces.Box) else None
     observation, _ = env.reset()
+    # The batch of an evaluation: in one of another size the same actions are rounded differently.
+    observations = np.zeros((LANES, *observation.shape), np.float32)
     yield _picture(env), None
     done, step = False, 0
     while not done:
-        action = act(observation[None])[0]
+        observations[lane] = observation
+        action = act(observations)[lane]
         if box is not None:
             action = np.clip(action, box.low, box.high)
         observation, _, terminated, truncated, info = env.step(action)

@@ -50,7 +50,7 @@ class Engine(Protocol):
         """Start nothing more and ask everything running to save and end; ``poll`` goes on telling."""
 
     def kill(self) -> None:
-        """End everything at once."""
+        """End everything at once; called again and again until nothing is active."""
 
     def close(self) -> None:
         """Release what the engine holds."""

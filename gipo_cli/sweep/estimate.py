@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
@@ -77,11 +77,11 @@ def measure(
     largest: dict[str, PlannedRun] = {}
     for run in sorted(runs, key=lambda run: run.config.buffer_size):
         largest[subject(run)] = run
+    keys = {name: _key(run) for name, run in largest.items()}
     for name, run in list(largest.items())[:TRIALS]:
-        key = f"{name} {run.config.buffer_size} {run.config.agent.rollout_steps}"
-        if key not in known:
+        if keys[name] not in known:
             try:
-                known[key] = _trial(run)
+                known[keys[name]] = _trial(run)
             except RunFailed as error:
                 notes.append(str(error))
             except UserError as error:
@@ -90,16 +90,18 @@ def measure(
                 notes.append(f"no estimate, for here {error}")
     if keep:
         write_sealed(file, {key: trial.model_dump() for key, trial in known.items()})
-    return _by_environment(known, largest), notes
+    return {name: known[key] for name, key in keys.items() if key in known}, notes
 
 
-def earlier_trials(runs: Sequence[PlannedRun], folder: StudyDir) -> dict[str, Trial]:
-    """Trials by environment that were done before."""
-    return _by_environment(_read(folder.private / "trials.json"), {subject(run) for run in runs})
+def earlier_trials(folder: StudyDir) -> dict[str, Trial]:
+    """Trials by environment that were done before; of several, the one that took the most memory."""
+    known = sorted(_read(folder.private / "trials.json").items(), key=lambda item: item[1].bytes)
+    return {key.rsplit(" ", 2)[0]: trial for key, trial in known}
 
 
-def _by_environment(known: Mapping[str, Trial], names: Iterable[str]) -> dict[str, Trial]:
-    return {name: trial for name in names for key, trial in known.items() if key.startswith(f"{name} ")}
+def _key(run: PlannedRun) -> str:
+    """What a trial is kept under: what memory and speed depend on most."""
+    return f"{subject(run)} {run.config.buffer_size} {run.config.agent.rollout_steps}"
 
 
 def _trial(run: PlannedRun) -> Trial:
@@ -148,7 +150,7 @@ def seconds_of(
 def sweep_left(runs: Sequence[PlannedRun], states: Mapping[str, RunState], folder: StudyDir) -> float | None:
     """Time until a sweep that runs elsewhere has ended, at as many runs at a time as now; None: not known."""
     at_once = sum(state.state == "running" for state in states.values())
-    trials, seen = earlier_trials(runs, folder), speeds(runs, states)
+    trials, seen = earlier_trials(folder), speeds(runs, states)
     left = []
     for run in runs:
         state = states[run.name]

@@ -14,7 +14,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from gipo_cli.sweep.manifest import StudyDir
 ANSWER_SECONDS = 15.0
 QUEUE_SECONDS = 5.0
 """Time between two looks at the queue: every one costs the controller of the whole cluster."""
+STOP = ("scancel",)
+KILL = ("scancel", "--signal=KILL", "--full")
 DEFAULTS: dict[str, Any] = {"timeout_min": 240, "signal_delay_s": 120, "name": "gipo"}
 """Time limit of a job, after which it saves and queues again, and the notice that it gets before."""
 REQUEUES = 1000
@@ -97,6 +100,8 @@ class SlurmEngine:
         self._waiting: list[str] = []
         self._jobs: dict[str, str] = {}
         self._notes: list[str] = []
+        self._told = 0
+        self._ending: tuple[str, ...] = ()
         self._executor = _executor(self._logs, cpus=cpus, gpus=gpus, jobs=jobs, options=options)
 
     def submit(self, names: Sequence[str]) -> None:
@@ -129,46 +134,58 @@ class SlurmEngine:
             write_sealed(self._record, {"jobs": self._jobs})
 
     def poll(self) -> list[Ended]:
-        """Jobs that have left the queue; also the moment to submit a further array."""
+        """Jobs that have left the queue; also the moment to submit a further array, or to cancel."""
         if not self._jobs:
             self._hand_over()
         if not self._jobs or time.monotonic() - self._looked < QUEUE_SECONDS:
             return []
         self._looked = time.monotonic()
-        try:
+        with self._noted():
+            if self._ending:
+                _slurm(*self._ending, *self._jobs.values())
+                # Heard once is enough: a job asked again while it saves may be ended at once.
+                self._ending = self._ending if self._ending == KILL else ()
+        with self._noted():
             queued = _queued()
-        except RunFailed as error:
-            if str(error) not in self._notes:
-                self._notes.append(str(error))
-            return []
-        over = {name: job for name, job in self._jobs.items() if job not in queued}
-        for name in over:
-            self._jobs.pop(name)
-        return [Ended(name, self._how(job)) for name, job in over.items()]
+            over = {name: job for name, job in self._jobs.items() if job not in queued}
+            for name in over:
+                self._jobs.pop(name)
+            return [Ended(name, self._how(job)) for name, job in over.items()]
+        return []
 
     def active(self) -> list[str]:
         """Runs whose jobs are in the queue, and those that wait here."""
         return [*self._jobs, *self._waiting]
 
     def notes(self) -> list[str]:
-        """Notes since the last call."""
-        notes, self._notes = self._notes, []
-        return notes
+        """Notes since the last call; what SLURM says again is no new one."""
+        new, self._told = self._notes[self._told :], len(self._notes)
+        return new
 
     def stop(self) -> None:
         """Cancel the jobs: SLURM asks their processes to end, which save first."""
-        self._waiting = []
-        if self._jobs:
-            _slurm("scancel", *self._jobs.values())
+        self._end(STOP)
 
     def kill(self) -> None:
         """Cancel the jobs at once."""
-        self._waiting = []
-        if self._jobs:
-            _slurm("scancel", "--signal=KILL", "--full", *self._jobs.values())
+        self._end(KILL)
 
     def close(self) -> None:
         """Nothing is held: jobs belong to SLURM."""
+
+    def _end(self, command: tuple[str, ...]) -> None:
+        """Send this to the jobs at the next look at the queue, which is due now."""
+        if command != self._ending:
+            self._waiting, self._ending, self._looked = [], command, 0.0
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """What SLURM leaves unanswered or refuses becomes a note: it is asked again at the next look."""
+        try:
+            yield
+        except RunFailed as error:
+            if str(error) not in self._notes:
+                self._notes.append(str(error))
 
     def _read_record(self) -> dict[str, str]:
         try:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from gipo_cli.agents.agent import GIPO
 from gipo_cli.agents.policies import MlpPolicy, ObsNormalizer
@@ -167,6 +167,45 @@ def test_a_callback_can_train_something_and_a_stopped_rollout_goes_on_where_it_s
     # Another limit, as --allow-changes permits: an episode that is over by it cannot go on.
     resumed.get_env().envs[0].get_wrapper_attr("set_wrapper_attr")("time_limit", 5)
     assert not resumed.replay_episodes([number], [actions], last_obs)
+
+
+def test_a_callback_finds_each_step_by_stable_baselines3s_names():
+    def with_callback(algorithm, **kwargs):
+        class Recorder(BaseCallback):
+            def _on_step(self) -> bool:
+                names = ("new_obs", "actions", "clipped_actions", "rewards", "dones")
+                steps.append([np.array(self.locals[name]) for name in names])
+                return len(self.locals["infos"]) == 2
+
+        steps = []
+        algorithm("MlpPolicy", pendulum(n_envs=2), seed=5, device="cpu", **kwargs).learn(64, Recorder())
+        return steps
+
+    ours = with_callback(GIPO, agent=AgentConfig(rollout_steps=32))
+    theirs = with_callback(PPO, n_steps=32)
+    assert len(ours) == len(theirs) == 32
+    for one, other in zip(ours, theirs, strict=True):
+        for mine, expected in zip(one, other, strict=True):
+            assert mine.dtype == expected.dtype
+            np.testing.assert_array_equal(mine, expected)
+    stopping = StopTrainingOnMaxEpisodes(1)
+    model = GIPO("mlp", gym.make("Pendulum-v1"), agent=small(), seed=0, device="cpu").learn(640, stopping)
+    assert model.num_timesteps == 200
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_observations_of_double_precision_are_taken_as_stable_baselines3_takes_them(normalize):
+    def env():
+        return DummyVecEnv([lambda: gym.make("InvertedPendulum-v5")])
+
+    assert env().observation_space.dtype == np.float64
+    config = compose(["preset=sb3_ppo", *TASKS["fetch"], "agent.rollout_steps=64", "seed=7"]).config
+    config = config.model_copy(update={"env": config.env.model_copy(update={"normalize_obs": normalize})})
+    ours = GIPO.from_config(config, env(), "cpu").learn(192)
+    assert np.isfinite(evaluate_policy(ours, ours.env, n_eval_episodes=1, warn=False)[0])
+    if not normalize:
+        theirs = PPO("MlpPolicy", env(), n_steps=64, seed=7, device="cpu").learn(192)
+        assert_same_parameters(theirs, ours)
 
 
 def test_a_gym_env_without_our_wrapper_works():

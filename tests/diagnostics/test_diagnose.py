@@ -30,18 +30,22 @@ def call(*words: object) -> str:
     return result.output
 
 
+def train(root: Path, name: str, *more: str) -> None:
+    call(
+        "train", "env=gymnasium", "env.id=Pendulum-v1", "total_steps=256", "buffer.size=128",
+        "agent.rollout_steps=64", "agent.update.batch_size=32", "checkpoint.interval=128",
+        "checkpoint.every=128", "checkpoint.buffer=true", "eval.interval=null", "eval.episodes=1",
+        "logging.tensorboard=false", *more,
+        "--runs", root, "--name", name, "--quiet",
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two tiny runs: one whose checkpoints kept their buffer, one without."""
     root = tmp_path_factory.mktemp("runs")
-    for name, keep in (("kept", "true"), ("dropped", "false")):
-        call(
-            "train", "env=gymnasium", "env.id=Pendulum-v1", "total_steps=256", "buffer.size=128",
-            "agent.rollout_steps=64", "agent.update.batch_size=32", "checkpoint.interval=128",
-            "checkpoint.every=128", f"checkpoint.buffer={keep}", "eval.interval=null", "eval.episodes=1",
-            "logging.tensorboard=false",
-            "--runs", root, "--name", name, "--quiet",
-        )  # fmt: skip
+    train(root, "kept")
+    train(root, "dropped", "checkpoint.buffer=false")
     return root
 
 
@@ -106,7 +110,7 @@ def test_advantages_are_formed_anew_with_the_checkpoints_critic(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["dropped"], "checkpoint.buffer=true"),
+        (["dropped"], "holds no buffer; train with checkpoint.buffer=true"),
         (["kept", "--gipo-sigma", "-1"], "--gipo-sigma -1.0 is out of range: it must be > 0"),
         (["kept", "--ppo-eps", "1"], "--ppo-eps 1.0 is out of range: it must be > 0 and < 1"),
         (["kept", "--gipo-sigma", "0.1,0.2"], "repeat the option: --gipo-sigma 0.1 --gipo-sigma 0.2"),
@@ -129,6 +133,26 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path, words: list[str], messag
     with pytest.raises(UserError, match=message):
         call("diagnose", *words, "--runs", runs, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_too_few_probe_rows_suggest_works(runs: Path, tmp_path: Path) -> None:
+    words = ("diagnose", "kept", "--runs", runs, "--out", tmp_path / "out", "--probe-size", 64, "--chunks")
+    with pytest.raises(UserError, match="64 probe rows are too few for 65 chunks; type --chunks 64 or"):
+        call(*words, 65)
+    call(*words, 64)
+
+
+def test_what_too_small_rollouts_suggest_works(tmp_path: Path) -> None:
+    """A buffer of one rollout is halved, and each half needs four rows, which no fewer chunks give."""
+    sizes = ("total_steps=16", "checkpoint.interval=16", "checkpoint.every=16", "agent.update.batch_size=4")
+    for envs, steps, enough in ((1, 6, 8), (2, 3, 4)):
+        words = ("--runs", tmp_path, "--out", tmp_path / f"out{envs}", "--chunks", 4)
+        more = (*sizes, "buffer.size=null", f"env.n_envs={envs}")
+        train(tmp_path, f"small{envs}", *more, f"agent.rollout_steps={steps}")
+        with pytest.raises(UserError, match=rf"3 fresh rows, .*agent\.rollout_steps={enough} or more"):
+            call("diagnose", f"small{envs}", *words)
+        train(tmp_path, f"enough{envs}", *more, f"agent.rollout_steps={enough}")
+        call("diagnose", f"enough{envs}", *words)
 
 
 def test_an_output_folder_in_use_is_left_alone(runs: Path, tmp_path: Path) -> None:

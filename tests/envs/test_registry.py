@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 import yaml
 
 from gipo_cli.config.schema import EnvConfig
+from gipo_cli.envs.make import make_env
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
-from gipo_cli.envs.registry import ENVIRONMENTS, resolve
+from gipo_cli.envs.registry import ENVIRONMENTS, resolve, typed
 from gipo_cli.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf" / "env"
@@ -104,6 +106,32 @@ def test_mistakes_are_one_sentence(values, parts):
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+CHOICES = [
+    {"name": name, "reward": reward, **({"task": task} if task else {})}
+    for name, entry in ENVIRONMENTS.items()
+    if entry.template
+    for reward in entry.rewards
+    for task in entry.tasks or [None]
+]
+
+
+@pytest.mark.parametrize("values", CHOICES, ids=lambda values: "-".join(values.values()))
+def test_what_to_type_for_an_id_is_that_id_as_released(values):
+    env_id = resolve(config(**values)).id
+    settings = dict(word.removeprefix("env.").split("=") for word in typed(env_id).split())
+    assert resolve(config(name=settings.pop("env"), **settings)).id == env_id
+    released = ENVIRONMENTS[values["name"]].corrected and values["reward"] == "dense"
+    assert settings["reward"] == ("released" if released else values["reward"])
+
+
+def test_an_id_without_a_name_here_has_nothing_else_to_type(monkeypatch):
+    assert [typed(name) for name in ("Pendulum-v1", "Nothing", "-v1", "")] == [None] * 4
+    assert typed("FetchReachDense-v1") == "env=fetch_reach env.reward=dense"
+    monkeypatch.delitem(gym.registry, "AdroitHandDoor-v1", raising=False)
+    with pytest.raises(UserError, match=r"type env=adroit_door env\.reward=released"):
+        make_env(config(name="gymnasium", id="AdroitHandDoor-v1"), 1)
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):

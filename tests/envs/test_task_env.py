@@ -74,6 +74,19 @@ def test_a_task_that_reports_no_success_has_none():
     assert info["is_success_step"] is False
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_environment_that_reports_success_in_some_episodes_only_is_refused(first):
+    reporting, silent = successes("is_success", 0, 1), [(0.0, {}, False, False)] * 2
+    env = wrap(reporting if first else silent, limit=2)
+    for _ in range(2):
+        assert ("is_success" in play(env)[-1][-1]) is first
+    env.unwrapped.script = silent if first else reporting
+    with pytest.raises(
+        RunFailed, match=r"episode 2, step 2\): some episodes report success and others do not"
+    ):
+        play(env)
+
+
 def test_success_of_one_episode_does_not_leak_into_the_next():
     env = wrap(successes("success", 1, 0), limit=2)
     assert play(env)[-1][-1]["success_any"] is True

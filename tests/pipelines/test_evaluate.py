@@ -7,6 +7,7 @@ from dataclasses import fields
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import PendulumEnv
 
 from gipo_cli.config.schema import EnvConfig, RunConfig
 from gipo_cli.errors import RunFailed, UserError
@@ -57,6 +58,29 @@ def test_an_episode_without_an_end_is_given_up(monkeypatch):
     limited = Evaluator(endless.model_copy(update={"max_episode_steps": 30}), seed=3, task_seed=1)
     assert limited.run(hanging, 1).lengths.tolist() == [30]
     limited.close()
+
+
+class Telling(PendulumEnv):
+    """Says in its odd episodes that they succeeded, and nothing in the others."""
+
+    def reset(self, **kwargs):
+        self.odd = kwargs["seed"] % 2
+        return super().reset(**kwargs)
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        return *rest, {"is_success": True} if self.odd else info
+
+
+def test_an_evaluation_in_which_only_successes_are_reported_has_no_rate():
+    gymnasium.register("Telling-v0", Telling, max_episode_steps=3)
+    cfg = EnvConfig(name="gymnasium", id="Telling-v0")
+
+    def push(observations):
+        return np.zeros((len(observations), 1), np.float32)
+
+    with pytest.raises(RunFailed, match="env=gymnasium: some episodes report success and others do not"):
+        evaluate_policy(push, cfg, episodes=5, seed=3, task_seed=1)
 
 
 def test_an_evaluation_leaves_no_trace_in_the_next():
@@ -187,6 +211,34 @@ def test_under_metaworlds_protocol_success_is_at_any_step():
     assert found.success_definition == "at any step"
     assert "metaworld/reach-v3" in found.env
     assert report(result([False, False], any_=[True, False]), config).success_definition == "at the last step"
+
+
+@pytest.mark.parametrize(
+    ("episodes", "words"),
+    [
+        (10, "an episode for the first 10 of the 50 training goals, ended"),
+        (50, "an episode for each of the 50 training goals, ended"),
+        (60, "an episode for each of the 50 training goals, again and again, ended"),
+    ],
+)
+def test_metaworlds_protocol_names_the_goals_it_visited(episodes, words):
+    assert words in report(result([True] * episodes), run_config(METAWORLD), "metaworld").protocol_text
+
+
+@pytest.mark.parametrize(
+    ("limit", "protocol", "told"),
+    [
+        (200, "metaworld", True),
+        (500, "metaworld", False),
+        (None, "metaworld", False),
+        (200, "standard", False),
+    ],
+)
+def test_a_shorter_episode_than_the_benchmarks_is_told(limit, protocol, told):
+    config = run_config(METAWORLD.model_copy(update={"max_episode_steps": limit}))
+    lines = report(result([True]), config, protocol).lines()
+    said = "note       env.max_episode_steps=200 and the benchmark's is 500: scores do not compare"
+    assert (said in lines) is told
 
 
 def test_the_protocol_follows_the_task():

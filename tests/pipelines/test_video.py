@@ -9,10 +9,11 @@ import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 
 from gipo_cli.config.schema import EnvConfig
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.pipelines.evaluate import Evaluator
+from gipo_cli.pipelines.evaluate import Evaluator, evaluate_run
 from gipo_cli.pipelines.video import choose_renderer, film, record
 
 FETCH = EnvConfig(name="fetch_reach")
@@ -97,6 +98,19 @@ def test_a_run_is_filmed_again_and_again_without_overwriting(renderer, trained_r
     assert second.path.name.startswith("step_000000000256")
     assert first.path.is_file()
     assert second.frames == 3
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_film_shows_the_episodes_of_the_evaluation_to_the_bit(
+    renderer, trained_run, tmp_path, deterministic
+):
+    torch.manual_seed(99)
+    wanted = {"checkpoint": "last", "deterministic": deterministic}
+    filmed = record(
+        trained_run, out=tmp_path / "a.mp4", every=50, episodes=2 if deterministic else 1, **wanted
+    )
+    evaluated = evaluate_run(trained_run, episodes=6, **wanted)
+    assert filmed.returns == evaluated.returns[: len(filmed.returns)]
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(renderer, trained_run, tmp_path):
@@ -197,7 +211,7 @@ def test_no_renderer_complains_when_the_program_ends(renderer, tmp_path):
     code = (
         "import numpy as np; from pathlib import Path; from gipo_cli.config.schema import EnvConfig\n"
         "from gipo_cli.pipelines.video import film\n"
-        "film(lambda o: np.zeros((1, 4)), EnvConfig(name='fetch_reach', max_episode_steps=2),\n"
+        "film(lambda o: np.zeros((len(o), 4)), EnvConfig(name='fetch_reach', max_episode_steps=2),\n"
         "     Path('a.mp4'), episodes=1, seed=1, task_seed=1)"
     )
     environment = {**os.environ, "MUJOCO_GL": renderer}

@@ -7,8 +7,10 @@ import pytest
 from rich.console import Console
 
 from gipo_cli.errors import UserError
+from gipo_cli.runlog.durable import write_sealed
 from gipo_cli.sweep.estimate import (
     Trial,
+    earlier_trials,
     free_memory,
     jobs_that_fit,
     measure,
@@ -51,6 +53,23 @@ def test_what_this_machine_cannot_run_a_node_may(tmp_path: Path):
     trials, (note,) = measure(runs, StudyDir(tmp_path), keep=False, here=False)
     assert trials == {}
     assert note.startswith("no estimate, for here ")
+
+
+def test_the_trial_of_the_largest_run_counts_in_whatever_order_trials_were_done(tmp_path: Path):
+    grid = plan(["env=gymnasium", "env.id=Pendulum-v1", "buffer.size=4096,1000000", "seed=1"], name="grid")
+    small, large = grid.runs
+    folder = StudyDir(tmp_path)
+    folder.private.mkdir()
+    sizes = {run.name: TRIAL.model_copy(update={"bytes": run.config.buffer_size}) for run in grid.runs}
+    kept = {
+        f"gymnasium Pendulum-v1 {run.config.buffer_size} {run.config.agent.rollout_steps}": sizes[run.name]
+        for run in (large, small)
+    }
+    write_sealed(folder.private / "trials.json", {key: trial.model_dump() for key, trial in kept.items()})
+    for todo, largest in ((grid.runs, large), ([large], large), ([small], small)):
+        trials, notes = measure(todo, folder, keep=False, here=True)
+        assert (trials, notes) == ({"gymnasium Pendulum-v1": sizes[largest.name]}, [])
+    assert earlier_trials(folder) == {"gymnasium Pendulum-v1": sizes[large.name]}
 
 
 def test_speed_of_earlier_runs_includes_their_pauses():
