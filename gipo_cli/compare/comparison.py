@@ -14,7 +14,7 @@ from gipo_cli.compare.csv_text import FloatArray
 from gipo_cli.compare.grouping import Arm, Grouping, environment_labels, group_runs
 from gipo_cli.compare.load import LeftOut, RunTable
 from gipo_cli.compare.metric import Metric
-from gipo_cli.compare.words import count_words
+from gipo_cli.compare.words import counts_apart
 from gipo_cli.errors import UserError
 
 REASONS_SHOWN = 5
@@ -136,6 +136,10 @@ class Comparison:
             self.cells[environment.label, arm] for arm in self.arms if (environment.label, arm) in self.cells
         ]
 
+    def runs_of(self, environment: Environment) -> list[RunTable]:
+        """Runs of one environment."""
+        return [run for cell in self.of(environment) for run in cell.runs]
+
     def by_arm(self, arm: Arm) -> list[Cell]:
         """Cells of one arm in the environments' order."""
         return [self.cells[env.label, arm] for env in self.environments if (env.label, arm) in self.cells]
@@ -165,7 +169,7 @@ def build_comparison(
     baseline: str | None = None,
     threshold: float | None = None,
     include_unfinished: bool = False,
-    damaged: Sequence[LeftOut] = (),
+    unread: Sequence[LeftOut] = (),
 ) -> Comparison:
     """Leave out what cannot be compared, group the rest, and put it on common axes.
 
@@ -176,13 +180,13 @@ def build_comparison(
         baseline: an objective or a label; by default ``ppo_clip`` where there is one.
         threshold: in units of the metric; by default the middle of each environment's scale.
         include_unfinished: keep unfinished and failed runs and those of another budget.
-        damaged: runs that could not be read, to be listed.
+        unread: runs that could not be read or are not there, to be listed.
 
     Raises:
         UserError: no run is left, or there is nothing to compare.
     """
     used, left_out = select_runs(runs, metric, include_unfinished=include_unfinished)
-    left_out = [*damaged, *left_out]
+    left_out = [*unread, *left_out]
     if len(used) < 2:
         raise UserError(_too_few(used, left_out, include_unfinished))
     grouping = group_runs(used, group_by)
@@ -213,25 +217,38 @@ def build_comparison(
 def select_runs(
     runs: Sequence[RunTable], metric: Metric, *, include_unfinished: bool
 ) -> tuple[list[RunTable], list[LeftOut]]:
-    """Split runs into those that enter the numbers and those that do not, each with its reason."""
+    """Split runs into those that enter the numbers and those that do not, each with its reason.
+
+    Of several runs of the same training and seed a finished one enters, else the one that went furthest.
+    """
     labels = environment_labels(runs)
     budgets = {
         label: _budgets([r for r, own in zip(runs, labels, strict=True) if own == label])
         for label in set(labels)
     }
+    reasons = [
+        _reason(run, metric, budgets[label], include_unfinished)
+        for run, label in zip(runs, labels, strict=True)
+    ]
+    best: dict[object, RunTable] = {}
+    for run, reason in zip(runs, reasons, strict=True):
+        if not reason and _progress(run, metric) > _progress(best.setdefault(_identity(run), run), metric):
+            best[_identity(run)] = run
     used: list[RunTable] = []
     left_out: list[LeftOut] = []
-    seen: dict[object, RunTable] = {}
-    for run, label in zip(runs, labels, strict=True):
-        twin = seen.get(_identity(run))
-        if reason := _reason(run, metric, budgets[label], include_unfinished):
+    for run, reason in zip(runs, reasons, strict=True):
+        if reason:
             left_out.append(LeftOut(run.path, reason))
-        elif twin is not None:
+        elif (twin := best[_identity(run)]) is not run:
             left_out.append(LeftOut(run.path, f"repeats {twin.path.name}: the same training and seed"))
         else:
             used.append(run)
-            seen[_identity(run)] = run
     return used, left_out
+
+
+def _progress(run: RunTable, metric: Metric) -> tuple[bool, float]:
+    """Whether a run is finished, and its last step with a value."""
+    return run.state == "done", float(run.column(metric.table, metric.column)[0][-1])
 
 
 def _reason(run: RunTable, metric: Metric, budgets: Counter[int], include_unfinished: bool) -> str | None:
@@ -240,7 +257,8 @@ def _reason(run: RunTable, metric: Metric, budgets: Counter[int], include_unfini
     usual = max(budgets, key=lambda budget: (budgets[budget], budget))
     if run.budget != usual and not include_unfinished:
         rest = "most" if 2 * budgets[usual] > budgets.total() else "others"
-        return f"budget of {count_words(run.budget)} steps, where {rest} have {count_words(usual)}"
+        own, theirs = counts_apart(run.budget, usual)
+        return f"budget of {own} steps, where {rest} have {theirs}"
     if count := run.not_finite.get(metric.column, 0):
         return f"{metric.column} is NaN or infinite in {count} row{'s' * (count > 1)}"
     if not run.has(metric.table):

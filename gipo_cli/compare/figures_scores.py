@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,9 +64,9 @@ def final_scores(comparison: Comparison) -> Iterator[Picture]:
 
 def final_vs_buffer(comparison: Comparison) -> Iterator[Picture]:
     """Final value against buffer size, one line per series, a little apart so that bars do not overlap."""
-    sizes = sorted({arm.buffer for arm in comparison.arms if arm.buffer})
-    if len(sizes) < 2:
+    if not any(len(_sizes(comparison.of(environment))) > 1 for environment in comparison.environments):
         return
+    sizes = _sizes(comparison.cells.values())
     series = list(dict.fromkeys(arm.series for arm in comparison.arms))
     aside = {name: 1.025 ** (index - (len(series) - 1) / 2) for index, name in enumerate(series)}
     picture, axes = _against(
@@ -80,6 +80,10 @@ def final_vs_buffer(comparison: Comparison) -> Iterator[Picture]:
         axis.set_xticks(apart, [count_words(size, digits=2) for size in apart])
         axis.set_xlabel("buffer size (transitions)")
     yield picture
+
+
+def _sizes(cells: Iterable[Cell]) -> list[int]:
+    return sorted({cell.arm.buffer for cell in cells if cell.arm.buffer})
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:

@@ -32,7 +32,8 @@ class Arm:
         label: the settings that set it apart, in words.
         series: the same without the buffer size; arms of one series form one line over buffer sizes.
         objective: name of the objective, empty where the arm mixes several.
-        buffer: transitions the replay buffer holds, None where the arm mixes several or an import is silent.
+        buffer: transitions the replay buffer holds, None where the arm mixes several, be it between
+            environments, or an import is silent.
         settings: the grouping keys with this arm's values.
     """
 
@@ -53,7 +54,9 @@ class Grouping:
         arm_of: by run folder, in the order of the runs given.
         environment_of: by run folder.
         tied: settings that differ but change only together with ``keys``.
-        pooled: settings that differ within a group, because the grouping was chosen by hand.
+        pooled: settings that differ within a group and an environment, because the grouping was chosen by
+            hand.
+        between: settings that differ within a group between environments only.
     """
 
     keys: tuple[str, ...]
@@ -62,10 +65,14 @@ class Grouping:
     environment_of: tuple[str, ...]
     tied: tuple[str, ...]
     pooled: tuple[str, ...]
+    between: tuple[str, ...]
 
 
 def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) -> Grouping:
-    """Group runs by what differs between them.
+    """Group runs by what differs between them in some environment.
+
+    The objective always makes groups. Another setting that differs between environments only, such as a
+    buffer size that belongs to a task, makes none, so that groups extend over environments.
 
     Settings of one objective count as different only between runs of that objective, and a setting that an
     imported run does not state is not a difference. Of settings that always change together only the most
@@ -78,30 +85,50 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
     Raises:
         UserError: an unknown or ambiguous key, the seed, or a setting of the task.
     """
+    labels = environment_labels(runs)
+    environments = [
+        [run for run, own in zip(runs, labels, strict=True) if own == label]
+        for label in dict.fromkeys(labels)
+    ]
     differing = _differing(runs)
-    if group_by is None:
-        keys = _sufficient(runs, differing)
-    else:
-        keys = tuple(dict.fromkeys(resolve_key(key, runs) for key in group_by))
-        if "seed" in keys:
-            raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
-        if tasks := [key for key in keys if _of_the_task(key)]:
-            raise UserError(f"Tasks are always panels of their own; leave {tasks[0]} out of --group-by.")
-    groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
-    for run in runs:
-        groups[_values(run, keys)].append(run)
+    keys = _sufficient(environments, differing) if group_by is None else _chosen(group_by, runs)
     digits = {key: digits_apart(_seen(runs, key)) for key in keys}
-    arms = {values: _arm(values, members, digits) for values, members in groups.items()}
+    arms = {values: _arm(values, members, digits) for values, members in _groups(runs, keys).items()}
     others = [key for key in differing if key not in keys]
-    pooled = [key for key in others if any(len(_seen(members, key)) > 1 for members in groups.values())]
+    pooled = [key for key in others if any(_mixed(own, keys, key) for own in environments)]
+    between = [key for key in others if key not in pooled and _mixed(runs, keys, key)]
+    # One that differs between environments may also change together with the keys inside one of them.
+    alone = {key for key in between if not any(_differs(own, key) for own in environments)}
     return Grouping(
         keys=keys,
         arms=tuple(sorted(arms.values(), key=_order)),
         arm_of=tuple(arms[_values(run, keys)] for run in runs),
-        environment_of=environment_labels(runs),
-        tied=tuple(key for key in others if key not in pooled),
+        environment_of=labels,
+        tied=tuple(key for key in others if key not in pooled and key not in alone),
         pooled=tuple(pooled),
+        between=tuple(between),
     )
+
+
+def _chosen(group_by: Sequence[str], runs: Sequence[RunTable]) -> tuple[str, ...]:
+    keys = tuple(dict.fromkeys(resolve_key(key, runs) for key in group_by))
+    if "seed" in keys:
+        raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
+    if tasks := [key for key in keys if _of_the_task(key)]:
+        raise UserError(f"Tasks are always panels of their own; leave {tasks[0]} out of --group-by.")
+    return keys
+
+
+def _groups(runs: Iterable[RunTable], keys: Sequence[str]) -> dict[tuple[Value, ...], list[RunTable]]:
+    groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
+    for run in runs:
+        groups[_values(run, keys)].append(run)
+    return groups
+
+
+def _mixed(runs: Iterable[RunTable], keys: Sequence[str], key: str) -> bool:
+    """Whether a group by ``keys`` has several values of another key."""
+    return any(len(_seen(members, key)) > 1 for members in _groups(runs, keys).values())
 
 
 def _differing(runs: Sequence[RunTable]) -> list[str]:
@@ -131,13 +158,18 @@ def _seen(runs: Iterable[RunTable], key: str) -> set[Value]:
     return {run.config[key] for run in runs if key in run.config}
 
 
-def _sufficient(runs: Sequence[RunTable], differing: Sequence[str]) -> tuple[str, ...]:
-    """The fewest leading keys that tell apart everything that all the differing keys tell apart."""
+def _sufficient(environments: Sequence[Sequence[RunTable]], differing: Sequence[str]) -> tuple[str, ...]:
+    """The objective, and the fewest leading keys that tell apart what all do inside each environment."""
     kept: list[str] = []
     for key in differing:
-        if len({_values(run, (*kept, key)) for run in runs}) > len({_values(run, kept) for run in runs}):
+        if key == "objective.name" or any(_splits(own, kept, key) for own in environments):
             kept.append(key)
     return tuple(kept)
+
+
+def _splits(runs: Sequence[RunTable], keys: Sequence[str], key: str) -> bool:
+    """Whether a key that differs between runs makes more groups of them."""
+    return _differs(runs, key) and len(_groups(runs, (*keys, key))) > len(_groups(runs, keys))
 
 
 def _values(run: RunTable, keys: Iterable[str]) -> tuple[Value, ...]:
@@ -243,19 +275,30 @@ def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTab
     """
     kept = list(runs)
     for text in filters:
-        name, equals, wanted = text.partition("=")
-        if not equals or not name.rstrip("!"):
-            raise UserError(
-                f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512."
-            )
-        key = resolve_key(name.rstrip("!"), runs)
-        test = _reads_as(wanted)
-        passing = [run for run in kept if test(run.config.get(key)) is not name.endswith("!")]
+        key, passes = _condition(text, runs)
+        passing = [run for run in kept if passes(run.config.get(key))]
         if not passing:
             there = ", ".join(sorted({_typed(run.config.get(key)) for run in kept}))
             raise UserError(f"No run passes the filter {text!r}; {key} is one of: {there}.")
         kept = passing
     return kept
+
+
+def predicate(filters: Iterable[str], runs: Sequence[RunTable]) -> Callable[[Mapping[str, Value]], bool]:
+    """The filters of `filter_runs` as one test of a configuration; their keys are read as for ``runs``."""
+    conditions = [_condition(text, runs) for text in filters]
+    return lambda config: all(passes(config.get(key)) for key, passes in conditions)
+
+
+def _condition(text: str, runs: Sequence[RunTable]) -> tuple[str, Callable[[Value], bool]]:
+    """The key of a filter, and which of its values pass."""
+    name, equals, wanted = text.partition("=")
+    if not equals or not name.rstrip("!"):
+        raise UserError(
+            f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512."
+        )
+    test = _reads_as(wanted)
+    return resolve_key(name.rstrip("!"), runs), lambda value: test(value) is not name.endswith("!")
 
 
 def _typed(value: Value) -> str:

@@ -20,6 +20,7 @@ from gipo_cli.config.sealed import unseal
 from gipo_cli.errors import UserError
 
 MARKS = ("config.yaml", "status.json", "metrics.csv", "eval.csv")
+PLAN = "study.json"
 LAG_BUCKETS = ("0", "1_3", "4_15", "16_63", "64_up")
 UTILISATION_BY_LAG = tuple(f"health/utilisation_lag_{bucket}" for bucket in LAG_BUCKETS)
 HEALTH = ("health/utilisation", "health/ess", "health/kl", "health/lag_mean")
@@ -33,10 +34,11 @@ Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that is not in the numbers, and why."""
+    """A run that is not in the numbers, and why; not ``begun`` is one that has only been planned."""
 
     path: Path
     reason: str
+    begun: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,35 +137,55 @@ def find_runs(paths: Sequence[str], root: Path = Path("runs")) -> list[Path]:
     """
     if not paths:
         raise UserError("No path was given; name run folders, a folder that holds runs, or a glob.")
-    found: dict[Path, None] = {}
+    tops = _tops(paths, root)
+    found = {folder.resolve() for top in tops for folder, files in _searched(top) if _is_run(files)}
+    if not found:
+        searched = ", ".join(repr(text) for text in paths)
+        hint = " A study's runs on a cluster appear once they are finished: see gipo sweep --status STUDY."
+        raise UserError(
+            f"No runs found in {searched}: no folder there or below holds a config.yaml with a status.json "
+            f"or CSV files.{hint if find_studies(paths, root) else ''}"
+        )
+    return sorted(found)
+
+
+def find_studies(paths: Sequence[str], root: Path = Path("runs")) -> list[Path]:
+    """Folders of studies among those that `find_runs` searches, or whose plan a glob meets, sorted by path.
+
+    Raises:
+        UserError: a path does not exist.
+    """
+    tops = [top.parent if top.name == PLAN else top for top in _tops(paths, root)]
+    return sorted({folder.resolve() for top in tops for folder, files in _searched(top) if PLAN in files})
+
+
+def _tops(paths: Sequence[str], root: Path) -> list[Path]:
+    """What is at the given paths and globs."""
+    tops: list[Path] = []
     for text in paths:
-        roots = _existing(text) or _existing(str(root / text))
-        if not roots:
+        found = _existing(text) or _existing(str(root / text))
+        if not found:
             raise UserError(
                 f"Nothing is at {text!r} (searched from {Path.cwd()} and {root}); name run folders or "
                 "folders of runs."
             )
-        for top in roots:
-            found.update(dict.fromkeys(folder.resolve() for folder in _below(Path(top))))
-    if not found:
-        searched = ", ".join(repr(text) for text in paths)
-        raise UserError(
-            f"No runs found in {searched}: no folder there or below holds a config.yaml with a status.json "
-            "or CSV files."
-        )
-    return sorted(found)
+        tops += map(Path, found)
+    return tops
 
 
 def _existing(text: str) -> list[str]:
     return [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
 
 
-def _below(root: Path) -> Iterator[Path]:
-    for folder, below, files in os.walk(root):
-        if len(set(MARKS) & set(files)) >= 2:
-            below.clear()
-            yield Path(folder)
-        below[:] = [name for name in below if not name.startswith(".")]
+def _searched(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder from there down with the names of its files; none that is hidden or inside a run."""
+    for folder, below, files in os.walk(top):
+        below[:] = [] if _is_run(files) else [name for name in below if not name.startswith(".")]
+        yield Path(folder), files
+
+
+def _is_run(files: Iterable[str]) -> bool:
+    return len(set(MARKS) & set(files)) >= 2
 
 
 def load_runs(
@@ -204,10 +226,7 @@ def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
     Raises:
         DamagedFile: a file is missing, half-written or not what it should be.
     """
-    status = _mapping(folder / "status.json", json.loads)
-    for key in ("state", "total_steps"):
-        if key not in status:
-            raise DamagedFile(f"status.json does not say {key}")
+    status = _status(folder / "status.json")
     meta = _mapping(folder / "meta.json", json.loads) if (folder / "meta.json").exists() else {}
     # Every run that was trained here has a list of its files; an imported one has none, and no digest.
     config = _config(folder / "config.yaml", sealed="files" in meta)
@@ -244,6 +263,16 @@ def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
     )
 
 
+def _status(path: Path) -> dict[str, Any]:
+    status = _mapping(path, json.loads)
+    for key in ("state", "total_steps"):
+        if key not in status:
+            raise DamagedFile(f"status.json does not say {key}")
+    if type(status["total_steps"]) is not int:
+        raise DamagedFile(f"status.json has total_steps {status['total_steps']!r}, which is no whole number")
+    return status
+
+
 def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
         content = parse(path.read_text(encoding="utf-8"))
@@ -255,14 +284,20 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
-    config = flatten(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
+    config = settings(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
     if sealed and unseal(path.read_bytes()) is None:
         raise DamagedFile("config.yaml was changed since it was written")
     for key in ("seed", "env.name", "objective.name"):
         if config.get(key) is None:
             raise DamagedFile(f"config.yaml does not say {key}")
-    if not isinstance(config["seed"], int):
+    if type(config["seed"]) is not int:
         raise DamagedFile(f"config.yaml has the seed {config['seed']!r}, which is no whole number")
+    return config
+
+
+def settings(tree: Mapping[str, Any]) -> dict[str, Value]:
+    """A resolved configuration as in `RunTable`: dotted keys, and the size of the buffer where it is null."""
+    config = flatten(tree)
     rollout, copies = config.get("agent.rollout_steps"), config.get("env.n_envs")
     if config.get("buffer.size") is None and isinstance(rollout, int) and isinstance(copies, int):
         config["buffer.size"] = rollout * copies

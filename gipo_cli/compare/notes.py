@@ -9,7 +9,7 @@ from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.curves import FINAL_SHARE
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import (
-    count_words,
+    counts_apart,
     digits_apart,
     number_words,
     objective_words,
@@ -18,6 +18,8 @@ from gipo_cli.compare.words import (
 )
 
 ENOUGH_SEEDS = 5
+NAMED = 3
+"""Environments that are listed by name; more are counted."""
 
 
 def seeds_note(fewest: int) -> str | None:
@@ -41,6 +43,7 @@ def notes(comparison: Comparison, *, whole: bool = True) -> list[str]:
         *_left_out(comparison),
         *_arms(comparison),
         *_same_footing(comparison),
+        *_resolution(comparison),
         *_missing(comparison),
         *_apart(comparison),
         *_single_points(comparison),
@@ -62,25 +65,23 @@ def _seeds(comparison: Comparison) -> Iterable[str | None]:
 
 
 def _left_out(comparison: Comparison) -> Iterable[str]:
-    if comparison.left_out:
+    if begun := sum(out.begun for out in comparison.left_out):
         yield (
-            f"{len(comparison.left_out)} of {len(comparison.left_out) + len(comparison.used)} runs are left "
-            "out (listed "
-            "below); a group whose bad runs are missing looks better than it is."
+            f"{begun} of {begun + len(comparison.used)} runs are left out (listed below); a group whose bad "
+            "runs are missing looks better than it is."
         )
+    if waiting := len(comparison.left_out) - begun:
+        yield f"{waiting} planned run{' has' if waiting == 1 else 's have'} not begun."
     unfinished = Counter(run.state for run in comparison.used if run.state != "done")
     if unfinished:
         words = ", ".join(f"{count} {state}" for state, count in sorted(unfinished.items()))
         yield f"Runs that are not finished are included as asked for: {words}."
     for environment in comparison.environments:
-        runs = [run for cell in comparison.of(environment) for run in cell.runs]
+        runs = comparison.runs_of(environment)
         budgets = {run.budget for run in runs}
         if len(budgets) > 1 or unfinished:
-            words = " and ".join(count_words(budget) for budget in sorted(budgets))
-            yield (
-                f"{environment.label}: budgets of {words} steps, all cut at "
-                f"{count_words(environment.horizon)}."
-            )
+            *given, end = counts_apart(*sorted(budgets), environment.horizon)
+            yield f"{environment.label}: budgets of {' and '.join(given)} steps, all cut at {end}."
 
 
 def _arms(comparison: Comparison) -> Iterable[str]:
@@ -93,6 +94,10 @@ def _arms(comparison: Comparison) -> Iterable[str]:
     if comparison.grouping.pooled:
         yield "Settings that differ within a group, as the grouping was chosen: " + _ranges(
             comparison, comparison.grouping.pooled
+        )
+    if comparison.grouping.between:
+        yield "Settings of a group that differ between environments: " + _by_environment(
+            comparison, comparison.grouping.between
         )
     for arm in comparison.arms:
         for cell in comparison.by_arm(arm):
@@ -108,14 +113,38 @@ def _arms(comparison: Comparison) -> Iterable[str]:
 
 
 def _ranges(comparison: Comparison, keys: Sequence[str]) -> str:
+    parts = [f"{setting_name(key)} ({_values(comparison, comparison.used, key)})" for key in keys]
+    return "; ".join(parts) + "."
+
+
+def _by_environment(comparison: Comparison, keys: Sequence[str]) -> str:
     parts = []
     for key in keys:
-        values = {run.config[key] for run in comparison.used if key in run.config}
-        digits = digits_apart(values)
-        named = key == "objective.name"
-        words = [objective_words(str(value)) if named else value_words(value, digits) for value in values]
-        parts.append(f"{setting_name(key)} ({' / '.join(sorted(words))})")
+        places: dict[str, list[str]] = {}
+        for environment in comparison.environments:
+            if words := _values(comparison, comparison.runs_of(environment), key):
+                places.setdefault(words, []).append(environment.label)
+        where = (f"{words} in {_listed(labels)}" for words, labels in places.items())
+        parts.append(f"{setting_name(key)} ({', '.join(where)})")
     return "; ".join(parts) + "."
+
+
+def _values(comparison: Comparison, runs: Iterable[RunTable], key: str) -> str:
+    """The values that a setting has in some runs, told apart from all that it has."""
+    digits = digits_apart(_seen(comparison.used, key))
+    named = key == "objective.name"
+    words = (
+        objective_words(str(value)) if named else value_words(value, digits) for value in _seen(runs, key)
+    )
+    return " / ".join(sorted(words))
+
+
+def _seen(runs: Iterable[RunTable], key: str) -> set[Value]:
+    return {run.config[key] for run in runs if key in run.config}
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return " and ".join(labels) if len(labels) <= NAMED else f"{len(labels)} environments"
 
 
 def _same_footing(comparison: Comparison) -> Iterable[str]:
@@ -132,8 +161,7 @@ def _same_footing(comparison: Comparison) -> Iterable[str]:
     for key in sorted(
         {key for run in runs for key in run.config if key.startswith("eval.") and key != "eval.interval"}
     ):
-        values: set[Value] = {run.config[key] for run in runs if key in run.config}
-        if len(values) > 1:
+        if len(values := _seen(runs, key)) > 1:
             yield f"Evaluation protocols differ: {key} is {', '.join(sorted(map(str, values)))}."
     changed = [(run, change) for run in runs for change in _changes(run)]
     if changed:
@@ -151,6 +179,21 @@ def _same_footing(comparison: Comparison) -> Iterable[str]:
         yield (
             f"{comparison.metric.title} comes from training, not from evaluation episodes{noise * played}."
         )
+
+
+def _resolution(comparison: Comparison) -> Iterable[str]:
+    """Where runs of an environment were evaluated at different intervals."""
+    for environment in comparison.environments:
+        if comparison.metric.table != "eval" or environment.threshold is None:
+            continue
+        seen = _seen(comparison.runs_of(environment), "eval.interval")
+        intervals = counts_apart(*sorted(value for value in seen if isinstance(value, int)))
+        words = [f"every {interval} steps" for interval in intervals] + ["only at the end"] * (None in seen)
+        if len(words) > 1:
+            yield (
+                f"{environment.label}: runs were evaluated {' and '.join(words)}, so steps to the threshold "
+                "and efficiency are only as fine as the coarser."
+            )
 
 
 def _changes(run: RunTable) -> list[str]:
@@ -204,7 +247,7 @@ def _single_points(comparison: Comparison) -> Iterable[str]:
     for environment in comparison.environments:
         if len(environment.grid) > 1:
             continue
-        runs = [run for cell in comparison.of(environment) for run in cell.runs]
+        runs = comparison.runs_of(environment)
         if metric.table == "eval" and all(len(run.column("eval", metric.column)[0]) == 1 for run in runs):
             yield (
                 f"{environment.label}: each run has only one evaluation, so its curve is a single point; "

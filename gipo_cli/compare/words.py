@@ -99,6 +99,12 @@ def count_words(count: float, digits: int = 4) -> str:
     return f"{count:.4g}"
 
 
+def counts_apart(*counts: float) -> list[str]:
+    """Counts as `count_words` has them, in full where different ones would read the same."""
+    words = [count_words(count) for count in counts]
+    return words if len(set(words)) == len(set(counts)) else [f"{count:.0f}" for count in counts]
+
+
 def duration_words(seconds: float) -> str:
     """Seconds as ``45 s``, ``12 min`` or ``3.4 h``."""
     if seconds != seconds:

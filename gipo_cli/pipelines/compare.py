@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gipo_cli.compare.comparison import Comparison, build_comparison
 from gipo_cli.compare.figures import FIGURES
-from gipo_cli.compare.grouping import filter_runs
-from gipo_cli.compare.load import find_runs, load_runs
+from gipo_cli.compare.grouping import filter_runs, predicate
+from gipo_cli.compare.load import LeftOut, Value, find_runs, find_studies, load_runs, settings
 from gipo_cli.compare.metric import SHORT_NAMES, find_metric, usual_metric
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.output import check_writable, writing
@@ -27,6 +27,8 @@ from gipo_cli.compare.summary import Row, summarise
 from gipo_cli.compare.table import terminal_table
 from gipo_cli.errors import UserError
 from gipo_cli.runlog.layout import runs_root
+from gipo_cli.sweep.manifest import StudyDir, read_study
+from gipo_cli.sweep.state import RunState, observe, places
 
 LEFT_OUT_SHOWN = 10
 MANY_RUNS = 40
@@ -138,7 +140,8 @@ def read_runs(
 ) -> Comparison:
     """Find, read, filter and group runs; arguments as for `compare`.
 
-    They are read with so many ``processes``, by default as many as so many runs are worth.
+    They are read with so many ``processes``, by default as many as so many runs are worth. What a study
+    among ``paths`` planned and has no folder of is left out with what it is doing.
 
     Raises:
         UserError: nothing to compare.
@@ -154,6 +157,7 @@ def read_runs(
             f"None of {len(folders)} run folders can be read; {damaged[0].path}: {damaged[0].reason}."
         )
     kept = filter_runs(runs, filters)
+    missing = _missing(find_studies(paths, runs_root()), set(folders), predicate(filters, runs))
     return build_comparison(
         kept,
         find_metric(metric or usual_metric(kept), kept),
@@ -161,8 +165,33 @@ def read_runs(
         baseline=baseline,
         threshold=threshold,
         include_unfinished=include_unfinished,
-        damaged=damaged,
+        unread=[*damaged, *missing],
     )
+
+
+def _missing(
+    studies: Sequence[Path], folders: set[Path], passes: Callable[[Mapping[str, Value]], bool]
+) -> Iterator[LeftOut]:
+    """Runs that studies planned and that have none of the folders, as far as their configuration passes."""
+    for study in map(StudyDir, studies):
+        try:
+            planned = read_study(study, imports=False).runs
+        except UserError as error:
+            yield LeftOut(study.manifest, f"which of its runs are missing is not known: {error}")
+            continue
+        for run in planned:
+            path = study.run(run.name)
+            found = not folders.isdisjoint([path, *places(study, run.name)])
+            if not found and passes(settings(run.config.model_dump(mode="json"))):
+                yield _without_folder(path, observe(study, run))
+
+
+def _without_folder(path: Path, seen: RunState) -> LeftOut:
+    if seen.state == "waiting":
+        return LeftOut(path, "not begun", begun=False)
+    if seen.state == "done":
+        return LeftOut(path, "done, but not in its own folder yet")
+    return LeftOut(path, f"{seen.state} at step {seen.step} of {seen.total_steps}")
 
 
 def check_output(out: Path, *, force: bool) -> None:
@@ -242,9 +271,11 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
         console.print()
     for note in notes(comparison, whole=False):
         console.print(f"- {escape(note)}", highlight=False)
-    for left_out in comparison.left_out[:LEFT_OUT_SHOWN]:
+    # Of those that have not begun, a note tells the number.
+    begun = [left_out for left_out in comparison.left_out if left_out.begun]
+    for left_out in begun[:LEFT_OUT_SHOWN]:
         console.print(f"  left out: {escape(f'{left_out.path}: {left_out.reason}')}", highlight=False)
-    if (more := len(comparison.left_out) - LEFT_OUT_SHOWN) > 0:
+    if (more := len(begun) - LEFT_OUT_SHOWN) > 0:
         console.print(f"  and {more} more, all listed in the report", highlight=False)
     if out is not None:
         console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)

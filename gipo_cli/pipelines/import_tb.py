@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,8 +131,11 @@ def _config(settings: Sequence[str]) -> dict[str, Any]:
             raise UserError(
                 f"The setting {key} is needed to compare this run with others; add --set {key}=..."
             )
-    if not isinstance(config["seed"], int):
-        raise UserError(f"The seed {config['seed']!r} is no whole number; write for example --set seed=1.")
+    for key, example in (("seed", 1), ("total_steps", 1_000_000)):
+        if key in config and type(config[key]) is not int:
+            raise UserError(
+                f"The {key} {config[key]!r} is no whole number; write for example --set {key}={example}."
+            )
     return config
 
 
@@ -163,7 +165,7 @@ def _check_out(out: Path, *, force: bool) -> None:
 
 
 def _read(source: Path, steps_per_tick: float) -> dict[str, Series]:
-    """All scalars by tag, sorted by step."""
+    """All scalars by tag, sorted by step and, of one step, by time."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not source.is_dir():
@@ -189,7 +191,10 @@ def _read(source: Path, steps_per_tick: float) -> dict[str, Series]:
         return float(np.interp(tick, clock[:, 0], clock[:, 1])) if len(clock) else tick * steps_per_tick
 
     return {
-        tag: sorted((env_step(tick), value, wall) for tick, value, wall in points)
+        tag: sorted(
+            ((env_step(tick), value, wall) for tick, value, wall in points),
+            key=lambda point: (point[0], point[2]),
+        )
         for tag, points in series.items()
     }
 
@@ -212,9 +217,11 @@ def _write(
     last: int,
 ) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        (scratch / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        # A folder of its own, since the temporary one is closed to all others.
+        fresh = Path(scratch) / "run"
+        fresh.mkdir()
+        (fresh / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
         status = {
             "format": 1,
             "state": "done",
@@ -222,17 +229,15 @@ def _write(
             "step": last,
             "total_steps": config["total_steps"],
         }
-        (scratch / "status.json").write_text(json.dumps(status), encoding="utf-8")
+        (fresh / "status.json").write_text(json.dumps(status), encoding="utf-8")
         meta = {"format": 1, "imported_from": str(source.resolve()), "versions": {}}
-        (scratch / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        (fresh / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         for name, rows in tables.items():
             if rows:
-                _write_csv(scratch / f"{name}.csv", rows)
+                _write_csv(fresh / f"{name}.csv", rows)
         if out.exists():
-            shutil.rmtree(out)
-        os.replace(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            os.replace(out, Path(scratch) / "earlier")
+        os.replace(fresh, out)
 
 
 def _write_csv(path: Path, rows: Mapping[float, Mapping[str, float]]) -> None:

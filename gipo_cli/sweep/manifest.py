@@ -24,8 +24,8 @@ _DIFFERENCES_SHOWN = 4
 class StudyDir:
     """The folder of one study.
 
-    Runs lie directly in it. What belongs to the sweep itself lies in ``.sweep``, which listings and
-    comparisons of runs do not enter.
+    Runs lie directly in it. What belongs to the sweep itself lies in ``.sweep``: listings do not enter it,
+    and comparisons learn from it only what became of runs that have no folder yet.
     """
 
     path: Path

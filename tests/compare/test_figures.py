@@ -75,6 +75,29 @@ def test_final_against_buffer_has_one_line_per_objective_and_a_tick_per_size(com
     assert panel.get_xscale() == "log"
 
 
+def test_final_against_buffer_needs_two_sizes_in_one_environment(tmp_path):
+    for env, objective, size in (("reach", "gipo", 2000), ("push", "sapo", 20_000)):
+        write_study(tmp_path, envs=(env,), objectives=(objective,), buffers=(size,))
+    assert draw(figures_scores.final_vs_buffer, loaded(tmp_path)) == []
+
+
+def test_sizes_that_belong_to_environments_are_no_panels_and_no_variants(tmp_path):
+    for env, size in (("reach", 2000), ("push", 20_000)):
+        write_study(tmp_path, envs=(env,), buffers=(size,))
+    own = loaded(tmp_path)
+    assert draw(figures_scores.final_vs_buffer, own) == []
+    profiles = draw(figures_versus.performance_profiles, own)
+    curves = draw(figures_time.learning_curves, own)
+    assert [len(pictures) for pictures in (profiles, curves)] == [1, 2]
+    for picture in (*profiles, *curves):
+        assert [panel.get_title() for panel in picture.figure.axes] == [""]
+    assert {legend(picture)[0] for picture in curves} == {"GIPO (n=3)"}
+    look = style.looks(own.arms)
+    assert {name: (look[name].color, look[name].fill) for name in look} == {
+        "GIPO": ("#0072b2", "full"), "PPO-clip": ("#d55e00", "full")
+    }  # fmt: skip
+
+
 def test_final_against_lag_stands_at_the_measured_lag(comparison):
     (picture,) = draw(figures_scores.final_vs_lag, comparison)
     (panel,) = picture.figure.axes

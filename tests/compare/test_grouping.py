@@ -3,7 +3,14 @@ from synthetic_runs import config
 
 from gipo_cli.compare.baseline import match_baseline
 from gipo_cli.compare.grouping import environment_labels, filter_runs, group_runs, resolve_key
-from gipo_cli.compare.words import count_words, digits_apart, duration_words, setting_name, setting_words
+from gipo_cli.compare.words import (
+    count_words,
+    counts_apart,
+    digits_apart,
+    duration_words,
+    setting_name,
+    setting_words,
+)
 from gipo_cli.errors import UserError
 
 
@@ -61,6 +68,58 @@ def test_settings_that_change_together_make_one_label_and_are_told(make):
     grouping = group_runs(runs)
     assert labels(grouping) == ["GIPO", "PPO-clip"]
     assert grouping.tied == ("agent.update.batch_size",)
+
+
+class TestBetweenEnvironments:
+    """A setting makes a group only where it differs in some environment."""
+
+    def test_one_that_differs_between_environments_only_is_listed(self, make):
+        tuned = {"buffer": 2048, "agent.update.actor_lr": 1e-3}
+        plain = {"buffer": 10_000, "agent.update.actor_lr": 3e-4}
+        runs = make(
+            *(
+                config(name, env=env, **own)
+                for env, own in (("reach", tuned), ("push", plain))
+                for name in ("gipo", "ppo_clip")
+            )
+        )
+        grouping = group_runs(runs)
+        assert labels(grouping) == ["GIPO", "PPO-clip"]
+        assert grouping.between == ("buffer.size", "agent.update.actor_lr")
+        assert (grouping.tied, grouping.pooled) == ((), ())
+        assert {arm.buffer for arm in grouping.arms} == {None}
+        assert group_runs(runs, ["objective"]) == grouping
+        assert labels(group_runs(runs, ["buffer"])) == ["buffer 2048", "buffer 10k"]
+
+    def test_one_that_differs_in_some_environment_makes_groups_in_all(self, make):
+        runs = make(
+            *(config(env="reach", buffer=size) for size in (512, 2048)), config(env="push", buffer=10_000)
+        )
+        assert labels(group_runs(runs)) == ["GIPO, buffer 512", "GIPO, buffer 2048", "GIPO, buffer 10k"]
+
+    def test_one_that_changes_together_with_the_objective_in_each_is_said_to(self, make):
+        sizes = {"reach": {"gipo": 2048, "ppo_clip": 512}, "push": {"gipo": 10_000, "ppo_clip": 512}}
+        runs = make(*(config(name, env=e, buffer=n) for e, own in sizes.items() for name, n in own.items()))
+        grouping = group_runs(runs)
+        assert labels(grouping) == ["GIPO", "PPO-clip"]
+        assert grouping.tied == grouping.between == ("buffer.size",)
+
+    def test_objectives_are_groups_though_each_has_an_environment_of_its_own(self, make):
+        assert labels(group_runs(make(config(env="reach"), config("sapo", env="push")))) == ["GIPO", "SAPO"]
+
+    def test_an_objectives_own_setting_is_no_exception(self, make):
+        runs = make(
+            *(config("gipo", env=e, **{"objective.sigma": s}) for e, s in (("reach", 0.2), ("push", 0.5)))
+        )
+        assert labels(group_runs(runs)) == ["GIPO"]
+        assert group_runs(runs).between == ("objective.sigma",)
+
+    def test_an_imported_run_that_does_not_state_it_is_no_group(self, make):
+        rates = (("reach", 1e-3), ("push", 3e-4))
+        stated = [config(seed=2, env=env, **{"agent.update.actor_lr": rate}) for env, rate in rates]
+        grouping = group_runs(make(*stated, config(env="reach")))
+        assert labels(grouping) == ["GIPO"]
+        assert grouping.between == ("agent.update.actor_lr",)
 
 
 def test_a_setting_that_cuts_across_makes_a_group_in_words(make):
@@ -192,6 +251,11 @@ class TestBaseline:
 )
 def test_settings_in_words(key, value, words):
     assert setting_words(key, value) == words
+
+
+def test_counts_that_would_read_the_same_are_written_in_full():
+    assert counts_apart(1_000_448, 1_000_000, 2_000_000) == ["1000448", "1000000", "2000000"]
+    assert counts_apart(1_500_000, 20_000, 20_000.0) == ["1.5M", "20k", "20k"]
 
 
 def test_counts_and_durations_in_words():

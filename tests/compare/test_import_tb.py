@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 
 import pytest
 import yaml
@@ -51,6 +53,29 @@ def test_a_stable_baselines_folder_becomes_a_run(tmp_path):
     assert run.eval["time/wall"].tolist() == [8000 - 6048, 8000 - 2048]
 
 
+def test_of_a_step_logged_twice_the_later_value_counts(tmp_path):
+    write_events(tmp_path / "tb", [("eval/mean_reward", 4000, 9.0), ("eval/mean_reward", 4000, 2.0)])
+    import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
+    assert load_run(tmp_path / "run").eval["return_mean"].tolist() == [2.0]
+
+
+def test_a_stated_budget_is_the_runs(tmp_path):
+    write_events(tmp_path / "tb", SB3)
+    import_tb(tmp_path / "tb", out=tmp_path / "run", settings=[*SETTINGS, "total_steps=7500"])
+    assert load_run(tmp_path / "run").budget == 7500
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o027, 0o750)])
+def test_others_may_read_what_the_umask_lets_them(tmp_path, mask, mode):
+    write_events(tmp_path / "tb", SB3)
+    before = os.umask(mask)
+    try:
+        import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == mode
+
+
 def test_the_authors_iterations_become_environment_steps(tmp_path):
     write_events(tmp_path / "tb", AUTHORS)
     import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
@@ -88,6 +113,12 @@ def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
     [
         (["env.name=reach", "seed=1"], "objective.name is needed"),
         ([*SETTINGS, "seed=many"], "no whole number"),
+        ([*SETTINGS, "seed=true"], "seed True is no whole number; write for example --set seed=1"),
+        (
+            [*SETTINGS, "total_steps=1e6"],
+            "total_steps '1e6' is no whole number; .* --set total_steps=1000000",
+        ),
+        ([*SETTINGS, "total_steps="], "total_steps None is no whole number"),
         ([*SETTINGS, "buffer"], "no key=value"),
         ([*SETTINGS, "seed.deep=1"], "contradicts"),
         ([*SETTINGS, "env.name=@x"], r"""'env.name=@x' is no YAML; .* --set env.name='"@x"'\."""),

@@ -5,7 +5,7 @@ import pytest
 from synthetic_runs import config, write_diagnostics, write_run
 
 from gipo_cli.compare.csv_text import DamagedFile
-from gipo_cli.compare.load import find_runs, flatten, load_run, load_runs
+from gipo_cli.compare.load import find_runs, find_studies, flatten, load_run, load_runs
 from gipo_cli.compare.metric import find_metric, usual_metric
 from gipo_cli.config.sealed import seal
 from gipo_cli.errors import UserError
@@ -61,6 +61,23 @@ def test_runs_are_found_by_name_below_the_folder_of_runs(run, tmp_path):
     assert find_runs(["?"], tmp_path / "study") == [run.resolve()]
 
 
+def test_studies_are_found_where_they_are_searched_whole(run, tmp_path):
+    study = tmp_path / "study"
+    (study / "study.json").write_text("{}")
+    for path in (tmp_path, study, study / "*", tmp_path / "*"):
+        assert find_studies([str(path)]) == [study.resolve()]
+    assert find_studies(["study"], tmp_path) == [study.resolve()]
+    assert find_studies([str(run)]) == find_studies([str(study / "a*")]) == []
+
+
+def test_a_study_without_runs_says_where_to_look(tmp_path):
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(
+        UserError, match=r"No runs found in .* files\. A study's runs on a cluster .*--status"
+    ):
+        find_runs([str(tmp_path)])
+
+
 def test_nothing_found_says_what_was_searched(tmp_path):
     with pytest.raises(UserError, match="No runs found in") as caught:
         find_runs([str(tmp_path)])
@@ -81,9 +98,11 @@ def break_file(folder, name, content):
         ("status.json", "{", "status.json"),
         ("status.json", "[]", "no mapping"),
         ("status.json", '{"state": "done"}', "total_steps"),
+        ("status.json", '{"state": "done", "total_steps": "1e6"}', "'1e6', which is no whole number"),
         ("config.yaml", "seed: [", "config.yaml"),
         ("config.yaml", "env: {name: x}\nobjective: {name: gipo}", "seed"),
         ("config.yaml", "seed: one\nenv: {name: x}\nobjective: {name: gipo}", "no whole number"),
+        ("config.yaml", "seed: true\nenv: {name: x}\nobjective: {name: gipo}", "no whole number"),
         ("eval.csv", "step,success\n1,0.5\n2,0.", "eval.csv is cut off"),
         ("metrics.csv", "step,health/ess\n1,x\n", "health/ess"),
         ("diagnostics.csv", "step,family\n1,gipo\n", "lacks the columns"),

@@ -2,6 +2,8 @@ import csv
 import errno
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -12,6 +14,11 @@ from synthetic_runs import config, write_run, write_study
 from gipo_cli.errors import UserError
 from gipo_cli.pipelines import compare as pipeline
 from gipo_cli.pipelines.compare import compare
+from gipo_cli.runlog.durable import write_sealed
+from gipo_cli.runlog.status import Status
+from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.manifest import write_study as write_study_plan
+from gipo_cli.sweep.plan import plan
 
 
 class Page(HTMLParser):
@@ -203,6 +210,102 @@ class TestTerminal:
         text = self.printed(tmp_path / "runs", tmp_path, capsys)
         assert "left out" in text
         assert "gipo-2000-1: damaged: eval.csv is cut off" in text.replace("\n", " ").replace("  ", " ")
+
+
+@pytest.fixture(scope="module")
+def planned():
+    fixed = ["env=gymnasium", "env.id=Pendulum-v1", "total_steps=2000", "buffer.size=null"]
+    return plan([*fixed, "objective=gipo,ppo_clip", "seed=1,2,3,4"], name="grid")
+
+
+class TestStudy:
+    """Four runs of a study are finished; one failed and one was interrupted elsewhere, two have not begun."""
+
+    @pytest.fixture
+    def folder(self, planned, tmp_path):
+        folder = StudyDir(tmp_path / "grid")
+        write_study_plan(folder, planned, command="")
+        for run in planned.runs:
+            if run.config.seed < 3:
+                write_run(
+                    folder.run(run.name), run.config.model_dump(mode="json"), [0.2, 0.5], steps=[500, 2000]
+                )
+        for run, state in zip(planned.runs[2:4], ("failed", "interrupted"), strict=True):
+            self.attempt(folder, run, state)
+        return folder
+
+    def attempt(self, folder, run, state):
+        path = folder.attempts(run.name) / "0123456789ab"
+        write_run(path, run.config.model_dump(mode="json"), [0.2], steps=[700], state=state)
+        status = Status(state=state, step=700, total_steps=run.total_steps)
+        write_sealed(path / "status.json", status.model_dump(mode="json"))
+
+    def left_out(self, *paths, **options):
+        comparison = pipeline.read_runs([str(path) for path in paths], **options)
+        return {out.path.name: out.reason for out in comparison.left_out}
+
+    def test_planned_runs_without_a_folder_are_left_out_with_what_they_are_doing(self, folder, planned):
+        names = [run.name for run in planned.runs]
+        expected = {
+            names[2]: "failed at step 700 of 2000",
+            names[3]: "interrupted at step 700 of 2000",
+            names[6]: "not begun",
+            names[7]: "not begun",
+        }
+        assert self.left_out(folder.path) == expected
+        assert self.left_out(folder.path.parent) == expected
+        assert self.left_out(folder.path / "*") == expected
+        assert self.left_out(*(folder.run(names[index]) for index in (0, 1, 4, 5))) == {}
+
+    def test_filters_hold_for_them(self, folder, planned):
+        names = [run.name for run in planned.runs]
+        assert self.left_out(folder.path, filters=["objective=ppo_clip"]) == {
+            names[6]: "not begun", names[7]: "not begun"
+        }  # fmt: skip
+        assert set(self.left_out(folder.path, filters=["objective!=ppo_clip", "seed=1,2,3"])) == {names[2]}
+        # A null in the plan is one rollout, as in a run.
+        assert len(self.left_out(folder.path, filters=["buffer=512"])) == 4
+
+    def test_those_that_have_not_begun_are_one_line(self, folder, tmp_path, capsys):
+        compare([str(folder.path)], out=tmp_path / "out", console=Console(width=200))
+        text = capsys.readouterr().out
+        assert "- 2 planned runs have not begun." in text
+        assert "- 2 of 6 runs are left out" in text
+        assert text.count("left out: ") == 2
+        assert "failed at step 700 of 2000" in text
+        assert ": not begun" not in text
+        content = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert [out["reason"] for out in content["left_out"]].count("not begun") == 2
+        assert "not begun</li>" in (tmp_path / "out" / "report.html").read_text()
+
+    def test_a_finished_attempt_that_is_not_published_is_said_to_be(self, folder, planned):
+        run = planned.runs[7]
+        self.attempt(folder, run, "done")
+        path = folder.attempts(run.name) / "0123456789ab" / "status.json"
+        write_sealed(path, Status(state="done", step=2000, total_steps=2000).model_dump(mode="json"))
+        assert self.left_out(folder.path)[run.name] == "done, but not in its own folder yet"
+
+    def test_an_attempt_that_is_named_itself_is_not_missing(self, folder, planned):
+        (attempt,) = folder.attempts(planned.runs[2].name).iterdir()
+        found = self.left_out(folder.path, attempt, include_unfinished=True)
+        assert planned.runs[2].name not in found
+
+    def test_a_plan_that_cannot_be_read_stops_no_comparison(self, folder):
+        folder.manifest.write_text(folder.manifest.read_text().replace('"seed": 1', '"seed": 9'))
+        (reason,) = self.left_out(folder.path).values()
+        assert reason.startswith("which of its runs are missing is not known: ")
+        assert "is damaged" in reason
+
+    def test_it_is_read_without_the_libraries_that_train(self, folder):
+        code = (
+            "import sys; from gipo_cli.pipelines.compare import read_runs; "
+            "assert len(read_runs([sys.argv[1]]).left_out) == 4; "
+            "sys.exit(', '.join({'torch', 'stable_baselines3', 'gymnasium'} & set(sys.modules)) or 0)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder.path], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 class TestBadInput:

@@ -82,6 +82,17 @@ def test_aggregate_pools_normalised_scores_and_averages_improvement(study):
     assert whole.wall == 1200
 
 
+def test_settings_of_the_environments_own_do_not_keep_groups_out_of_the_aggregate(study):
+    """As where one task has a buffer size and a learning rate that were found for it."""
+    tuned = study(**{"buffer.size": 2048, "agent.update.actor_lr": 1e-3})
+    rows = summarise(build_comparison(tuned + study(env="push", **{"buffer.size": 10_000}), SUCCESS))
+    assert [(row.environment, row.arm.label, row.rival) for row in rows] == [
+        (place, name, "PPO-clip" if name == "GIPO" else "")
+        for place in ("push", "reach", ALL)
+        for name in ("GIPO", "PPO-clip")
+    ]
+
+
 def test_returns_are_normalised_by_the_range_seen_in_the_environment(study):
     comparison = build_comparison(study(), RETURN)
     (environment,) = comparison.environments
@@ -240,6 +251,9 @@ class TestSelection:
         assert reasons(1000, 2000, 3000, 3000) == [
             "budget of 1k steps, where others have 3k", "budget of 2k steps, where others have 3k"
         ]  # fmt: skip
+        assert reasons(1_000_448, 1_000_000, 1_000_000) == [
+            "budget of 1000448 steps, where most have 1000000"
+        ]  # fmt: skip
 
     @pytest.mark.parametrize(("metric", "file"), [(SUCCESS, "eval.csv"), (TRAINING, "metrics.csv")])
     def test_a_missing_file_is_called_missing(self, tmp_path, metric, file):
@@ -262,6 +276,11 @@ class TestSelection:
         assert "not finished are included as asked for: 1 failed" in said
         assert "cut at 40k" in said
 
+    def test_budgets_that_are_cut_are_told_apart(self, make):
+        runs = make(*((config(seed=n, total_steps=n), [0, 1]) for n in (1_000_448, 1_000_000)))
+        said = notes(build_comparison(runs, SUCCESS, include_unfinished=True))
+        assert "reach: budgets of 1000000 and 1000448 steps, all cut at 1000000." in said
+
     def test_nan_and_missing_metrics_leave_a_run_out(self, make):
         runs = make((config(), [0, 1]), (config(seed=2), [0, float("nan")]), (config(seed=3), [0, 1]))
         used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
@@ -283,6 +302,29 @@ class TestSelection:
         assert len(used) == 2
         assert left_out[0].reason == "repeats run0: the same training and seed"
 
+    @pytest.mark.parametrize(
+        ("short", "long", "kept"),
+        [
+            ("failed", "done", "long"),
+            ("failed", "interrupted", "long"),
+            ("running", "failed", "long"),
+            ("done", "failed", "short"),
+            ("done", "done", "long"),
+        ],
+    )
+    def test_of_the_same_run_twice_a_finished_one_counts_else_the_furthest(self, tmp_path, short, long, kept):
+        from synthetic_runs import write_run
+
+        steps = [50_000, 100_000]
+        runs = [
+            load_run(write_run(tmp_path / "short", config(), [0.2], steps=steps[:1], state=short)),
+            load_run(write_run(tmp_path / "long", config(), [0.2, 0.9], steps=steps, state=long)),
+        ]
+        for order in (runs, runs[::-1]):
+            used, left_out = select_runs(order, SUCCESS, include_unfinished=True)
+            assert [run.path.name for run in used] == [kept]
+            assert [out.reason for out in left_out] == [f"repeats {kept}: the same training and seed"]
+
     def test_nothing_to_compare(self, make):
         with pytest.raises(UserError, match=r"run0 is the only run. Left out: repeats run0: .* \(1\)\."):
             build_comparison(make(config(), config()), SUCCESS)
@@ -301,11 +343,11 @@ class TestSelection:
         repeated = make(*[config()] * 3)
         damaged = [LeftOut(Path(f"run{n}"), f"fault {n}") for n in range(6)]
         with pytest.raises(UserError) as caught:
-            build_comparison(repeated, SUCCESS, damaged=damaged[:2])
+            build_comparison(repeated, SUCCESS, unread=damaged[:2])
         for part in ("repeats run0: the same training and seed (2)", "fault 0 (1)", "fault 1 (1)"):
             assert part in str(caught.value)
         with pytest.raises(UserError, match="; and 2 other reasons"):
-            build_comparison(repeated, SUCCESS, damaged=damaged)
+            build_comparison(repeated, SUCCESS, unread=damaged)
 
 
 def unfinished(make, tmp_path):
@@ -343,6 +385,46 @@ class TestNotes:
         assert "different versions of torch: 2.13.0, 2.9.0" in said
         assert "mujoco" not in said
         assert "eval.episodes is 20, 50" in said
+
+    def test_different_intervals_of_evaluation(self, make):
+        """The same curve y = x, evaluated twenty times and twice."""
+        fine, coarse = ([(i + 1) / n for i in range(n)] for n in (20, 2))
+        often = [(config(seed=s, **{"eval.interval": 5000}), fine) for s in (1, 2)]
+        seldom = [(config("ppo_clip", seed=s, **{"eval.interval": 50_000}), coarse) for s in (1, 2)]
+        comparison = build_comparison(make(*often, *seldom), SUCCESS, threshold=0.1)
+        assert summarise(comparison)[0].efficiency == 5
+        note = (
+            "reach: runs were evaluated every 5k steps and every 50k steps, so steps to the threshold and "
+            "efficiency are only as fine as the coarser."
+        )
+        assert note in notes(comparison)
+        once = make((config(seed=3, **{"eval.interval": None}), fine))
+        assert any("every 5k steps and only at the end" in note for note in self.said([*make(*often), *once]))
+        assert not any("were evaluated" in note for note in self.said(make(*often)))
+        # Of training there is a value in each iteration; and no other environment's steps are compared.
+        runs = [load_run(run.path, extra_column="train/return") for run in make(*often, *seldom)]
+        trained = build_comparison(runs, TRAINING, threshold=0.5)
+        assert not any("were evaluated" in note for note in notes(trained))
+        apart = make(*often, (config(env="push", **{"eval.interval": 50_000}), coarse))
+        assert not any("were evaluated" in note for note in self.said(apart))
+
+    @pytest.mark.parametrize(("count", "words"), [(1, "1 planned run has"), (2, "2 planned runs have")])
+    def test_planned_runs_are_counted_apart_from_those_that_went_wrong(self, study, count, words):
+        waiting = [LeftOut(Path(f"run{n}"), "not begun", begun=False) for n in range(count)]
+        said = self.said(study(), unread=waiting)
+        assert f"{words} not begun." in said
+        assert not any("are left out" in note for note in said)
+        said = self.said(study(), unread=[*waiting, LeftOut(Path("other"), "failed at step 1 of 2")])
+        assert any(note.startswith("1 of 7 runs are left out") for note in said)
+
+    def test_what_differs_between_environments_is_listed_with_its_values(self, study):
+        runs = study(**{"buffer.size": 2048}) + study(env="push", **{"buffer.size": 10_000})
+        said = "Settings of a group that differ between environments: buffer (10k in push, 2048 in reach)."
+        assert said in self.said(runs)
+        more = [run for env in ("a", "b", "c") for run in study(env=env, **{"buffer.size": 2048})]
+        said = "buffer (2048 in 4 environments, 10k in push)."
+        assert any(note.endswith(said) for note in self.said(runs + more))
+        assert not any("between environments" in note for note in self.said(study() + study(env="push")))
 
     @pytest.mark.parametrize(("schedule", "told"), [("constant", False), ("linear", True)])
     def test_settings_changed_on_the_way(self, make, tmp_path, schedule, told):
