@@ -16,7 +16,14 @@ from gipo_cli.sweep.plan import plan
 
 RESULTS = ROOT / "docs/results"
 ARCHIVES = sorted((RESULTS / "data").glob("*.tar.xz"))
-BUFFERS = {"reach_lag": 1, "reach_buffers": 3, "fetch_reach_buffers": 3, "door_close_buffers": 3}
+BUFFERS = {
+    "reach_lag": 1,
+    "reach_buffers": 3,
+    "handle_press_buffers": 3,
+    "door_close_buffers": 3,
+    "fetch_reach_buffers": 3,
+}
+"""Buffer sizes of each study, with a table each."""
 PASSED = {"fetch_reach_buffers": ["--passed", "-4", "-2"]}
 """Returns whose first passing a page shows, where they are not those of a Meta-World task."""
 STUDIES = sorted({path.name.rpartition("_")[0] for path in ARCHIVES})
@@ -70,17 +77,24 @@ def test_pages_show_the_differences_from_gipo(study, runs, capsys):
         assert f"|{'|'.join(others)}|" in page
 
 
-def test_the_page_shows_the_evaluations():
-    """Of FetchReach, where training return and evaluation return rank objectives differently."""
+@pytest.mark.parametrize(
+    ("study", "buffers", "steps", "form"),
+    [
+        ("fetch_reach_buffers", (200, 2_000, 8_000), (5_000, 10_000, 15_000), ".2f"),
+        ("handle_press_buffers", (500, 5_000, 20_000), (20_000, 40_000), ".0f"),
+    ],
+)
+def test_pages_show_the_evaluations(study, buffers, steps, form):
+    """Of tasks on which training return and evaluation return rank objectives differently."""
     returns = defaultdict(list)
-    with (RESULTS / "data/fetch_reach_buffers_eval.csv").open() as file:
+    with (RESULTS / f"data/{study}_eval.csv").open() as file:
         for row in csv.DictReader(file):
             returns[row["objective"], int(row["buffer"]), int(row["step"])].append(float(row["return_mean"]))
-    page = (RESULTS / "fetch_reach_buffers.md").read_text()
-    for buffer, step in itertools.product((200, 2_000, 8_000), (5_000, 10_000, 15_000)):
+    page = (RESULTS / f"{study}.md").read_text()
+    for buffer, step in itertools.product(buffers, steps):
         own = [returns[name, buffer, step] for name in ("gipo", "ppo_clip", "sapo", "tis", "no_clip")]
         assert [len(one) for one in own] == [5] * 5
-        assert f"| {buffer:,}, {step:,} | {' | '.join(f'{np.mean(one):.2f}' for one in own)} |" in page
+        assert f"| {buffer:,}, {step:,} | {' | '.join(format(np.mean(one), form) for one in own)} |" in page
 
 
 def test_seeds_that_not_every_objective_has_are_left_out(runs, tmp_path, capsys):
