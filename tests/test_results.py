@@ -77,6 +77,18 @@ def test_pages_show_the_differences_from_gipo(study, runs, capsys):
         assert f"|{'|'.join(others)}|" in page
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_pages_show_who_learns_faster(study, runs, capsys):
+    runpy.run_path(str(RESULTS / "tables.py"))["main"]([str(runs / study), "--whole"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| against PPO-clip")]
+    page = (RESULTS / f"{study}.md").read_text()
+    assert len(lines) == BUFFERS[study]
+    for line in lines:
+        _, _, gipo, baseline, *others, _ = line.split("|")
+        assert not baseline.strip()
+        assert f"|{'|'.join([gipo, *others])}|" in page
+
+
 @pytest.mark.parametrize(
     ("study", "buffers", "steps", "form"),
     [

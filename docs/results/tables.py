@@ -1,15 +1,17 @@
 """The tables of a results page: what a study came to, by buffer size and objective.
 
-python docs/results/tables.py runs/reach_buffers [--passed 2000 3000] [--against gipo]
+python docs/results/tables.py runs/reach_buffers [--passed 2000 3000] [--against gipo] [--whole]
 
 Prints Markdown, of the seeds that every objective and buffer size has finished. Statistics are those of
-``gipo compare --metric train/return``; with ``--against``, only the differences from that objective.
+``gipo compare --metric train/return``; with ``--against``, only the differences from that objective; with
+``--whole``, only of the mean over all steps, which says who learns faster.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +45,11 @@ def interval(found: Estimate | None, form: str) -> str:
     return f"{found.value:{form}}{bounds}"
 
 
+def shown(values: Iterable[float], form: str) -> str:
+    """Numbers in the order of seeds."""
+    return " · ".join(f"{value:{form}}" for value in values)
+
+
 def first_passed(run: RunTable, value: float) -> str:
     """Step at which the training return first passes a value."""
     step = steps_to_threshold(*run.column("metrics", METRIC), value, run.budget)
@@ -71,7 +78,7 @@ def lines(form: str, passed: Sequence[float]) -> list[Line]:
     """The rows of a results page, with returns in one form."""
     difference, improvement = (of for _, of in differences(form))
     return [
-        ("final training return, by seed", lambda cell, row: " · ".join(f"{x:{form}}" for x in cell.finals)),
+        ("final training return, by seed", lambda cell, row: shown(cell.finals, form)),
         ("IQM and 95 % interval", lambda cell, row: interval(row.iqm, form)),
         ("against PPO-clip, paired by seed", difference),
         ("probability of ending above a PPO-clip run", improvement),
@@ -82,6 +89,21 @@ def lines(form: str, passed: Sequence[float]) -> list[Line]:
         ("KL(mu \\|\\| pi)", average("health/kl", ".2g")),
         ("policy lag, versions", average("health/lag_mean", ".1f")),
     ]
+
+
+def speed(form: str) -> list[Line]:
+    """The mean over all steps, and what sets it apart from PPO-clip's."""
+    return [
+        ("mean training return over all steps, by seed", lambda cell, row: shown(cell.finals, form)),
+        ("IQM and 95 % interval", lambda cell, row: interval(row.iqm, form)),
+        ("against PPO-clip, paired by seed", lambda cell, row: interval(row.difference, form)),
+    ]
+
+
+def over_all_steps(comparison: Comparison) -> Comparison:
+    """The same with the mean height of the whole curve in place of its last tenth."""
+    cells = {key: replace(cell, finals=cell.areas) for key, cell in comparison.cells.items()}
+    return replace(comparison, cells=cells)
 
 
 def whole_seeds(study: Path, baseline: str | None) -> Comparison:
@@ -119,10 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=PASSED,
         help="whose first passing is shown",
     )
+    parser.add_argument("--whole", action="store_true", help="only of the mean over all steps")
     given = parser.parse_args(arguments)
     comparison = whole_seeds(given.study, given.against)
     form = ".0f" if max(np.abs(cell.finals).max() for cell in comparison.cells.values()) >= 100 else ".2f"
     rows = differences(form) if given.against else lines(form, given.passed)
+    if given.whole:
+        comparison, rows = over_all_steps(comparison), speed(form)
     sizes = sorted({arm.buffer for arm in comparison.arms if arm.buffer is not None})
     for buffer in sizes:
         if len(sizes) > 1:
