@@ -274,7 +274,7 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
     # Of those that have not begun, a note tells the number.
     begun = [left_out for left_out in comparison.left_out if left_out.begun]
     for left_out in begun[:LEFT_OUT_SHOWN]:
-        console.print(f"  left out: {escape(f'{left_out.path}: {left_out.reason}')}", highlight=False)
+        console.print(f"  left out: {escape(f'{_near(left_out.path)}: {left_out.reason}')}", highlight=False)
     if (more := len(begun) - LEFT_OUT_SHOWN) > 0:
         console.print(f"  and {more} more, all listed in the report", highlight=False)
     if out is not None:
@@ -291,3 +291,9 @@ def print_summary(paths: Sequence[str], console: Console) -> None:
     """
     comparison = read_runs(paths, processes=1, console=console)
     print_comparison(comparison, summarise(comparison), None, console)
+
+
+def _near(path: Path) -> Path:
+    """A path as it would be typed from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

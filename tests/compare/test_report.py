@@ -266,12 +266,13 @@ class TestStudy:
         # A null in the plan is one rollout, as in a run.
         assert len(self.left_out(folder.path, filters=["buffer=512"])) == 4
 
-    def test_those_that_have_not_begun_are_one_line(self, folder, tmp_path, capsys):
+    def test_those_that_have_not_begun_are_one_line(self, folder, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(folder.path.parent)
         compare([str(folder.path)], out=tmp_path / "out", console=Console(width=200))
         text = capsys.readouterr().out
         assert "- 2 planned runs have not begun." in text
         assert "- 2 of 6 runs are left out" in text
-        assert text.count("left out: ") == 2
+        assert text.count(f"left out: {folder.path.name}/") == 2
         assert "failed at step 700 of 2000" in text
         assert ": not begun" not in text
         content = json.loads((tmp_path / "out" / "summary.json").read_text())
