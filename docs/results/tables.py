@@ -1,6 +1,6 @@
 """The tables of a results page: what a study came to, by buffer size and objective.
 
-python docs/results/tables.py runs/reach_buffers [--passed 2000 3000] [--against gipo] [--whole]
+python docs/results/tables.py runs/reach_buffers [--passed 2000 3000] [--against gipo | --whole]
 
 Prints Markdown, of the seeds that every objective and buffer size has finished. Statistics are those of
 ``gipo compare --metric train/return``; with ``--against``, only the differences from that objective; with
@@ -132,7 +132,9 @@ def table(comparison: Comparison, buffer: int | None, shown_lines: Sequence[Line
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The tables of a results page.")
     parser.add_argument("study", type=Path, help="folder of its runs")
-    parser.add_argument("--against", metavar="OBJECTIVE", help="only the differences from this one")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--against", metavar="OBJECTIVE", help="only the differences from this one")
+    only.add_argument("--whole", action="store_true", help="only of the mean over all steps")
     parser.add_argument(
         "--passed",
         metavar="RETURN",
@@ -141,7 +143,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=PASSED,
         help="whose first passing is shown",
     )
-    parser.add_argument("--whole", action="store_true", help="only of the mean over all steps")
     given = parser.parse_args(arguments)
     comparison = whole_seeds(given.study, given.against)
     form = ".0f" if max(np.abs(cell.finals).max() for cell in comparison.cells.values()) >= 100 else ".2f"

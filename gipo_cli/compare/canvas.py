@@ -48,10 +48,10 @@ class Facet:
 def facets(comparison: Comparison, environment: Environment) -> list[Facet]:
     """One environment's cells by buffer size, so that each line of a panel is another series."""
     cells = comparison.of(environment)
-    sizes = sorted({cell.arm.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
+    sizes = sorted({cell.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
     if len(sizes) == 1:
         return [Facet("", tuple(cells))]
-    by_size = {size: tuple(cell for cell in cells if cell.arm.buffer == size) for size in sizes}
+    by_size = {size: tuple(cell for cell in cells if cell.buffer == size) for size in sizes}
     return [Facet(_buffer_words(size, own), own) for size, own in by_size.items()]
 
 

@@ -85,6 +85,12 @@ class Cell:
         return tuple(run.seed for run in self.runs)
 
     @property
+    def buffer(self) -> int | None:
+        """Transitions the replay buffer holds in these runs; None where they differ or do not say."""
+        sizes = {run.buffer for run in self.runs}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @property
     def wall(self) -> float:
         """Median seconds of training up to the horizon."""
         return float(np.median([run.wall(self.environment.horizon) for run in self.runs]))

@@ -72,7 +72,7 @@ def final_vs_buffer(comparison: Comparison) -> Iterator[Picture]:
     picture, axes = _against(
         comparison,
         Picture("final_vs_buffer", "Final value against buffer size", "", Figure()),
-        lambda cell: aside[cell.arm.series] * (cell.arm.buffer or np.nan),
+        lambda cell: aside[cell.arm.series] * (cell.buffer or np.nan),
     )
     for axis in axes:
         log_axis(axis, "x", sizes[0], sizes[-1])
@@ -83,7 +83,7 @@ def final_vs_buffer(comparison: Comparison) -> Iterator[Picture]:
 
 
 def _sizes(cells: Iterable[Cell]) -> list[int]:
-    return sorted({cell.arm.buffer for cell in cells if cell.arm.buffer})
+    return sorted({cell.buffer for cell in cells if cell.buffer})
 
 
 def _apart(sizes: Sequence[int]) -> list[int]:

@@ -129,7 +129,7 @@ def data_health(comparison: Comparison) -> Iterator[Picture]:
     """Utilisation, effective sample size, KL and lag over steps, for the smallest and largest buffer."""
     for environment, ending in environments(comparison):
         parts = facets(comparison, environment)
-        sized = [facet for facet in parts if facet.cells[0].arm.buffer is not None]
+        sized = [facet for facet in parts if facet.cells[0].buffer is not None]
         between = sized[1:-1]
         ends = [facet for facet in parts if facet not in between]
         grids = {column: _own_grid(comparison.of(environment), column) for column in HEALTH}

@@ -86,13 +86,14 @@ def performance_profiles(comparison: Comparison) -> Iterator[Picture]:
     if not cells:
         return
     titles = [facet.title for facet in facets(comparison, comparison.scaled[0])]
-    sizes = dict.fromkeys(arm.buffer for arm in sorted(arms, key=lambda arm: arm.buffer or 0))
+    by_size = "buffer.size" in comparison.grouping.keys
+    sizes = sorted({arm.buffer for arm in arms}, key=lambda size: size or 0) if by_size else [None]
     labels = series_labels(cells)
     figure, axes = panels(len(sizes), header=header(_over(comparison), cells), legend=list(labels.values()))
     thresholds = np.linspace(0, 1, PROFILE_POINTS)
     for axis, size in zip(axes, sizes, strict=True):
         axis.set_title(f"buffer {value_words(size)}" if size and len(titles) > 1 else "")
-        for arm in (arm for arm in arms if arm.buffer == size):
+        for arm in (arm for arm in arms if not by_size or arm.buffer == size):
             own = look[arm.series]
             value, low, high = performance_profile(normalised_finals(arms[arm]), thresholds)
             axis.fill_between(thresholds, low, high, color=own.color, alpha=0.15, linewidth=0, step="post")

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -34,11 +34,17 @@ Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that is not in the numbers, and why; not ``begun`` is one that has only been planned."""
+    """A run that is not in the numbers, and why.
+
+    Attributes:
+        path: its folder, or the plan of a study.
+        reason: why.
+        kind: ``planned`` is a run that has not begun, ``plan`` one that cannot be read.
+    """
 
     path: Path
     reason: str
-    begun: bool = True
+    kind: Literal["run", "planned", "plan"] = "run"
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,13 @@ def _seeds(comparison: Comparison) -> Iterable[str | None]:
 
 
 def _left_out(comparison: Comparison) -> Iterable[str]:
-    if begun := sum(out.begun for out in comparison.left_out):
+    kinds = Counter(out.kind for out in comparison.left_out)
+    if runs := kinds["run"]:
         yield (
-            f"{begun} of {begun + len(comparison.used)} runs are left out (listed below); a group whose bad "
+            f"{runs} of {runs + len(comparison.used)} runs are left out (listed below); a group whose bad "
             "runs are missing looks better than it is."
         )
-    if waiting := len(comparison.left_out) - begun:
+    if waiting := kinds["planned"]:
         yield f"{waiting} planned run{' has' if waiting == 1 else 's have'} not begun."
     unfinished = Counter(run.state for run in comparison.used if run.state != "done")
     if unfinished:

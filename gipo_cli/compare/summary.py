@@ -30,6 +30,7 @@ class Row:
     Attributes:
         environment: its label, or `ALL`.
         arm: the group.
+        buffer: transitions that its replay buffers hold here; None where they differ.
         n: runs.
         iqm: interquartile mean of the final values; over all environments, of the normalised ones.
         mean: likewise the mean.
@@ -50,6 +51,7 @@ class Row:
 
     environment: str
     arm: Arm
+    buffer: int | None
     n: int
     iqm: Estimate
     mean: float
@@ -81,7 +83,7 @@ class Row:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name == "arm":
-                record |= {"group": value.label, "objective": value.objective, "buffer": value.buffer}
+                record |= {"group": value.label, "objective": value.objective}
             elif item.name in ("iqm", "improvement", "difference"):
                 parts = value or Estimate(float("nan"))
                 record |= {
@@ -159,6 +161,7 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
     return Row(
         environment=label,
         arm=cells[0].arm,
+        buffer=cells[0].buffer if len({cell.buffer for cell in cells}) == 1 else None,
         n=len(pooled),
         iqm=estimate(finals),
         mean=float(mean(pooled)),

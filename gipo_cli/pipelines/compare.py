@@ -26,7 +26,7 @@ from gipo_cli.compare.report import by_environment, write_report
 from gipo_cli.compare.summary import Row, summarise
 from gipo_cli.compare.table import terminal_table
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.layout import runs_root
+from gipo_cli.runlog.layout import RunDir, runs_root
 from gipo_cli.sweep.manifest import StudyDir, read_study
 from gipo_cli.sweep.state import RunState, observe, places
 
@@ -172,23 +172,24 @@ def read_runs(
 def _missing(
     studies: Sequence[Path], folders: set[Path], passes: Callable[[Mapping[str, Value]], bool]
 ) -> Iterator[LeftOut]:
-    """Runs that studies planned and that have none of the folders, as far as their configuration passes."""
+    """Runs that studies planned and that have no folder, as far as their configuration passes."""
     for study in map(StudyDir, studies):
         try:
             planned = read_study(study, imports=False).runs
         except UserError as error:
-            yield LeftOut(study.manifest, f"which of its runs are missing is not known: {error}")
+            reason = f"which of its runs are missing is not known: {error}"
+            yield LeftOut(study.manifest, reason, kind="plan")
             continue
         for run in planned:
             path = study.run(run.name)
-            found = not folders.isdisjoint([path, *places(study, run.name)])
+            found = RunDir(path).exists() or not folders.isdisjoint(places(study, run.name))
             if not found and passes(settings(run.config.model_dump(mode="json"))):
                 yield _without_folder(path, observe(study, run))
 
 
 def _without_folder(path: Path, seen: RunState) -> LeftOut:
     if seen.state == "waiting":
-        return LeftOut(path, "not begun", begun=False)
+        return LeftOut(path, "not begun", kind="planned")
     if seen.state == "done":
         return LeftOut(path, "done, but not in its own folder yet")
     return LeftOut(path, f"{seen.state} at step {seen.step} of {seen.total_steps}")
@@ -272,10 +273,10 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
     for note in notes(comparison, whole=False):
         console.print(f"- {escape(note)}", highlight=False)
     # Of those that have not begun, a note tells the number.
-    begun = [left_out for left_out in comparison.left_out if left_out.begun]
-    for left_out in begun[:LEFT_OUT_SHOWN]:
+    listed = [left_out for left_out in comparison.left_out if left_out.kind != "planned"]
+    for left_out in listed[:LEFT_OUT_SHOWN]:
         console.print(f"  left out: {escape(f'{_near(left_out.path)}: {left_out.reason}')}", highlight=False)
-    if (more := len(begun) - LEFT_OUT_SHOWN) > 0:
+    if (more := len(listed) - LEFT_OUT_SHOWN) > 0:
         console.print(f"  and {more} more, all listed in the report", highlight=False)
     if out is not None:
         console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)

@@ -30,6 +30,8 @@ QUEUE_SECONDS = 5.0
 """Time between two looks at the queue: every one costs the controller of the whole cluster."""
 STOP = ("scancel",)
 KILL = ("scancel", "--signal=KILL", "--full")
+REFUSALS = 4
+"""Times that SLURM may refuse to end jobs at once, or not answer, before the sweep leaves without them."""
 DEFAULTS: dict[str, Any] = {"timeout_min": 240, "signal_delay_s": 120, "name": "gipo"}
 """Time limit of a job, after which it saves and queues again, and the notice that it gets before."""
 REQUEUES = 1000
@@ -102,6 +104,7 @@ class SlurmEngine:
         self._notes: list[str] = []
         self._told = 0
         self._ending: tuple[str, ...] = ()
+        self._refused = 0
         self._executor = _executor(self._logs, cpus=cpus, gpus=gpus, jobs=jobs, options=options)
 
     def submit(self, names: Sequence[str]) -> None:
@@ -176,7 +179,7 @@ class SlurmEngine:
     def _end(self, command: tuple[str, ...]) -> None:
         """Send this to the jobs at the next look at the queue, which is due now."""
         if command != self._ending:
-            self._waiting, self._ending, self._looked = [], command, 0.0
+            self._waiting, self._ending, self._looked, self._refused = [], command, 0.0, 0
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -184,6 +187,9 @@ class SlurmEngine:
         try:
             yield
         except RunFailed as error:
+            self._refused += 1
+            if self._ending == KILL and self._refused >= REFUSALS:
+                raise RunFailed(f"{error}; its jobs stay, and the same command follows them") from error
             if str(error) not in self._notes:
                 self._notes.append(str(error))
 

@@ -17,6 +17,7 @@ from gipo_cli.compare.comparison import build_comparison
 from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.load import find_runs, load_runs
 from gipo_cli.compare.metric import Metric
+from gipo_cli.compare.summary import summarise
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,29 @@ def test_sizes_that_belong_to_environments_are_no_panels_and_no_variants(tmp_pat
     look = style.looks(own.arms)
     assert {name: (look[name].color, look[name].fill) for name in look} == {
         "GIPO": ("#0072b2", "full"), "PPO-clip": ("#d55e00", "full")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("third", ["sapo in one environment", "ppo_clip of one size"])
+def test_panels_go_by_the_sizes_that_an_environment_has(tmp_path, third):
+    for env, size in (("reach", 2000), ("push", 20_000)):
+        write_study(tmp_path, envs=(env,), objectives=("gipo",), buffers=(size,))
+        other = 2000 if "one size" in third else size
+        write_study(tmp_path, envs=(env,), objectives=("ppo_clip",), buffers=(other,))
+    if "sapo" in third:
+        write_study(tmp_path, envs=("push",), objectives=("sapo",), buffers=(20_000,))
+    own = loaded(tmp_path)
+    titles = {
+        p.title: [a.get_title() for a in p.figure.axes] for p in draw(figures_time.learning_curves, own)
+    }
+    sizes = [""] if "sapo" in third else ["buffer 2k", "buffer 20k"]
+    assert titles == {"Learning curves: push": sizes, "Learning curves: reach": [""]}
+    (profiles,) = draw(figures_versus.performance_profiles, own)
+    (panel,) = profiles.figure.axes
+    assert {"GIPO", "PPO-clip"} <= {line.get_label() for line in panel.lines}
+    rows = [row.flat() for row in summarise(own)]
+    assert {(r["environment"], r["buffer"]) for r in rows if r["objective"] == "gipo"} == {
+        ("push", 20_000), ("reach", 2000), ("all environments (normalised)", None)
     }  # fmt: skip
 
 

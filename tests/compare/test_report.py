@@ -257,6 +257,25 @@ class TestStudy:
         assert self.left_out(folder.path / "*") == expected
         assert self.left_out(*(folder.run(names[index]) for index in (0, 1, 4, 5))) == {}
 
+    def test_a_run_that_has_its_folder_is_not_missing(self, folder, planned, tmp_path):
+        names = [run.name for run in planned.runs]
+        finished = [names[index] for index in (0, 1, 4, 5)]
+        # Elsewhere, behind a link; and not searched, where a glob meets the plan and some of the runs.
+        (tmp_path / "disk").mkdir()
+        folder.run(names[0]).rename(tmp_path / "disk" / names[0])
+        folder.run(names[0]).symlink_to(tmp_path / "disk" / names[0])
+        assert not set(self.left_out(folder.path / "*")) & set(finished)
+        assert not set(self.left_out(folder.manifest, folder.run(names[1]), folder.run(names[5]))) & set(
+            finished
+        )
+
+    def test_a_plan_that_cannot_be_read_is_no_run(self, folder, tmp_path):
+        folder.manifest.write_text("{}")
+        comparison = pipeline.read_runs([str(folder.path)])
+        (plan_out,) = comparison.left_out
+        assert (plan_out.path.name, plan_out.kind) == ("study.json", "plan")
+        assert not any("runs are left out" in note for note in pipeline.notes(comparison))
+
     def test_filters_hold_for_them(self, folder, planned):
         names = [run.name for run in planned.runs]
         assert self.left_out(folder.path, filters=["objective=ppo_clip"]) == {

@@ -410,7 +410,7 @@ class TestNotes:
 
     @pytest.mark.parametrize(("count", "words"), [(1, "1 planned run has"), (2, "2 planned runs have")])
     def test_planned_runs_are_counted_apart_from_those_that_went_wrong(self, study, count, words):
-        waiting = [LeftOut(Path(f"run{n}"), "not begun", begun=False) for n in range(count)]
+        waiting = [LeftOut(Path(f"run{n}"), "not begun", kind="planned") for n in range(count)]
         said = self.said(study(), unread=waiting)
         assert f"{words} not begun." in said
         assert not any("are left out" in note for note in said)

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from sweep_harness import planned
 
+from gipo_cli.errors import RunFailed
 from gipo_cli.runlog.durable import write_sealed
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.on_slurm import SlurmEngine
@@ -88,6 +89,24 @@ def test_a_kill_is_sent_once_per_look_at_the_queue(
     (slurm / "obeyed").touch()
     assert [ended.name for ended in engine.poll()] == names
     assert sent(slurm) == [STOP, *[KILL] * 3]
+
+
+def test_a_sweep_can_be_left_where_slurm_does_not_answer(
+    tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gipo_cli.sweep.on_slurm.QUEUE_SECONDS", 0.0)
+    engine, going = following(tmp_path)
+    engine.submit([run.name for run in going.runs])
+    for command in ("squeue", "scancel"):
+        (slurm / command).write_text("#!/bin/sh\nexit 1\n")
+    engine.stop()
+    assert [engine.poll() for _ in range(9)] == [[]] * 9
+    engine.kill()
+    assert engine.poll() == []
+    engine.kill()
+    with pytest.raises(RunFailed, match="its jobs stay, and the same command follows them"):
+        engine.poll()
+    assert engine.active() == [run.name for run in going.runs]
 
 
 def test_what_slurm_says_again_and_again_is_one_note(
