@@ -66,9 +66,9 @@ def _seeds(comparison: Comparison) -> Iterable[str | None]:
 
 def _left_out(comparison: Comparison) -> Iterable[str]:
     kinds = Counter(out.kind for out in comparison.left_out)
-    if runs := kinds["run"]:
+    if missing := kinds["run"]:
         yield (
-            f"{runs} of {runs + len(comparison.used)} runs are left out (listed below); a group whose bad "
+            f"{missing} of {missing + len(comparison.used)} runs are left out (listed below); a group whose bad "
             "runs are missing looks better than it is."
         )
     if waiting := kinds["planned"]:
