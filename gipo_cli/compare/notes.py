@@ -68,8 +68,8 @@ def _left_out(comparison: Comparison) -> Iterable[str]:
     kinds = Counter(out.kind for out in comparison.left_out)
     if missing := kinds["run"]:
         yield (
-            f"{missing} of {missing + len(comparison.used)} runs are left out (listed below); a group whose bad "
-            "runs are missing looks better than it is."
+            f"{missing} of {missing + len(comparison.used)} runs are left out (listed below); a group whose "
+            "bad runs are missing looks better than it is."
         )
     if waiting := kinds["planned"]:
         yield f"{waiting} planned run{' has' if waiting == 1 else 's have'} not begun."
