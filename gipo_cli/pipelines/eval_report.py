@@ -20,7 +20,6 @@ PROTOCOLS: dict[Protocol, str] = {
     "metaworld": "Meta-World's: an episode for {goals}, ended by its first success",
 }
 METAWORLD_GOALS = 50
-METAWORLD_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -147,6 +146,7 @@ def build_report(
     Returns:
         The report.
     """
+    from gipo_cli.envs.registry import ENVIRONMENTS
     from gipo_cli.runlog.manifest import versions
 
     # Meta-World's score is success at any step, whatever the run trained with.
@@ -155,12 +155,10 @@ def build_report(
     rate, low, high = _interval(success)
     numbers: dict[str, Any] = {**result.row(), "success": rate, "success_low": low, "success_high": high}
     env = config.env
-    steps = env.max_episode_steps
+    steps, whole = env.max_episode_steps, ENVIRONMENTS[env.name].step_limit
     notes = list(saved.notes)
-    if protocol == "metaworld" and steps not in (None, METAWORLD_STEPS):
-        notes.append(
-            f"env.max_episode_steps={steps} and the benchmark's is {METAWORLD_STEPS}: scores do not compare"
-        )
+    if protocol == "metaworld" and steps not in (None, whole):
+        notes.append(f"env.max_episode_steps={steps} and the benchmark's is {whole}: scores do not compare")
     return EvalReport(
         run=os.fspath(run),
         step=saved.step,

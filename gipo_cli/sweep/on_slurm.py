@@ -147,7 +147,8 @@ class SlurmEngine:
             if self._ending:
                 _slurm(*self._ending, *self._jobs.values())
                 # Heard once is enough: a job asked again while it saves may be ended at once.
-                self._ending = self._ending if self._ending == KILL else ()
+                if self._ending == STOP:
+                    self._ending = ()
         with self._noted():
             queued = _queued()
             over = {name: job for name, job in self._jobs.items() if job not in queued}
