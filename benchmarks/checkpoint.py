@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.harness import Row, Target, against, interleave
 from benchmarks.learner import AUTHORS, iterate, make_agent
-from gipo_cli.agents.agent import GIPO
-from gipo_cli.config.compose import compose
-from gipo_cli.runlog.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.runs.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.settings.compose import compose
 
 SETTINGS = {"default settings, FetchReach": (), "authors' settings, reach-v3": AUTHORS}
 

@@ -7,8 +7,8 @@ from functools import partial
 
 from benchmarks.harness import Row, Target, against, interleave
 from benchmarks.learner import AUTHORS, iterate, make_agent
-from gipo_cli.config.compose import compose
-from gipo_cli.diagnostics.live import measure_buffer
+from gipo_cli.analysis.live import measure_buffer
+from gipo_cli.settings.compose import compose
 
 
 def diagnostics(repeats: int) -> list[Row]:

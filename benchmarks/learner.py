@@ -11,9 +11,9 @@ import torch
 from benchmarks.authors_schedule import AuthorsSchedule
 from benchmarks.floor import BareReach, Floor, alternating
 from benchmarks.harness import Row, Target, against, interleave
-from gipo_cli.agents.agent import GIPO
-from gipo_cli.config.compose import compose
 from gipo_cli.envs.make import make_vec_env
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.settings.compose import compose
 
 AUTHORS = ("preset=authors", "env.task=reach-v3")
 PRECISIONS = ("float32", "bfloat16")

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.harness import Row, Spread, Target, against, interleave
 from benchmarks.learner import AUTHORS, make_agent
-from gipo_cli.agents.agent import GIPO
+from gipo_cli.learning.sb3 import GIPO
 
 SIZES = (10_000, 100_000, 1_000_000)
 BATCHES = 200

@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gipo_cli.config.explain import allowed
-from gipo_cli.config.groups import IMPLIED, group_choices
-from gipo_cli.config.schema import RunConfig
 from gipo_cli.core.params import PARAMS
-from gipo_cli.diagnostics.catalog import EVALUATION, METRICS, Metric
+from gipo_cli.runs.catalog import EVALUATION, METRICS, Metric
+from gipo_cli.settings.explain import allowed
+from gipo_cli.settings.groups import IMPLIED, group_choices
+from gipo_cli.settings.schema import RunConfig
 
 HERE = Path(__file__).parent
 HEADINGS = ["| key | default | allowed | meaning |", "| --- | --- | --- | --- |"]
@@ -70,7 +70,7 @@ def metrics() -> str:
     lines = [
         "# Metrics",
         "",
-        "Made by `make docs` from `gipo_cli/diagnostics/catalog.py`, where the files take their headers.",
+        "Made by `make docs` from `gipo_cli/runs/catalog.py`, where the files take their headers.",
         "TensorBoard shows the same numbers under the same names, and those of `diagnostics.csv` as",
         "`diagnostics/<reference>/<column>/<family>-<knob>=<value>`. g is the objective's gradient",
         "coefficient, r the importance ratio, mu the behaviour policy; with `agent.ratio=per_dimension` a",

@@ -1,6 +1,6 @@
 """``python -m gipo_cli`` is the ``gipo`` command."""
 
-from gipo_cli.cli import main
+from gipo_cli.commands.app import main
 
 if __name__ == "__main__":
     main()

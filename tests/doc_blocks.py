@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from gipo_cli.cli import app
+from gipo_cli.commands.app import app
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -7,12 +7,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gipo_cli.cli import INSTEAD, app, listing
-from gipo_cli.config.compose import compose
-from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.lock import RunLock
-from gipo_cli.runlog.manifest import write_config
-from gipo_cli.runlog.status import SILENT_SECONDS, StatusFile
+from gipo_cli.commands.app import INSTEAD, app, listing
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.manifest import write_config
+from gipo_cli.runs.status import SILENT_SECONDS, StatusFile
+from gipo_cli.settings.compose import compose
 
 HEAVY = ("torch", "gymnasium", "mujoco", "stable_baselines3", "matplotlib", "scipy", "numpy")
 RICH_ENV = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
@@ -30,7 +30,7 @@ def gipo(*args: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str
 def modules_after(*args: str, cwd: Path) -> set[str]:
     """Top-level packages that a command had imported when it ended."""
     code = (
-        "import sys\nfrom gipo_cli.cli import main\n"
+        "import sys\nfrom gipo_cli.commands.app import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
     )
@@ -61,7 +61,7 @@ def test_dry_run_and_lists_import_neither_torch_nor_simulators(tmp_path: Path):
 
 def test_completion_does_not_import_hydra(tmp_path: Path):
     code = (
-        "import sys\nfrom gipo_cli.config.complete import complete\n"
+        "import sys\nfrom gipo_cli.settings.complete import complete\n"
         "assert complete('env=fetch_r') == ['env=fetch_reach']\n"
         "assert not {'hydra', 'omegaconf', 'torch'} & set(sys.modules)"
     )
@@ -160,7 +160,7 @@ def test_without_arguments_there_is_help_and_no_error(tmp_path: Path, args: list
 def test_exit_codes_and_tracebacks(tmp_path: Path):
     """UserError is 2 and RunFailed 1, both without a traceback; anything else keeps its own."""
     code = (
-        "import sys\nfrom gipo_cli import cli\nfrom gipo_cli.errors import RunFailed, UserError\n"
+        "import sys\nfrom gipo_cli.commands import app as cli\nfrom gipo_cli.errors import RunFailed, UserError\n"
         "@cli.app.command()\ndef boom(kind: str) -> None:\n"
         "    raise {'user': UserError, 'run': RunFailed, 'bug': KeyError}[kind]('what happened')\n"
         "cli.main()"
@@ -255,7 +255,7 @@ def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp
     assert "--resume" not in runner.invoke(app, ["show", "done", "--runs", str(tmp_path)]).output
     status.beat(10, force=True)
     assert "running" in runner.invoke(app, ["list", "runs", "--runs", str(tmp_path)]).output
-    from gipo_cli.pipelines.listing import state_now
+    from gipo_cli.commands.listing import state_now
 
     old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * SILENT_SECONDS})
     assert state_now(silent, old) == "lost"

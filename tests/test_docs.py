@@ -9,7 +9,7 @@ from functools import lru_cache
 import pytest
 from doc_blocks import PAGES, ROOT, files, gipo_commands, parse, snippets, without_blocks
 
-from gipo_cli.config.compose import compose
+from gipo_cli.settings.compose import compose
 from gipo_cli.sweep.plan import plan
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

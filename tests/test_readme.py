@@ -10,7 +10,7 @@ import pytest
 from doc_blocks import README, ROOT, blocks, files, lines, parse, snippets
 from typer.testing import CliRunner
 
-from gipo_cli.cli import app
+from gipo_cli.commands.app import app
 
 # What is run for a command of the README, where {} is the command itself: the same, but shorter. A command
 # that is not here fails, and so does one that is here and not in the README.

@@ -14,9 +14,9 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gipo_cli.runlog.layout import RunDir, list_runs
-from gipo_cli.runlog.manifest import peek_config
-from gipo_cli.runlog.status import read_status
+from gipo_cli.runs.layout import RunDir, list_runs
+from gipo_cli.runs.manifest import peek_config
+from gipo_cli.runs.status import read_status
 
 DATA = Path(__file__).parent / "data"
 METRICS = (

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from gipo_cli.commands.compare import read_runs
 from gipo_cli.compare.aggregate import Estimate
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.curves import steps_to_threshold
 from gipo_cli.compare.load import RunTable
 from gipo_cli.compare.summary import Row, summarise
-from gipo_cli.pipelines.compare import read_runs
 
 METRIC = "train/return"
 PASSED = (2000.0, 3000.0)

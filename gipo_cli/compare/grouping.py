@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import digits_apart, setting_words
-from gipo_cli.config.explain import is_number
 from gipo_cli.errors import UserError
+from gipo_cli.settings.explain import is_number
 
 TASK_KEYS = (
     "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",

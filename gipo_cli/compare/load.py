@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from gipo_cli.compare.csv_text import CsvText, DamagedFile, FloatArray, read_csv
 from gipo_cli.compare.parallel import spread
-from gipo_cli.config.sealed import unseal
 from gipo_cli.errors import UserError
+from gipo_cli.settings.sealed import unseal
 
 MARKS = ("config.yaml", "status.json", "metrics.csv", "eval.csv")
 PLAN = "study.json"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gipo_cli.config.schema import AdvantageConfig
 from gipo_cli.core.advantages import Segments, Targets, gae, vtrace
 from gipo_cli.data.rollout import Rollout, next_values
+from gipo_cli.settings.schema import AdvantageConfig
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]

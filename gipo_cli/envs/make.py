@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 
-from gipo_cli.config.schema import EnvConfig
-from gipo_cli.envs.imports import import_user_modules
 from gipo_cli.envs.registry import ResolvedEnv, resolve, typed
 from gipo_cli.envs.task_env import TaskEnv
 from gipo_cli.errors import UserError
+from gipo_cli.settings.imports import import_user_modules
+from gipo_cli.settings.schema import EnvConfig
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.task_env import TaskEnv
+from gipo_cli.settings.schema import EnvConfig
 
 
 @lru_cache(maxsize=16)

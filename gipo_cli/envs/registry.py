@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
 from gipo_cli.errors import UserError
+from gipo_cli.settings.schema import EnvConfig
 
 Family = Literal["fetch", "hand", "adroit", "kitchen", "metaworld", "gymnasium"]
 

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from gipo_cli.config.schema import ActionConfig
 from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.settings.schema import ActionConfig
 
 Observation = npt.NDArray[np.float32]
 

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.calls import CALLS
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
 from gipo_cli.errors import RunFailed
+from gipo_cli.settings.schema import EnvConfig
 
 MIXED = (
     "some episodes report success and others do not, so no success rate can be told; put it into info at "

@@ -21,10 +21,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from gipo_cli.errors import RunFailed
-from gipo_cli.runlog.checkpoint import CheckpointStore
-from gipo_cli.runlog.durable import TEMPORARY, fsync_dir
-from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.lock import RunLock, last_beat
+from gipo_cli.runs.checkpoint import CheckpointStore
+from gipo_cli.runs.durable import TEMPORARY, fsync_dir
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.lock import RunLock, last_beat
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in, places

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from gipo_cli.runlog.signals import stop_signals
+from gipo_cli.runs.signals import stop_signals
 from gipo_cli.sweep.engine import Ended, Engine
 from gipo_cli.sweep.estimate import Trial, run_left, seconds_of, speeds_since, together
 from gipo_cli.sweep.manifest import StudyDir

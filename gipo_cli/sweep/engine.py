@@ -64,7 +64,7 @@ def worker_command(folder: StudyDir, name: str, *options: str) -> list[str]:
         name: The run.
         *options: ``--apart``, ``--lifeline``.
     """
-    module = "gipo_cli.pipelines.sweep_worker"
+    module = "gipo_cli.commands.sweep_worker"
     return [sys.executable, "-m", module, *options, str(folder.path.resolve()), name]
 
 

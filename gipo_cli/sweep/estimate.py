@@ -14,7 +14,7 @@ from statistics import fmean
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.runlog.durable import read_sealed, write_sealed
+from gipo_cli.runs.durable import read_sealed, write_sealed
 from gipo_cli.sweep.engine import ONE_THREAD
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
@@ -105,7 +105,7 @@ def _key(run: PlannedRun) -> str:
 
 
 def _trial(run: PlannedRun) -> Trial:
-    command = [sys.executable, "-m", "gipo_cli.pipelines.sweep_worker", "--calibrate"]
+    command = [sys.executable, "-m", "gipo_cli.commands.sweep_worker", "--calibrate"]
     try:
         result = subprocess.run(
             command,

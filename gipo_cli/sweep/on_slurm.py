@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.runlog.durable import read_sealed, write_sealed
+from gipo_cli.runs.durable import read_sealed, write_sealed
 from gipo_cli.sweep.child import SAVE_SECONDS, Child
 from gipo_cli.sweep.engine import Ended
 from gipo_cli.sweep.manifest import StudyDir

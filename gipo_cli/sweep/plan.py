@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gipo_cli.config.compose import compose, config_hash, validate
-from gipo_cli.config.grid import expand
-from gipo_cli.config.groups import search_dirs
-from gipo_cli.config.schema import RunConfig
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.layout import check_name
+from gipo_cli.runs.layout import check_name
+from gipo_cli.settings.compose import compose, config_hash, validate
+from gipo_cli.settings.grid import expand
+from gipo_cli.settings.groups import search_dirs
+from gipo_cli.settings.schema import RunConfig
 from gipo_cli.sweep.study_file import combine, read_study_file, split_study
 
 SEED = "${seed}"

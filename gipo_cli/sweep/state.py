@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.lock import holder
-from gipo_cli.runlog.status import Status, is_silent, read_status
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.lock import holder
+from gipo_cli.runs.status import Status, is_silent, read_status
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gipo_cli.config.checks import unknown_choice
-from gipo_cli.config.compose import UNHASHED, parse_overrides
-from gipo_cli.config.groups import STUDIES, find_file, search_dirs
 from gipo_cli.errors import UserError
+from gipo_cli.settings.checks import unknown_choice
+from gipo_cli.settings.compose import UNHASHED, parse_overrides
+from gipo_cli.settings.groups import STUDIES, find_file, search_dirs
 
 FREE = tuple(key for key in UNHASHED if key != "seed")
 """Settings that may be typed beside a study file that has them too: how long and where, not what."""

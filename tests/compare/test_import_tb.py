@@ -10,10 +10,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from gipo_cli.commands.compare import compare
+from gipo_cli.commands.import_tb import import_tb
 from gipo_cli.compare.load import load_run
 from gipo_cli.errors import UserError
-from gipo_cli.pipelines.compare import compare
-from gipo_cli.pipelines.import_tb import import_tb
 
 SETTINGS = ["env.name=reach", "objective.name=ppo_clip", "seed=5", "buffer.size=2000"]
 
@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(tmp_path, monkey
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gipo_cli.pipelines.import_tb.os.replace", refuse)
+    monkeypatch.setattr("gipo_cli.commands.import_tb.os.replace", refuse)
     with pytest.raises(UserError, match="run cannot be written: Permission denied; choose"):
         import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
     assert {path.name for path in tmp_path.iterdir()} == {"tb", "file"}

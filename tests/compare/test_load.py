@@ -7,8 +7,8 @@ from synthetic_runs import config, write_diagnostics, write_run
 from gipo_cli.compare.csv_text import DamagedFile
 from gipo_cli.compare.load import find_runs, find_studies, flatten, load_run, load_runs
 from gipo_cli.compare.metric import find_metric, usual_metric
-from gipo_cli.config.sealed import seal
 from gipo_cli.errors import UserError
+from gipo_cli.settings.sealed import seal
 
 
 @pytest.fixture

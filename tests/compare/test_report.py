@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 from synthetic_runs import config, write_run, write_study
 
+from gipo_cli.commands import compare as pipeline
+from gipo_cli.commands.compare import compare
 from gipo_cli.errors import UserError
-from gipo_cli.pipelines import compare as pipeline
-from gipo_cli.pipelines.compare import compare
-from gipo_cli.runlog.durable import write_sealed
-from gipo_cli.runlog.status import Status
+from gipo_cli.runs.durable import write_sealed
+from gipo_cli.runs.status import Status
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.manifest import write_study as write_study_plan
 from gipo_cli.sweep.plan import plan
@@ -318,7 +318,7 @@ class TestStudy:
 
     def test_it_is_read_without_the_libraries_that_train(self, folder):
         code = (
-            "import sys; from gipo_cli.pipelines.compare import read_runs; "
+            "import sys; from gipo_cli.commands.compare import read_runs; "
             "assert len(read_runs([sys.argv[1]]).left_out) == 4; "
             "sys.exit(', '.join({'torch', 'stable_baselines3', 'gymnasium'} & set(sys.modules)) or 0)"
         )

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from gipo_cli.config.schema import AdvantageConfig
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Rollout
+from gipo_cli.settings.schema import AdvantageConfig
 
 STORED = AdvantageConfig(kind="stored", gamma=0.9, gae_lambda=0.8)
 

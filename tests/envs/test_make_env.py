@@ -7,11 +7,11 @@ import pytest
 import yaml
 from test_registry import CONF
 
-from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
 from gipo_cli.envs.registry import ENVIRONMENTS
 from gipo_cli.errors import UserError
+from gipo_cli.settings.schema import EnvConfig
 
 NAMED = [name for name in ENVIRONMENTS if name != "gymnasium"]
 SIZES = {

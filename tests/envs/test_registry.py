@@ -8,11 +8,11 @@ import gymnasium as gym
 import pytest
 import yaml
 
-from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.make import make_env
 from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
 from gipo_cli.envs.registry import ENVIRONMENTS, resolve, typed
 from gipo_cli.errors import UserError
+from gipo_cli.settings.schema import EnvConfig
 
 CONF = Path(__file__).parents[2] / "conf" / "env"
 ROBOTICS = [entry for entry in ENVIRONMENTS.values() if entry.package == "gymnasium_robotics"]
@@ -64,7 +64,7 @@ def test_ids_are_exactly_the_newest_manipulation_ids_of_gymnasium_robotics():
 
 def test_importing_the_registry_imports_nothing_heavy():
     code = (
-        "import sys, gipo_cli.envs.registry, gipo_cli.envs.imports;"
+        "import sys, gipo_cli.envs.registry, gipo_cli.settings.imports;"
         "heavy = {'torch', 'gymnasium', 'mujoco', 'metaworld', 'gymnasium_robotics', 'scipy'};"
         "print(heavy & set(sys.modules))"
     )

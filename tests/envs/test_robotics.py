@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from gipo_cli.config.compose import compose
 from gipo_cli.envs.make import make_env
 from gipo_cli.envs.robotics import find_joints_once
+from gipo_cli.settings.compose import compose
 
 gym.register_envs(gymnasium_robotics)
 

@@ -1,9 +1,9 @@
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from gipo_cli.config.compose import compose
 from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.envs.serial import SerialVecEnv
+from gipo_cli.settings.compose import compose
 
 
 def test_it_is_the_vector_of_stable_baselines3_over_episodes():

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gipo_cli.config.schema import ActionConfig
 from gipo_cli.envs.spaces import ActionMap, ObservationFlattener
 from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.settings.schema import ActionConfig
 
 
 def box(*shape, low=-1.0, high=1.0, dtype=np.float64):

@@ -2,9 +2,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from gipo_cli.config.schema import EnvConfig
 from gipo_cli.envs.task_env import TaskEnv, episode_seed
 from gipo_cli.errors import RunFailed
+from gipo_cli.settings.schema import EnvConfig
 
 ACTION = np.zeros(1, np.float32)
 

@@ -16,7 +16,7 @@ import psutil
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from gipo_cli.runlog.checkpoint import CheckpointStore
+from gipo_cli.runs.checkpoint import CheckpointStore
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)

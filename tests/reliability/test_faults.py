@@ -11,8 +11,8 @@ import psutil
 import pytest
 from process_harness import assert_same_run, finish, gipo, rows, start, wait_until
 
-from gipo_cli.runlog.checkpoint import CheckpointStore
-from gipo_cli.runlog.status import read_status
+from gipo_cli.runs.checkpoint import CheckpointStore
+from gipo_cli.runs.status import read_status
 
 TINY = [
     "env=gymnasium",

@@ -8,7 +8,7 @@ import pytest
 from process_harness import SIGNALS, assert_same_run, dice_of, gipo, rows, start, stop_somewhere
 from process_harness import finish as finish_process
 
-from gipo_cli.runlog.status import read_status
+from gipo_cli.runs.status import read_status
 
 TINY = [
     "agent.policy.hidden=[16,16]",

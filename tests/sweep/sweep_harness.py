@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from gipo_cli.pipelines.sweep_worker import work
-from gipo_cli.runlog.durable import write_sealed
-from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.status import Status, read_status
+from gipo_cli.commands.sweep_worker import work
+from gipo_cli.runs.durable import write_sealed
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.status import Status, read_status
 from gipo_cli.sweep.estimate import Trial
 from gipo_cli.sweep.manifest import StudyDir, write_study
 from gipo_cli.sweep.plan import Study, plan
@@ -105,7 +105,7 @@ def workers(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "gipo_cli.pipelines.sweep_worker" in words and any(str(root) in word for word in words):
+        if "gipo_cli.commands.sweep_worker" in words and any(str(root) in word for word in words):
             found.append(process)
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sweep_harness import TINY, planned
 
-from gipo_cli.cli import main
+from gipo_cli.commands.app import main
 
 GRID = (*TINY, "seed=1,2", "--name", "grid")
 

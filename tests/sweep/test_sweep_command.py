@@ -26,8 +26,8 @@ from sweep_harness import (
 )
 from typer.testing import CliRunner
 
-from gipo_cli.cli import app
-from gipo_cli.runlog.status import StatusFile
+from gipo_cli.commands.app import app
+from gipo_cli.runs.status import StatusFile
 from gipo_cli.sweep.estimate import free_memory
 from gipo_cli.sweep.local import LocalEngine
 from gipo_cli.sweep.manifest import StudyDir, read_study
@@ -188,7 +188,7 @@ def test_waits_for_a_run_that_somebody_else_works_on(tmp_path: Path):
     study = read_study(StudyDir(tmp_path / "grid"))
     name = study.runs[0].name
     other = subprocess.Popen(
-        [sys.executable, "-m", "gipo_cli.pipelines.sweep_worker", str(tmp_path / "grid"), name],
+        [sys.executable, "-m", "gipo_cli.commands.sweep_worker", str(tmp_path / "grid"), name],
         env=os.environ | PLAIN,
         stdout=subprocess.DEVNULL,
     )

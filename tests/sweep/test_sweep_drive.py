@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 from sweep_harness import planned
 
-from gipo_cli.runlog.durable import write_sealed
-from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.status import Status, StatusFile
+from gipo_cli.runs.durable import write_sealed
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.status import Status, StatusFile
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.engine import Ended
 from gipo_cli.sweep.estimate import subject

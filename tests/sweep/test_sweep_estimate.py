@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from gipo_cli.errors import UserError
-from gipo_cli.runlog.durable import write_sealed
+from gipo_cli.runs.durable import write_sealed
 from gipo_cli.sweep.estimate import (
     Trial,
     earlier_trials,

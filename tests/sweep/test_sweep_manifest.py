@@ -46,7 +46,7 @@ def test_edited_or_cut_off(tmp_path: Path, change):
 
 
 def test_other_format(tmp_path: Path):
-    from gipo_cli.runlog.durable import read_sealed, write_sealed
+    from gipo_cli.runs.durable import read_sealed, write_sealed
 
     folder = written(tmp_path, "seed=1")
     write_sealed(folder.manifest, read_sealed(folder.manifest) | {"format": 99})

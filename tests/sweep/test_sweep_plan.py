@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gipo_cli.config.compose import compose
 from gipo_cli.errors import UserError
+from gipo_cli.settings.compose import compose
 from gipo_cli.sweep.plan import plan
 
 PENDULUM = ("env=gymnasium", "env.id=Pendulum-v1")

@@ -8,7 +8,7 @@ from rich.console import Console
 from sweep_harness import planned
 
 from gipo_cli.errors import RunFailed
-from gipo_cli.runlog.durable import write_sealed
+from gipo_cli.runs.durable import write_sealed
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.on_slurm import SlurmEngine
 from gipo_cli.sweep.view import View

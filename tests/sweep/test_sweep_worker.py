@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 from sweep_harness import assert_same_runs, numbers, planned, tiny, undisturbed
 
-from gipo_cli.agents.agent import GIPO
+from gipo_cli.commands import sweep_worker
+from gipo_cli.commands.sweep_worker import work, work_apart
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.pipelines import sweep_worker
-from gipo_cli.pipelines.sweep_worker import work, work_apart
-from gipo_cli.pipelines.train import resume
-from gipo_cli.runlog.checkpoint import CheckpointPayload, CheckpointStore
-from gipo_cli.runlog.durable import write_sealed
-from gipo_cli.runlog.layout import RunDir
-from gipo_cli.runlog.lock import RunLock
-from gipo_cli.runlog.status import StatusFile, read_status
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.runs.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.runs.durable import write_sealed
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.status import StatusFile, read_status
 from gipo_cli.sweep import attempt
 from gipo_cli.sweep.manifest import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun, plan
 from gipo_cli.sweep.state import finished_in, last_words, observe
+from gipo_cli.training.trainer import resume
 
 ONE = ("objective=gipo", "seed=1")
 

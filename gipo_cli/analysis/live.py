@@ -1,0 +1,78 @@
+"""The probe drawn from a replay buffer: one call measures a run at any moment, live or from a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from gipo_cli.analysis.gradients import Policy
+from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, measure
+from gipo_cli.data.replay import ReplayBuffer
+from gipo_cli.settings.schema import AdvantageConfig, RunConfig
+
+Rows = NDArray[np.int64]
+
+
+def measure_buffer(
+    policy: Policy, buffer: ReplayBuffer, config: RunConfig, step: int, device: torch.device
+) -> list[ProbeRow]:
+    """Measure every estimator of ``config.diagnostics`` on what the buffer holds now.
+
+    The rows are drawn by a stream of their own, derived from the run's seed and ``step``; no other stream is
+    touched. Advantages are those the buffer holds, normalised (unless ``advantage.normalize`` is ``none``) by
+    the mean and deviation of the whole buffer, the same for the probe and for the fresh batch.
+
+    Raises: ValueError if the buffer is too small for ``diagnostics.chunks``.
+    """
+    rng = np.random.default_rng([config.seed, step])
+    newest = buffer.added - buffer.blocks[-1].start
+    positions = split_rows(len(buffer), newest, config.diagnostics.probe_size, rng)
+    probe, fresh = (_take(buffer, rows, config.agent.advantage, device) for rows in positions)
+    return measure(
+        policy,
+        probe,
+        fresh,
+        trained=config.objective,
+        grid=grid_from(config.diagnostics, config.objective),
+        ratio=config.agent.ratio,
+        chunks=config.diagnostics.chunks,
+        batch_size=min(config.agent.update.batch_size, len(buffer)),
+    )
+
+
+def _take(buffer: ReplayBuffer, rows: Rows, advantage: AdvantageConfig, device: torch.device) -> ProbeBatch:
+    slots = (buffer.oldest + rows) % buffer.capacity
+
+    def tensor(array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array[slots]).to(device)
+
+    held = buffer.advantage[: len(buffer)]
+    centre, spread = (0.0, 1.0) if advantage.normalize == "none" else (held.mean(), held.std() + 1e-8)
+    normalised = ((tensor(buffer.advantage) - float(centre)) / float(spread)).float()
+    return ProbeBatch(tensor(buffer.obs), tensor(buffer.action), tensor(buffer.log_prob), normalised)
+
+
+def split_rows(size: int, newest: int, probe_size: int, rng: Generator) -> tuple[Rows, Rows]:
+    """Disjoint random rows of a buffer for the probe and for the fresh batch.
+
+    The fresh batch is the newest rollout, and the probe comes from older data; where there is none, or not
+    enough for a probe as large as the fresh batch, the newest rollout is halved between them.
+
+    Args:
+        size: transitions in the buffer, oldest first.
+        newest: how many of the last ones are the newest rollout.
+        probe_size: largest probe.
+        rng: a stream of the diagnostics' own.
+
+    Returns: positions of the probe and of the fresh batch, each in random order.
+    """
+    older = size - newest
+    last = older + rng.permutation(newest)
+    if older >= newest:
+        return rng.permutation(older)[:probe_size], last
+    pool = np.concatenate([np.arange(older), last[: newest // 2]])
+    return rng.permutation(pool)[:probe_size], last[newest // 2 :]

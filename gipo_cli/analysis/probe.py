@@ -1,0 +1,256 @@
+"""Live bias and variance of the policy-gradient estimator of every objective, on a probe batch.
+
+Formulas: docs/diagnostics.md. All objectives and knob values are measured on the same samples from one
+forward pass, because they differ only in the coefficient g of each sample; nothing of the policy is changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gipo_cli.analysis.gradients import Policy, Trace
+from gipo_cli.core.estimators import Comparison, independent, paired
+from gipo_cli.core.health import effective_sample_size, utilisation
+from gipo_cli.core.objectives import evaluate
+from gipo_cli.core.params import (
+    KNOBS,
+    SAPO_NEG_RATIO,
+    Cispo,
+    Gipo,
+    NoClip,
+    ObjectiveParams,
+    PpoClip,
+    PpoDualClip,
+    Sapo,
+    Spo,
+    Tis,
+)
+from gipo_cli.settings.schema import DiagnosticsConfig
+
+Ratio = Literal["joint", "per_dimension"]
+
+
+@dataclass(frozen=True)
+class ProbeBatch:
+    """Transitions to measure on, in random order.
+
+    Shapes: ``obs [n, d]``, ``action [n, D]``, ``behaviour_log_prob [n, D]`` (or ``[n]`` for a joint ratio),
+    ``advantage [n]`` as the update sees it.
+    """
+
+    obs: Tensor
+    action: Tensor
+    behaviour_log_prob: Tensor
+    advantage: Tensor
+
+    def take(self, rows: Tensor | slice) -> ProbeBatch:
+        """The given rows."""
+        return ProbeBatch(
+            self.obs[rows], self.action[rows], self.behaviour_log_prob[rows], self.advantage[rows]
+        )
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """One estimator against one reference: the columns of ``diagnostics.csv`` after ``step``.
+
+    ``bias2`` and ``mse`` are unbiased estimates and so can be negative; what cannot be formed is NaN.
+    """
+
+    reference: str
+    family: str
+    knob: str
+    value: float | None
+    trained: int
+    n: int
+    batch_size: int
+    bias2: float
+    bias2_se: float
+    variance: float
+    variance_se: float
+    mse: float
+    mse_se: float
+    cosine: float
+    norm: float
+    reference_norm: float
+    utilisation: float
+    ess: float
+
+    def record(self, step: int) -> dict[str, Any]:
+        """The row of ``diagnostics.csv``; what is not there or not a number is None, an empty cell."""
+        row = {"step": step, **asdict(self)}
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+
+
+def measure(
+    policy: Policy,
+    probe: ProbeBatch,
+    fresh: ProbeBatch,
+    *,
+    trained: ObjectiveParams,
+    grid: Sequence[ObjectiveParams],
+    ratio: Ratio,
+    chunks: int,
+    batch_size: int,
+) -> list[ProbeRow]:
+    """Bias, variance and MSE of every estimator in ``grid``, against two references.
+
+    ``importance_sampled`` is E_mu[r u] on the probe itself; ``on_policy`` is the gradient on ``fresh``,
+    weighted by its own ratios, which are 1 where the policy has not moved since.
+
+    Args:
+        policy: the learner; parameters, their ``.grad``, its mode and every random stream stay as they are.
+        probe: from the whole buffer. Its last ``n mod chunks`` rows are not used.
+        fresh: from the newest rollout, disjoint from ``probe``.
+        trained: the objective in training; marks its rows.
+        grid: estimators to measure, see :func:`grid_from`.
+        ratio: where the ratio lives; with ``per_dimension`` both references have one per dimension too.
+        chunks: disjoint chunks of the probe.
+        batch_size: samples per update, n in bias^2 + variance / n.
+
+    Returns: two rows per estimator, in the order of ``grid``.
+    Raises: ValueError if either batch is too small for 4 chunks.
+    """
+    size = len(probe.obs) // chunks
+    if size == 0 or chunks < 4 or len(fresh.obs) < 4:
+        raise ValueError(
+            f"{len(probe.obs)} probe rows in {chunks} chunks and {len(fresh.obs)} fresh rows: both sides "
+            "need at least 4 chunks of at least one row"
+        )
+    n, joint = size * chunks, ratio == "joint"
+    rows, share = _fresh_layout(len(fresh.obs), size, probe.advantage)
+    probe, fresh = probe.take(slice(n)), fresh.take(rows)
+    trace = Trace(policy, torch.cat([probe.obs, fresh.obs]), torch.cat([probe.action, fresh.action]), joint)
+    objectives = [NoClip(), *grid]
+    g = [_coefficients(objective, trace.log_prob[:n], probe, joint) for objective in objectives]
+    own = _weights(torch.stack(g), probe.advantage).view(-1, chunks, size, trace.log_prob.shape[1]) / size
+    newest = _weights(_coefficients(NoClip(), trace.log_prob[n:], fresh, joint)[None], fresh.advantage)
+    newest = newest.view(1, -1, size, newest.shape[-1]) * share[:, None]
+    gram, difference = _grams(trace, own, newest)
+    inside = gram[:, :chunks, :chunks]
+    comparisons = {
+        "importance_sampled": paired(inside[1:], inside[:1], difference, size),
+        "on_policy": independent(inside[1:], gram[1:, chunks:, chunks:], gram[1:, :chunks, chunks:], size),
+    }
+    common: dict[str, Any] = {"n": n, "batch_size": batch_size}
+    return [
+        ProbeRow(
+            reference=reference,
+            **_identity(objective, trained),
+            **common,
+            **_row(numbers, row),
+            utilisation=utilisation(g[row + 1]),
+            ess=effective_sample_size(g[row + 1]),
+        )
+        for reference, numbers in ((name, _numbers(c, batch_size)) for name, c in comparisons.items())
+        for row, objective in enumerate(grid)
+    ]
+
+
+def grid_from(config: DiagnosticsConfig, trained: ObjectiveParams) -> list[ObjectiveParams]:
+    """Estimators to measure: each family's knob values, and whatever is being trained.
+
+    The family being trained keeps its other settings (kernel, neg_ratio, ...), the others their defaults.
+    """
+    grid: list[ObjectiveParams] = [NoClip(), PpoDualClip(), Cispo(), Spo()]
+    grid += [Gipo(sigma=sigma) for sigma in config.gipo_sigma]
+    grid += [PpoClip(eps=eps) for eps in config.ppo_eps]
+    grid += [Sapo(tau_pos=tau, tau_neg=SAPO_NEG_RATIO * tau) for tau in config.sapo_tau]
+    grid += [Tis(c=c) for c in config.tis_c]
+    knob = KNOBS.get(trained.name, "")
+    grid = [
+        _in_the_style_of(trained, member, knob) if member.name == trained.name else member for member in grid
+    ]
+    return grid if trained in grid else [*grid, trained]
+
+
+def least_mse(rows: Sequence[ProbeRow], reference: str) -> dict[str, ProbeRow]:
+    """The row with the least estimated MSE of every family, against that reference; NaN rows do not count."""
+    best: dict[str, ProbeRow] = {}
+    for row in rows:
+        if row.reference == reference and row.mse == row.mse:
+            incumbent = best.get(row.family)
+            best[row.family] = row if incumbent is None or row.mse < incumbent.mse else incumbent
+    return best
+
+
+def _fresh_layout(rows: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Row numbers ``[J * size]`` of J equal chunks, each filled up to ``size`` with rows of weight 0.
+
+    The second result ``[size]`` is the weight of each place: one over the chunk's true size, or 0.
+    """
+    chunks = max(4, math.ceil(rows / size))
+    real = rows // chunks
+    place = torch.arange(size, device=like.device)
+    numbers = torch.arange(chunks, device=like.device)[:, None] * real + place.clamp(max=real - 1)
+    return numbers.flatten(), (place < real).to(like.dtype) / real
+
+
+def _grams(trace: Trace, own: Tensor, newest: Tensor) -> tuple[Tensor, Tensor]:
+    """Grams of every estimator's chunks followed by the fresh ones, and of the differences to the first.
+
+    Shapes: ``own [R, K, m, F]``, ``newest [1, J, m, F]``; returns ``[R, K + J, K + J]``, ``[R - 1, K, K]``.
+    """
+    rows, chunks = own.shape[:2]
+    estimators = torch.cat([own, newest.expand(rows, -1, -1, -1)], 1)
+    differences = torch.cat([own[1:] - own[:1], torch.zeros_like(newest).expand(rows - 1, -1, -1, -1)], 1)
+    grams = trace.chunk_grams(torch.cat([estimators, differences])).cpu()
+    return grams[:rows], grams[rows:, :chunks, :chunks]
+
+
+def _coefficients(objective: ObjectiveParams, log_prob: Tensor, batch: ProbeBatch, joint: bool) -> Tensor:
+    behaviour = batch.behaviour_log_prob
+    if joint:
+        behaviour = behaviour.reshape(len(behaviour), -1).sum(-1, keepdim=True)
+    return evaluate(objective, log_prob, behaviour, batch.advantage).coefficient
+
+
+def _weights(g: Tensor, advantage: Tensor) -> Tensor:
+    """The factor g A / F that multiplies grad log pi of each factor, ``[R, N, F]``."""
+    return g * advantage[:, None] / g.shape[-1]
+
+
+def _numbers(comparison: Comparison, batch_size: int) -> dict[str, Tensor]:
+    bias2, variance, mse = (
+        comparison.bias2.estimate(),
+        comparison.variance.estimate(),
+        comparison.mse(batch_size),
+    )
+    return {
+        "bias2": bias2.value,
+        "bias2_se": bias2.se,
+        "variance": variance.value,
+        "variance_se": variance.se,
+        "mse": mse.value,
+        "mse_se": mse.se,
+        "cosine": comparison.cosine().value,
+        "norm": comparison.norm().value,
+        "reference_norm": comparison.reference_norm().value,
+    }
+
+
+def _row(numbers: dict[str, Tensor], row: int) -> dict[str, Any]:
+    return {name: float(values[row]) for name, values in numbers.items()}
+
+
+def _identity(objective: ObjectiveParams, trained: ObjectiveParams) -> dict[str, Any]:
+    knob = KNOBS.get(objective.name, "")
+    return {
+        "family": objective.name,
+        "knob": knob,
+        "value": getattr(objective, knob) if knob else None,
+        "trained": int(objective == trained),
+    }
+
+
+def _in_the_style_of(trained: ObjectiveParams, member: ObjectiveParams, knob: str) -> ObjectiveParams:
+    changes = {knob: getattr(member, knob)} if knob else {}
+    if isinstance(trained, Sapo):
+        changes["tau_neg"] = changes[knob] * trained.tau_neg / trained.tau_pos
+    return trained.model_copy(update=changes)

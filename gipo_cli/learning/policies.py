@@ -1,0 +1,260 @@
+"""Policies: Stable-Baselines3's own network, and the authors' LayerNorm network, behind one interface.
+
+Both are ``ActorCriticPolicy`` subclasses, so ``predict``, ``save`` and everything else of Stable-Baselines3
+work. What training uses beside that is three passes, kept apart so that a critic step never runs the actor:
+``shared`` (observation to features), ``actor`` (features to output) and ``critic`` (features to values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from torch import Tensor, nn
+
+from gipo_cli.learning.heads import BinnedHead, GaussianHead, Head
+from gipo_cli.settings.schema import PolicyConfig
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+}
+
+
+Pass = Callable[[Tensor], Tensor]
+ROWS_A_PASS = 16_384
+"""Bounds the memory of a forward pass over a whole rollout."""
+
+
+class ActingPasses(NamedTuple):
+    """A policy's three passes for acting: the same numbers as its methods, to the bit, in half the time."""
+
+    shared: Pass
+    actor: Pass
+    critic: Pass
+
+
+def _plain(*modules: nn.Module) -> Pass:
+    """Modules one after another, as the functions they call: a small layer costs less than calling it."""
+    layers: list[tuple[Callable[..., Tensor], tuple[Any, ...]]] = []
+    for module in modules:
+        for layer in module if isinstance(module, nn.Sequential) else [module]:
+            if isinstance(layer, nn.Linear):
+                layers.append((F.linear, (layer.weight, layer.bias)))
+            elif isinstance(layer, nn.LayerNorm):
+                shape = list(layer.normalized_shape)
+                layers.append((torch.layer_norm, (shape, layer.weight, layer.bias, layer.eps)))
+            elif isinstance(layer, nn.ReLU):
+                layers.append((torch.relu, ()))
+            elif isinstance(layer, nn.Tanh):
+                layers.append((torch.tanh, ()))
+            elif not isinstance(layer, FlattenExtractor):  # observations are flat already
+                layers.append((layer, ()))
+
+    def run(x: Tensor) -> Tensor:
+        for function, arguments in layers:
+            x = function(x, *arguments)
+        return x
+
+    return run
+
+
+class ObsNormalizer(BaseFeaturesExtractor):
+    """Running mean and variance of raw observations, applied when an observation is used.
+
+    It lives inside the policy, so saved models carry their statistics, replayed raw observations are always
+    normalised by today's, and no wrapper can be forgotten. Statistics change after updates only.
+
+    Shapes: ``[B, d]`` in and out. Source: parallel moments after Chan, Golub and LeVeque (1979).
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, observation_space: spaces.Box, clip: float = 10.0) -> None:
+        size = int(np.prod(observation_space.shape))
+        super().__init__(observation_space, size)
+        self.clip = clip
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("var", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Normalised observations, clipped to +-``clip`` deviations."""
+        scale = torch.rsqrt(self.var + 1e-8).float()
+        return ((observations - self.mean.float()) * scale).clamp(-self.clip, self.clip)
+
+    @torch.no_grad()
+    def update(self, observations: Tensor) -> None:
+        """Take a batch ``[n, d]`` of raw observations into the statistics."""
+        batch = observations.double()
+        n = float(len(batch))
+        mean, var = batch.mean(0), batch.var(0, unbiased=False)
+        total = self.count + n
+        delta = mean - self.mean
+        self.var.copy_((self.var * self.count + var * n + delta.square() * self.count * n / total) / total)
+        self.mean.add_(delta * n / total)
+        self.count.copy_(total)
+
+
+class LayerNormTorso(nn.Module):
+    """The authors' torso: a shared encoder, an actor on it, a critic on its *detached* features.
+
+    Shapes: ``[B, d]`` to actor features ``[B, actor]`` and critic features ``[B, critic]``.
+    Gradient: the critic's stops at the encoder. Source: settings of the authors' Meta-World script.
+    """
+
+    def __init__(self, features: int, encoder: int, actor: int, critic: int) -> None:
+        super().__init__()
+        self.latent_dim_pi, self.latent_dim_vf = actor, critic
+        self.encoder = _block(features, encoder)
+        self.policy_net = _block(encoder, actor)
+        self.value_net = _block(encoder, critic)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Actor and critic features."""
+        shared = self.encoder(features)
+        return self.policy_net(shared), self.value_net(shared.detach())
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        """Actor features."""
+        out: Tensor = self.policy_net(self.encoder(features))
+        return out
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """Critic features."""
+        out: Tensor = self.value_net(self.encoder(features).detach())
+        return out
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.LayerNorm(outputs))
+
+
+class MlpPolicy(ActorCriticPolicy):
+    """Stable-Baselines3's ``MlpPolicy`` (separate actor and critic), plus the passes training uses."""
+
+    head: Head
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        if isinstance(self.action_space, spaces.MultiDiscrete):
+            bins = self.action_space.nvec
+            if len(set(bins.tolist())) != 1:
+                raise ValueError(f"every action dimension needs the same number of bins, got {bins.tolist()}")
+            self.head = BinnedHead(len(bins), int(bins[0]))
+        else:
+            self.head = GaussianHead(self.log_std)
+
+    def shared(self, obs: Tensor) -> Tensor:
+        """Features that actor and critic both start from, ``[B, f]``."""
+        features: Tensor = self.extract_features(obs)  # type: ignore[assignment]
+        return features
+
+    def actor(self, shared: Tensor) -> Tensor:
+        """Output of the actor, ``[B, P]``; see :mod:`gipo_cli.learning.heads`."""
+        out: Tensor = self.action_net(self.mlp_extractor.policy_net(shared))
+        return out
+
+    def critic(self, shared: Tensor) -> Tensor:
+        """Values ``[B]``, in units of scaled reward."""
+        out: Tensor = self.value_net(self.mlp_extractor.value_net(shared)).squeeze(-1)
+        return out.float()
+
+    def acting(self) -> ActingPasses:
+        """What a rollout runs: in float32 and without module calls. It follows the weights as they learn."""
+        critic = _plain(self.mlp_extractor.value_net, self.value_net)
+        return ActingPasses(
+            _plain(*self._shared_modules()),
+            _plain(self.mlp_extractor.policy_net, self.action_net),
+            lambda shared: critic(shared).squeeze(-1),
+        )
+
+    def rollout_values(self, obs: Tensor) -> Tensor:
+        """Values ``[T, E]`` of a rollout's observations ``[T, E, d]``, in float32.
+
+        Step by step, as Stable-Baselines3 forms them while acting: one pass over all rows rounds differently.
+        """
+        passes = self.acting()
+        return torch.stack([passes.critic(rows) for rows in passes.shared(obs)])
+
+    def _shared_modules(self) -> list[nn.Module]:
+        return [self.features_extractor]
+
+    def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Log-probabilities per action dimension, ``[B, D]``. Gradient: through the actor."""
+        return self.head.log_prob(self.actor(self.shared(obs)), action)
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Parameters that only the value loss moves."""
+        return [*self.mlp_extractor.value_net.parameters(), *self.value_net.parameters()]
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """All other parameters."""
+        critic = {id(p) for p in self.critic_parameters()}
+        return [p for p in self.parameters() if id(p) not in critic]
+
+
+class LayerNormPolicy(MlpPolicy):
+    """The authors' network (see :class:`LayerNormTorso`), initialised as PyTorch does by default."""
+
+    def __init__(self, *args: Any, hidden: list[int], **kwargs: Any) -> None:
+        self.hidden = hidden
+        super().__init__(*args, **kwargs)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = LayerNormTorso(self.features_dim, *self.hidden)  # type: ignore[assignment]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "hidden": self.hidden}
+
+    def shared(self, obs: Tensor) -> Tensor:
+        """Encoder features, ``[B, encoder]``."""
+        torso: Any = self.mlp_extractor
+        out: Tensor = torso.encoder(self.extract_features(obs))
+        return out
+
+    def _shared_modules(self) -> list[nn.Module]:
+        torso: Any = self.mlp_extractor
+        return [*super()._shared_modules(), torso.encoder]
+
+    def rollout_values(self, obs: Tensor) -> Tensor:
+        """Values ``[T, E]`` of a rollout's observations ``[T, E, d]``, in float32, many rows a pass."""
+        passes = self.acting()
+        steps = max(1, ROWS_A_PASS // obs.shape[1])
+        return torch.cat([passes.critic(passes.shared(rows)) for rows in torch.split(obs, steps)])
+
+    def critic(self, shared: Tensor) -> Tensor:
+        """Values ``[B]``. Gradient: stops at ``shared``."""
+        return super().critic(shared.detach())
+
+
+def policy_class(config: PolicyConfig) -> type[MlpPolicy]:
+    """The class for ``config.kind``."""
+    return LayerNormPolicy if config.kind == "layernorm" else MlpPolicy
+
+
+def policy_kwargs(config: PolicyConfig, normalize_obs: bool, clip_obs: float) -> dict[str, Any]:
+    """Keyword arguments for :func:`policy_class`'s class."""
+    kwargs: dict[str, Any] = {
+        "features_extractor_class": ObsNormalizer if normalize_obs else FlattenExtractor,
+        "features_extractor_kwargs": {"clip": clip_obs} if normalize_obs else {},
+        "log_std_init": config.log_std_init,
+    }
+    if config.kind == "layernorm":
+        return {**kwargs, "hidden": list(config.hidden), "ortho_init": False}
+    return {
+        **kwargs,
+        "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
+        "activation_fn": ACTIVATIONS[config.activation],
+        "ortho_init": config.ortho_init,
+    }

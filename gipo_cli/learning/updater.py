@@ -1,0 +1,313 @@
+"""The one update, for every objective and every schedule. It returns numbers and logs nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from gipo_cli.core.health import explained_variance, health, kl_k3
+from gipo_cli.core.objectives import ObjectiveTerms, evaluate
+from gipo_cli.core.params import ObjectiveParams
+from gipo_cli.data.replay import ReplayBuffer
+from gipo_cli.learning.flat import FlatParameters
+from gipo_cli.learning.policies import MlpPolicy
+from gipo_cli.learning.precision import autocast
+from gipo_cli.settings.schema import AgentConfig
+
+
+class NonFinite(ArithmeticError):  # noqa: N818 - names the state, as RunFailed does
+    """A loss or a gradient is NaN or infinite; the step was not applied. The message names it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch on the learner's device.
+
+    Shapes: ``obs [B, d]``, ``action`` and ``log_prob`` ``[B, D]``, ``advantage``, ``value_target`` and
+    ``lag`` ``[B]``, ``distribution [B, P]`` (P = 0 where none is stored).
+    """
+
+    obs: Tensor
+    action: Tensor
+    log_prob: Tensor
+    advantage: Tensor
+    value_target: Tensor
+    lag: Tensor
+    distribution: Tensor
+
+
+@dataclass(frozen=True)
+class UpdateStats:
+    """What one update did: numbers by the column names of ``metrics.csv``, and samples for histograms.
+
+    ``log_ratio``, ``coefficient`` (``[n]`` or ``[n, D]``) and ``lag`` (``[n]``) are of the transitions of all
+    actor steps, each at the moment of its use.
+    """
+
+    numbers: dict[str, float]
+    log_ratio: Tensor
+    coefficient: Tensor
+    lag: Tensor
+
+
+@dataclass
+class _Tally:
+    """Tensors gathered during an update, reduced once at its end."""
+
+    log_ratio: list[Tensor] = field(default_factory=list)
+    coefficient: list[Tensor] = field(default_factory=list)
+    lag: list[Tensor] = field(default_factory=list)
+    kl: list[Tensor] = field(default_factory=list)
+    value: list[Tensor] = field(default_factory=list)
+    value_target: list[Tensor] = field(default_factory=list)
+    actor_loss: list[Tensor] = field(default_factory=list)
+    critic_loss: list[Tensor] = field(default_factory=list)
+    entropy: list[Tensor] = field(default_factory=list)
+    kl_penalty: list[Tensor] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
+    critic_steps: int = 0
+    stopped: bool = False
+
+
+class Updater:
+    """Turns the contents of a replay buffer into optimizer steps.
+
+    Args:
+        policy: networks to train.
+        optimizer: with ``actor.flat`` in group 0 and ``critic.flat`` in group 1.
+        actor: all parameters that are not the critic's.
+        critic: parameters that only the value loss moves.
+        config: the agent's settings.
+        objective: which policy objective, and its parameters.
+        shuffle: stream that orders the passes of ``sampling: epochs``.
+        draw: stream that picks the batches of ``sampling: rounds``.
+    """
+
+    def __init__(
+        self,
+        policy: MlpPolicy,
+        optimizer: torch.optim.Optimizer,
+        actor: FlatParameters,
+        critic: FlatParameters,
+        config: AgentConfig,
+        objective: ObjectiveParams,
+        shuffle: np.random.RandomState,
+        draw: np.random.Generator,
+    ) -> None:
+        self.policy, self.optimizer = policy, optimizer
+        self.config, self.objective = config, objective
+        self.shuffle, self.draw = shuffle, draw
+        self.kl_coef = config.update.kl_coef + objective.kl_coef
+        self.actor, self.critic = actor, critic
+        self.parameters = list(policy.parameters())
+
+    def set_lr(self, factor: float) -> None:
+        """Set both learning rates to ``factor`` times their peaks."""
+        update = self.config.update
+        for group, peak in zip(self.optimizer.param_groups, (update.actor_lr, update.critic_lr), strict=True):
+            group["lr"] = peak * factor
+
+    def update(self, buffer: ReplayBuffer, version: int) -> UpdateStats:
+        """Run one iteration's updates on ``buffer``; ``version`` is the learner's, in iterations.
+
+        Raises: NonFinite before a NaN or infinite step would be applied.
+        """
+        self.refresh_advantages(buffer)
+        centre, spread = self._buffer_moments(buffer)
+        tally = _Tally()
+        for slots in self._batches(buffer):
+            self._learn(self._load(buffer, slots, version, centre, spread), tally)
+            if tally.stopped:
+                break
+        return self._reduce(tally)
+
+    def refresh_advantages(self, buffer: ReplayBuffer) -> None:
+        """Form the buffer's advantages with today's networks, unless those of collection are kept."""
+        advantage = self.config.advantage
+        if advantage.kind != "stored":
+            off_policy = advantage.kind == "vtrace"
+            buffer.recompute(self._values, advantage, self._log_ratio if off_policy else None)
+
+    def _batches(self, buffer: ReplayBuffer) -> Iterator[NDArray[np.int64]]:
+        update = self.config.update
+        if update.sampling == "epochs":
+            for _ in range(update.epochs):
+                yield from buffer.shuffled(update.batch_size, self.shuffle)
+        else:
+            for _ in range(update.rounds):
+                yield buffer.draw(update.batch_size, self.draw)
+
+    def _load(
+        self, buffer: ReplayBuffer, slots: NDArray[np.int64], version: int, centre: float, spread: float
+    ) -> Batch:
+        device = self.policy.device
+
+        def take(array: NDArray[np.generic]) -> Tensor:
+            return torch.from_numpy(np.take(array, slots, axis=0)).to(device)
+
+        advantage = take(buffer.advantage)
+        if self.config.advantage.normalize == "batch" and len(advantage) > 1:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        elif self.config.advantage.normalize == "buffer":
+            advantage = (advantage - centre) / spread
+        return Batch(
+            take(buffer.obs),
+            take(buffer.action),
+            take(buffer.log_prob),
+            advantage,
+            take(buffer.value_target),
+            version - take(buffer.version),
+            take(buffer.distribution) if self.kl_coef else torch.empty(len(slots), 0),
+        )
+
+    def _learn(self, batch: Batch, tally: _Tally) -> None:
+        """All reuses of one batch: actor and critic at reuse 0, k, 2k, ..., the critic alone otherwise."""
+        update = self.config.update
+        shared: Tensor | None = None
+        for reuse in range(update.reuse):
+            if reuse % update.actor_every == 0:
+                scale = 1.0 / math.sqrt(reuse + 1) if update.actor_reuse_scaling else 1.0
+                self._step_both(batch, scale, tally)
+                shared = None
+                if tally.stopped:
+                    return
+            else:
+                if shared is None:
+                    # Only the actor's step moves the shared features: one pass serves all critic steps.
+                    with torch.no_grad(), self.autocast():
+                        shared = self.policy.shared(batch.obs)
+                self._step_critic(shared, batch.value_target, tally)
+
+    def _step_both(self, batch: Batch, scale: float, tally: _Tally) -> None:
+        update, policy = self.config.update, self.policy
+        with self.autocast():
+            shared = policy.shared(batch.obs)
+            output = policy.actor(shared).float()
+            value = policy.critic(shared)
+        action = policy.head.terms(output, batch.action, batch.distribution if self.kl_coef else None)
+        terms = self._objective_terms(action.log_prob, batch)
+        # Estimated from the ratios where no distribution is stored to have it exactly.
+        kl = kl_k3(terms.log_ratio) if action.kl is None else self._per_action(action.kl).mean()
+        if update.kl_stop is not None and float(kl.detach()) > update.kl_stop:
+            tally.stopped = True
+            return
+        actor_loss = -terms.surrogate.mean()
+        critic_loss = mse_loss(value, batch.value_target)
+        loss = scale * actor_loss + update.value_coef * critic_loss
+        entropy = self._per_action(action.entropy).mean()
+        if update.entropy_coef:
+            loss = loss - update.entropy_coef * entropy
+        if action.kl is not None:
+            loss = loss + self.kl_coef * kl
+            tally.kl_penalty.append(self.kl_coef * kl.detach())
+        self._apply(loss, (self.actor, self.critic), tally)
+        tally.log_ratio.append(terms.log_ratio)
+        tally.coefficient.append(terms.coefficient)
+        tally.lag.append(batch.lag)
+        tally.kl.append(kl.detach())
+        tally.value.append(value.detach())
+        tally.value_target.append(batch.value_target)
+        tally.actor_loss.append(actor_loss.detach())
+        tally.critic_loss.append(critic_loss.detach())
+        tally.entropy.append(entropy.detach())
+
+    def _step_critic(self, shared: Tensor, value_target: Tensor, tally: _Tally) -> None:
+        with self.autocast():
+            value = self.policy.critic(shared)
+        critic_loss = mse_loss(value, value_target)
+        self._apply(self.config.update.value_coef * critic_loss, (self.critic,), tally)
+        tally.critic_loss.append(critic_loss.detach())
+
+    def _apply(self, loss: Tensor, moved: tuple[FlatParameters, ...], tally: _Tally) -> None:
+        """One optimizer step on what ``loss`` depends on, unless anything in it is not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        norm = float(total)
+        if not math.isfinite(norm):
+            value = float(loss.detach())
+            broken = ("the gradient norm", norm) if math.isfinite(value) else ("the loss", value)
+            raise NonFinite(f"{broken[0]} is {broken[1]}")
+        for group in moved:
+            group.take_gradients()
+        if self.config.update.max_grad_norm is not None:
+            clip_grads_with_norm_([group.flat for group in moved], self.config.update.max_grad_norm, total)
+        self.optimizer.step()
+        tally.grad_norm.append(norm)
+        tally.critic_steps += 1
+
+    def _objective_terms(self, log_prob: Tensor, batch: Batch) -> ObjectiveTerms:
+        behaviour = batch.log_prob
+        if self.config.ratio == "joint":
+            log_prob, behaviour = log_prob.sum(-1), behaviour.sum(-1)
+        return evaluate(self.objective, log_prob, behaviour, batch.advantage)
+
+    def _per_action(self, values: Tensor) -> Tensor:
+        """``[B, D]`` summed over the action where the ratio is joint, kept per dimension otherwise."""
+        return values.sum(-1) if self.config.ratio == "joint" else values
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which the networks run while learning; a rollout acts in float32 always."""
+        return autocast(self.config.precision, self.policy.device)
+
+    def _buffer_moments(self, buffer: ReplayBuffer) -> tuple[float, float]:
+        if self.config.advantage.normalize != "buffer":
+            return 0.0, 1.0
+        held = buffer.advantage[: len(buffer)]
+        return float(held.mean()), float(held.std()) + 1e-8
+
+    @torch.no_grad()
+    def _values(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self.autocast():
+            shared = self.policy.shared(torch.from_numpy(obs).to(self.policy.device))
+            values: NDArray[np.float32] = self.policy.critic(shared).cpu().numpy()
+        return values
+
+    @torch.no_grad()
+    def _log_ratio(
+        self, obs: NDArray[np.float32], action: NDArray[np.generic], behaviour: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        device = self.policy.device
+        with self.autocast():
+            output = self.policy.actor(self.policy.shared(torch.from_numpy(obs).to(device))).float()
+        log_prob = self.policy.head.log_prob(output, torch.from_numpy(action).to(device))
+        ratio: NDArray[np.float32] = (log_prob.cpu() - torch.from_numpy(behaviour)).sum(-1).numpy()
+        return ratio
+
+    def _reduce(self, tally: _Tally) -> UpdateStats:
+        def mean(values: list[Tensor]) -> float:
+            return float(torch.stack(values).mean()) if values else math.nan
+
+        groups = self.optimizer.param_groups
+        numbers = {
+            "loss/actor": mean(tally.actor_loss),
+            "loss/critic": mean(tally.critic_loss),
+            "loss/entropy": mean(tally.entropy),
+            "loss/kl_penalty": mean(tally.kl_penalty),
+            "loss/grad_norm": float(np.mean(tally.grad_norm)) if tally.grad_norm else math.nan,
+            "lr/actor": groups[0]["lr"],
+            "lr/critic": groups[1]["lr"],
+            "update/actor_steps": len(tally.actor_loss),
+            "update/critic_steps": tally.critic_steps,
+            "update/kl_stopped": int(tally.stopped),
+            "health/kl": mean(tally.kl),
+        }
+        if not tally.log_ratio:
+            empty = torch.empty(0)
+            return UpdateStats(numbers, empty, empty, empty)
+        log_ratio, coefficient = torch.cat(tally.log_ratio).cpu(), torch.cat(tally.coefficient).cpu()
+        lag = torch.cat(tally.lag).cpu()
+        value, target = torch.cat(tally.value).cpu(), torch.cat(tally.value_target).cpu()
+        numbers["health/explained_variance"] = explained_variance(value, target)
+        return UpdateStats({**numbers, **health(log_ratio, coefficient, lag)}, log_ratio, coefficient, lag)

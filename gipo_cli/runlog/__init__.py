@@ -1,1 +1,0 @@
-"""The run folder: layout, lock, status, records, checkpoints, live display."""

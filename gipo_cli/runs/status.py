@@ -1,0 +1,155 @@
+"""The one small file that says how a run is doing."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runs.durable import overwrite_sealed, read_sealed, write_sealed
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.lock import last_beat
+
+State = Literal["running", "done", "failed", "interrupted"]
+BEAT_SECONDS = 3.0
+SILENT_SECONDS = 60.0
+
+
+class Status(BaseModel):
+    """Content of ``status.json``; times are Unix seconds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    state: State = "running"
+    reason: str | None = None
+    step: int = Field(0, ge=0)
+    total_steps: int = Field(ge=1)
+    attempt: int = Field(1, ge=1)
+    pid: int = Field(default_factory=os.getpid)
+    host: str = Field(default_factory=socket.gethostname)
+    started: float = Field(default_factory=time.time)
+    heartbeat: float = Field(default_factory=time.time)
+    ended: float | None = None
+    active_seconds: float = Field(0.0, ge=0)
+    steps_per_second: float | None = None
+    latest: dict[str, float | None] = Field(default_factory=dict)
+
+
+def read_status(path: Path) -> Status:
+    """Read a run's status.
+
+    Args:
+        path: Its ``status.json``.
+
+    Returns:
+        The status as last written.
+
+    Raises:
+        UserError: The file is missing, damaged or of another version.
+    """
+    try:
+        return Status.model_validate(read_sealed(path))
+    except ValidationError as error:
+        raise UserError(f"{path} is not a status of this version of gipo") from error
+
+
+def is_silent(run: RunDir, status: Status) -> bool:
+    """Whether nothing was heard of a run for a minute: no iteration ended, and its lock did not beat."""
+    return time.time() - max(status.heartbeat, last_beat(run.lock)) > SILENT_SECONDS
+
+
+class StatusFile:
+    """Keeps ``status.json`` up to date while a run goes on.
+
+    Args:
+        path: The file.
+        total_steps: Steps to train for.
+        step: Where this attempt starts.
+    """
+
+    def __init__(self, path: Path, *, total_steps: int, step: int = 0) -> None:
+        self._path = path
+        self.status = Status(total_steps=total_steps, step=step)
+        if path.exists():
+            self._continue_from(path)
+        self._begun, self._active_before = time.monotonic(), self.status.active_seconds
+        self._write()
+
+    def _continue_from(self, path: Path) -> None:
+        try:
+            before = read_status(path)
+        except UserError:
+            # The checkpoints, not this file, say what the run is: a damaged status is replaced.
+            return
+        self.status = self.status.model_copy(
+            update={
+                "attempt": before.attempt + 1,
+                "started": before.started,
+                "active_seconds": before.active_seconds,
+                "latest": before.latest,
+            }
+        )
+
+    def beat(
+        self,
+        step: int,
+        *,
+        steps_per_second: float | None = None,
+        latest: dict[str, float | None] | None = None,
+        force: bool = False,
+    ) -> None:
+        """Say that the run is alive; written at most every few seconds.
+
+        Args:
+            step: Environment steps done.
+            steps_per_second: Current speed.
+            latest: Newest ``return``, ``success``, ``eval_return``, ``eval_success``; kept where absent.
+            force: Write now.
+
+        Raises:
+            RunFailed: The file could not be written.
+        """
+        self.status.step = step
+        if steps_per_second is not None:
+            self.status.steps_per_second = _finite(steps_per_second)
+        for key, value in (latest or {}).items():
+            self.status.latest[key] = _finite(value)
+        if force or time.monotonic() - self._written >= BEAT_SECONDS:
+            self._write()
+
+    def finish(self, state: State, reason: str | None = None) -> None:
+        """Say how it ended. Call it last, when everything else is on disk.
+
+        Args:
+            state: ``done``, ``failed`` or ``interrupted``.
+            reason: One sentence, unless done.
+
+        """
+        self.status.state = state
+        self.status.reason = reason
+        self.status.ended = time.time()
+        try:
+            self._write()
+        except RunFailed:
+            # A full disk is a likely reason for ending: the old file's own blocks still take a new content.
+            overwrite_sealed(self._path, self.status.model_dump(mode="json"))
+
+    def _write(self) -> None:
+        # Monotonic, so that a changed clock neither silences nor floods the heartbeat.
+        now = time.monotonic()
+        self.status.heartbeat = time.time()
+        self.status.active_seconds = self._active_before + now - self._begun
+        content: dict[str, Any] = self.status.model_dump(mode="json")
+        write_sealed(self._path, content)
+        self._written = now
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

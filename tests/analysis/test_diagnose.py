@@ -1,0 +1,275 @@
+"""``gipo diagnose``: both targets through the command line, on real runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gipo_cli.analysis.probe import ProbeRow
+from gipo_cli.commands.app import app
+from gipo_cli.commands.diagnose import check_free, summary, writing_whole
+from gipo_cli.errors import UserError
+from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS
+from gipo_cli.runs.checkpoint import CheckpointStore
+from gipo_cli.runs.layout import RunDir
+from gipo_cli.training.loading import load_agent
+
+
+def call(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(w) for w in words], catch_exceptions=True)
+    if isinstance(result.exception, UserError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def train(root: Path, name: str, *more: str) -> None:
+    call(
+        "train", "env=gymnasium", "env.id=Pendulum-v1", "total_steps=256", "buffer.size=128",
+        "agent.rollout_steps=64", "agent.update.batch_size=32", "checkpoint.interval=128",
+        "checkpoint.every=128", "checkpoint.buffer=true", "eval.interval=null", "eval.episodes=1",
+        "logging.tensorboard=false", *more,
+        "--runs", root, "--name", name, "--quiet",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tiny runs: one whose checkpoints kept their buffer, one without."""
+    root = tmp_path_factory.mktemp("runs")
+    train(root, "kept")
+    train(root, "dropped", "checkpoint.buffer=false")
+    return root
+
+
+def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path) -> None:
+    before = {p: p.read_bytes() for p in (runs / "kept").rglob("*") if p.is_file()}
+    out = tmp_path / "out"
+    said = call(
+        "diagnose", "kept", "--runs", runs, "--out", out, "--chunks", 4, "--probe-size", 64,
+        "--gipo-sigma", 0.3, "--gipo-sigma", 3.0,
+    )  # fmt: skip
+    with (out / "diagnostics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == DIAGNOSTIC_COLUMNS
+    assert {r["step"] for r in rows} == {"128", "256"}
+    assert {r["value"] for r in rows if r["family"] == "gipo"} == {
+        "0.3",
+        "3.0",
+        "0.5",
+    }  # 0.5 is being trained
+    assert {r["reference"] for r in rows} == {"importance_sampled", "on_policy"}
+    assert sum(r["trained"] == "1" for r in rows) == 4
+    assert all(float(r["variance"]) > 0 for r in rows)
+    for name in ("frontiers.png", "frontiers.svg", "best_knobs.png", "best_knobs.svg"):
+        assert (out / name).stat().st_size > 1000
+    lines = [line.split() for line in said.splitlines()]
+    assert "in a batch of 32," in said
+    assert ["step", "256", "importance_sampled", "on_policy"] in lines
+    least = min(
+        (r for r in rows if (r["step"], r["reference"], r["family"]) == ("256", "on_policy", "gipo")),
+        key=lambda r: float(r["mse"]),
+    )
+    words = [line for line in said.splitlines() if line.split()[:1] == ["gipo*"]][-1]
+    assert f"{float(least['mse']):.3g} ± {float(least['mse_se']):.2g}" in words
+    assert words.rstrip("!").endswith(f" sigma={float(least['value']):g}")
+    assert max(map(len, said.splitlines()[:-1])) <= 80
+    assert {p: p.read_bytes() for p in (runs / "kept").rglob("*") if p.is_file()} == before
+
+
+def test_advantages_are_formed_anew_with_the_checkpoints_critic(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in the checkpoint were formed before its last update."""
+    from gipo_cli.analysis import live
+
+    measured, measure = [], live.measure_buffer
+
+    def remember(policy: Any, buffer: Any, config: Any, step: int, device: Any) -> Any:
+        measured.append((buffer, buffer.advantage.copy()))
+        return measure(policy, buffer, config, step, device)
+
+    monkeypatch.setattr(live, "measure_buffer", remember)
+    small = ("--chunks", 4, "--probe-size", 64)
+    call("diagnose", "kept", "--runs", runs, "--checkpoint", 256, "--out", tmp_path / "out", *small)
+    ((buffer, advantage),) = measured
+    agent, _, _ = load_agent(runs / "kept", "256", "cpu")
+    agent.updater.refresh_advantages(buffer)
+    assert (buffer.advantage == advantage).all()
+    stored = CheckpointStore(RunDir(runs / "kept").checkpoints).load(256)
+    assert not (stored.arrays["buffer_advantage"] == advantage).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dropped"], "holds no buffer; train with checkpoint.buffer=true"),
+        (["kept", "--gipo-sigma", "-1"], "--gipo-sigma -1.0 is out of range: it must be > 0"),
+        (["kept", "--ppo-eps", "1"], "--ppo-eps 1.0 is out of range: it must be > 0 and < 1"),
+        (["kept", "--gipo-sigma", "0.1,0.2"], "repeat the option: --gipo-sigma 0.1 --gipo-sigma 0.2"),
+        (["kept", "--tis-c", "one"], "--tis-c takes one number, not 'one'; write --tis-c 0.5"),
+        (["kept", "--checkpoint", "77"], "no checkpoint of step 77"),
+        (["kept", "--pairs", "5"], "--pairs goes with gridworld"),
+        (["kept", "--pairs", "0"], "--pairs goes with gridworld"),
+        (["kept", "--seed", "0"], "--seed goes with gridworld"),
+        (["kept", "--chunks", "0"], "--chunks 0 is out of range: it must be >= 4"),
+        (["kept", "--probe-size", "0"], "--probe-size 0 is out of range: it must be >= 64"),
+        (["kept", "--device", "gpu"], "--device gpu is not one of auto or cpu or cuda .did you mean cuda"),
+        (["gridworld", "--probe-size", "0"], "--probe-size goes with a run"),
+        (["gridworld", "--pairs", "0"], "at least 2 pairs"),
+        (["nothere"], "no run 'nothere'"),
+        (["gridworld", "--chunks", "8"], "--chunks goes with a run"),
+        (["gridworld", "--pairs", "1"], "at least 2 pairs"),
+    ],
+)
+def test_mistakes_are_named(runs: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call("diagnose", *words, "--runs", runs, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_too_few_probe_rows_suggest_works(runs: Path, tmp_path: Path) -> None:
+    words = ("diagnose", "kept", "--runs", runs, "--out", tmp_path / "out", "--probe-size", 64, "--chunks")
+    with pytest.raises(UserError, match="64 probe rows are too few for 65 chunks; type --chunks 64 or"):
+        call(*words, 65)
+    call(*words, 64)
+
+
+def test_what_too_small_rollouts_suggest_works(tmp_path: Path) -> None:
+    """A buffer of one rollout is halved, and each half needs four rows, which no fewer chunks give."""
+    sizes = ("total_steps=16", "checkpoint.interval=16", "checkpoint.every=16", "agent.update.batch_size=4")
+    for envs, steps, enough in ((1, 6, 8), (2, 3, 4)):
+        words = ("--runs", tmp_path, "--out", tmp_path / f"out{envs}", "--chunks", 4)
+        more = (*sizes, "buffer.size=null", f"env.n_envs={envs}")
+        train(tmp_path, f"small{envs}", *more, f"agent.rollout_steps={steps}")
+        with pytest.raises(UserError, match=rf"3 fresh rows, .*agent\.rollout_steps={enough} or more"):
+            call("diagnose", f"small{envs}", *words)
+        train(tmp_path, f"enough{envs}", *more, f"agent.rollout_steps={enough}")
+        call("diagnose", f"enough{envs}", *words)
+
+
+def test_an_output_folder_in_use_is_left_alone(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    for target in ("gridworld", "kept"):
+        for force in ([], ["--force"]):
+            with pytest.raises(UserError, match=r"is no earlier (study|diagnosis), so it is not overwritten"):
+                call("diagnose", target, "--runs", runs, "--out", tmp_path, *force)
+    with pytest.raises(UserError, match="no checkpoint of step 77; it holds: 128, 256"):
+        call("diagnose", "kept", "--runs", runs, "--out", tmp_path, "--checkpoint", 77)
+
+
+def test_the_folder_of_a_run_is_no_earlier_diagnosis(runs: Path) -> None:
+    """It holds a file diagnostics.csv as well."""
+    before = (runs / "kept" / "diagnostics.csv").read_bytes()
+    with pytest.raises(UserError, match="is no earlier diagnosis"):
+        call("diagnose", "dropped", "--runs", runs, "--out", runs / "kept", "--force")
+    assert (runs / "kept" / "diagnostics.csv").read_bytes() == before
+
+
+def test_an_earlier_diagnosis_is_replaced_when_asked(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    small = ["--chunks", 4, "--probe-size", 64, "--checkpoint", 256]
+    call("diagnose", "kept", "--runs", runs, "--out", out, *small)
+    (out / "notes.txt").write_text("mine")
+    files = sorted(path.name for path in out.iterdir())
+    before = (out / "diagnostics.csv").read_bytes()
+    with pytest.raises(UserError, match=r"already holds a diagnosis.*add --force"):
+        call("diagnose", "kept", "--runs", runs, "--out", out, *small)
+    assert (out / "diagnostics.csv").read_bytes() == before
+    call("diagnose", "kept", "--runs", runs, "--out", out, *small, "--gipo-sigma", 7, "--force")
+    with (out / "diagnostics.csv").open() as file:
+        assert "7.0" in {row["value"] for row in csv.DictReader(file)}
+    assert sorted(path.name for path in out.iterdir()) == files
+
+
+def test_an_earlier_study_is_known_by_its_table(tmp_path: Path) -> None:
+    (tmp_path / "gridworld.csv").write_text("")
+    with pytest.raises(UserError, match=r"already holds a study.*add --force"):
+        call("diagnose", "gridworld", "--out", tmp_path)
+    check_free(tmp_path, "gridworld.csv", "study", force=True)
+
+
+def interrupted(out: Path) -> None:
+    with writing_whole(out) as folder:
+        (folder / "one.txt").write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_files_take_the_place_of_earlier_ones_only_once_all_are_there(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("earlier")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.txt"]
+    assert (tmp_path / "one.txt").read_text() == "earlier"
+
+
+def row(family: str, mse: float, se: float, **other: Any) -> ProbeRow:
+    known = dict.fromkeys((field.name for field in fields(ProbeRow)), 0.0)
+    known |= {"reference": "importance_sampled", "family": family, "knob": "", "value": None, "trained": 0}
+    return ProbeRow(**{**known, "batch_size": 512, "mse": mse, "mse_se": se, **other})
+
+
+def test_what_is_not_told_from_zero_and_the_ends_of_a_grid_are_marked() -> None:
+    rows = [
+        *(row("gipo", mse, 0.5, knob="sigma", value=v) for v, mse in ((0.1, 1.1), (0.5, 3.0), (1.0, 2.0))),
+        *(row("tis", mse, 0.5, knob="c", value=v) for v, mse in ((0.5, 2.0), (1.0, -0.9), (2.0, 4.0))),
+        row("cispo", 1.0, 0.5, knob="eps_high", value=0.2),
+        row("no_clip", -1.2, 0.5),
+    ]
+    lines = [re.split(r"  +", line.strip()) for line in summary({40: rows})[-4:]]
+    assert {name: cell for name, cell, _ in lines} == {
+        "gipo": "1.1 ± 0.5 sigma=0.1!",
+        "tis": "-0.9 ± 0.5? c=1",
+        "cispo": "1 ± 0.5 eps_high=0.2",
+        "no_clip": "-1.2 ± 0.5",
+    }
+
+
+def test_the_longest_numbers_fit_80_columns() -> None:
+    rows = [
+        row(family, -1.234e-5, 8.76e-5, knob="tau_pos", value=value, reference=reference, trained=1)
+        for family in ("ppo_dual_clip", "sapo")
+        for value in (0.25, 0.75)
+        for reference in ("importance_sampled", "on_policy")
+    ]
+    lines = summary({1_000_000: rows})
+    assert max(map(len, lines)) <= 80
+    assert sum("tau_pos=0.25!" in line for line in lines) == 2
+
+
+def test_the_gridworld_study_writes_what_it_says(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    said = call("diagnose", "gridworld", "--pairs", 4, "--points", 8, "--monte-carlo", "--out", out)
+    verdict = (out / "verdict.md").read_text()
+    found = json.loads((out / "gridworld.json").read_text())
+    for rival in ("ppo_clip", "sapo", "tis", "cispo", "spo", "ppo_kl", "ppo_dual_clip", "no_clip"):
+        assert f"## Against {rival}" in verdict
+        (line,) = (line for line in said.splitlines() if line.split()[0:1] == [rival])
+        ratios = [d["variance_ratio"] for d in found["duels"] if (d["scale"], d["rival"]) == ("raw", rival)]
+        assert f"  {min(ratios):.2f}-{max(ratios):.2f}  " in line
+    assert max(map(len, said.splitlines()[:-2])) <= 80
+    assert len(said.splitlines()) < 30
+    assert str(out / "verdict.md") in said
+    for text in (said, verdict):
+        assert "Only 4 policy pairs per setting" in text
+        assert "168 exact numbers against 200,000 samples" in " ".join(text.split())
+    assert found["arguments"] == {"pairs": 4, "points": 8, "seed": 0}
+    assert {d["scale"] for d in found["duels"]} == {"raw", "scale_free"}
+    assert all(d["lower"] + d["equal"] + d["higher"] == pytest.approx(1.0) for d in found["duels"])
+    # 168 checks: beyond 5 standard errors of 200,000 samples is an error, not bad luck.
+    assert max(abs(c["z"]) for c in found["monte_carlo"]) < 5.0
+    with (out / "gridworld.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * (11 * 8 + 1)
+    exact = [r for r in rows if r["family"] == "no_clip"]
+    assert all(float(r["bias2_p50"]) < 1e-20 for r in exact)
+    for name in ("frontiers", "frontiers_variants", "duels"):
+        assert (out / f"{name}.png").stat().st_size > 1000
+        assert (out / f"{name}.svg").stat().st_size > 1000

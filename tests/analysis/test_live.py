@@ -1,0 +1,91 @@
+"""Probes drawn from a replay buffer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from gipo_cli.analysis.live import measure_buffer, split_rows
+from gipo_cli.data.replay import Block, ReplayBuffer
+from gipo_cli.learning.policies import policy_class, policy_kwargs
+from gipo_cli.settings.schema import RunConfig
+
+
+def filled(capacity: int, rollout: int, rollouts: int) -> tuple[torch.nn.Module, ReplayBuffer, RunConfig]:
+    config = RunConfig.model_validate(
+        {
+            "total_steps": 1000,
+            "env": {"name": "toy"},
+            "objective": {"name": "gipo"},
+            "buffer": {"size": capacity},
+            "agent": {"rollout_steps": rollout, "update": {"batch_size": 64}},
+            "diagnostics": {"probe_size": 128, "chunks": 8, "gipo_sigma": [0.2, 1.0]},
+        }
+    )
+    torch.manual_seed(0)
+    space, action = spaces.Box(-np.inf, np.inf, (5,)), spaces.Box(-1, 1, (2,))
+    policy = policy_class(config.agent.policy)(
+        space, action, lambda _: 1e-3, **policy_kwargs(config.agent.policy, False, 10.0)
+    )
+    buffer, rng = ReplayBuffer(capacity, 5, 2), np.random.default_rng(0)
+    for k in range(rollouts):
+        slots = np.arange(k * rollout, (k + 1) * rollout) % capacity
+        buffer.obs[slots] = rng.normal(size=(rollout, 5))
+        buffer.action[slots] = rng.normal(size=(rollout, 2))
+        with torch.no_grad():
+            log_prob = policy.log_prob(
+                torch.from_numpy(buffer.obs[slots]), torch.from_numpy(buffer.action[slots])
+            )
+        buffer.log_prob[slots] = log_prob.numpy() + 0.1 * rng.normal(size=(rollout, 2))
+        buffer.advantage[slots] = 5.0 + 3.0 * rng.normal(size=rollout)
+        buffer.blocks.append(Block(k * rollout, rollout, 1, np.zeros(0, np.int64), buffer.obs[:0]))
+        buffer.added += rollout
+    return policy, buffer, config
+
+
+def test_a_buffer_is_measured_by_seed_and_step_alone() -> None:
+    policy, buffer, config = filled(400, 50, 11)  # wrapped around
+    cpu = torch.device("cpu")
+    state, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = measure_buffer(policy, buffer, config, 1000, cpu)
+    torch.rand(3)
+    assert str(measure_buffer(policy, buffer, config, 1000, cpu)) == str(first)  # NaN equals NaN
+    assert str(measure_buffer(policy, buffer, config, 1050, cpu)) != str(first)
+    torch.set_rng_state(state)
+    assert np.array_equal(np.random.get_state()[1], legacy)  # noqa: NPY002
+    assert {r.n for r in first} == {128}
+    assert {r.batch_size for r in first} == {64}
+    assert sum(r.trained for r in first) == 2
+
+
+def test_advantages_are_normalised_like_the_update_does() -> None:
+    policy, buffer, config = filled(400, 50, 8)
+    cpu = torch.device("cpu")
+    rows = measure_buffer(policy, buffer, config, 1, cpu)
+    buffer.advantage = 7.0 * buffer.advantage + 2.0
+    same = measure_buffer(policy, buffer, config, 1, cpu)
+    assert [r.variance for r in same] == pytest.approx([r.variance for r in rows], rel=1e-4)
+    raw = config.model_copy(
+        update={"agent": config.agent.model_copy(
+            update={"advantage": config.agent.advantage.model_copy(update={"normalize": "none"})}
+        )}
+    )  # fmt: skip
+    assert measure_buffer(policy, buffer, raw, 1, cpu)[0].variance > 100 * rows[0].variance
+
+
+def test_a_buffer_of_one_rollout_is_halved() -> None:
+    policy, buffer, config = filled(100, 100, 1)
+    rows = measure_buffer(policy, buffer, config, 1, torch.device("cpu"))
+    assert {r.n for r in rows} == {48}  # 50 rows in 8 chunks of 6
+
+
+@pytest.mark.parametrize(("size", "newest", "probe_size"), [(2000, 50, 256), (50, 50, 256), (80, 50, 40)])
+def test_probe_and_fresh_rows_are_disjoint(size: int, newest: int, probe_size: int) -> None:
+    probe, fresh = split_rows(size, newest, probe_size, np.random.default_rng(0))
+    assert not set(probe) & set(fresh)
+    assert len(set(probe)) == len(probe) <= probe_size
+    assert set(fresh) <= set(range(size - newest, size))
+    assert len(fresh) >= newest // 2
+    assert len(probe) >= min(probe_size, newest // 2)

@@ -1,0 +1,202 @@
+"""The update against Stable-Baselines3's arithmetic lives in test_agent; here: guards and schedules."""
+
+import numpy as np
+import pytest
+import torch
+
+from gipo_cli.core.params import PARAMS
+from gipo_cli.envs.make import make_vec_env
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.learning.schedules import lr_factor
+from gipo_cli.learning.updater import NonFinite, _Tally
+from gipo_cli.settings.compose import compose
+from gipo_cli.settings.schema import AdvantageConfig, AgentConfig, UpdateConfig
+
+
+def agent(objective="gipo", kind="mlp", **settings):
+    env = make_vec_env(compose(["env=gymnasium", "env.id=Pendulum-v1"]).config.env, 1)
+    config = AgentConfig(rollout_steps=64, **{"update": UpdateConfig(rounds=2, batch_size=32), **settings})
+    model = GIPO(kind, env, objective=objective, agent=config, buffer_size=256, seed=0, device="cpu")
+    model.begin(1000)
+    model.collect()
+    return model
+
+
+@pytest.mark.parametrize("objective", PARAMS)
+@pytest.mark.parametrize("ratio", ["joint", "per_dimension"])
+@pytest.mark.parametrize("advantage", ["stored", "recompute", "vtrace"])
+def test_every_objective_updates(objective, ratio, advantage):
+    model = agent(objective, ratio=ratio, advantage=AdvantageConfig(kind=advantage))
+    before = [p.clone() for p in model.policy.actor_parameters()]
+    model.update()
+    model.collect()
+    numbers = model.update().numbers
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.actor_parameters(), strict=True))
+    assert np.isfinite([numbers["loss/actor"], numbers["loss/critic"], numbers["health/kl"]]).all()
+
+
+@pytest.mark.parametrize("array", ["advantage", "value_target"])
+def test_a_non_finite_update_is_named_and_never_applied(array):
+    model = agent(advantage=AdvantageConfig(kind="stored"))
+    getattr(model.buffer, array)[:] = np.nan
+    before = [p.clone() for p in model.policy.parameters()]
+    with pytest.raises(NonFinite, match="the loss is nan"):
+        model.update()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_an_infinite_gradient_with_a_finite_loss_is_named():
+    model = agent("no_clip", advantage=AdvantageConfig(kind="stored", normalize="none"))
+    # r = e^80 overflows only once squared: in the gradient norm.
+    model.buffer.log_prob[:] -= 80.0
+    before = [p.clone() for p in model.policy.parameters()]
+    with pytest.raises(NonFinite, match="the gradient norm is inf"):
+        model.update()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_gipo_survives_what_no_clip_does_not():
+    model = agent("gipo", advantage=AdvantageConfig(kind="stored", normalize="none"))
+    model.buffer.log_prob[:] -= 80.0
+    numbers = model.update().numbers
+    assert numbers["health/utilisation"] == 0.0
+
+
+@pytest.mark.parametrize("normalize", ["none", "batch", "buffer"])
+def test_advantage_normalisation_is_over_what_it_says(normalize):
+    model = agent(advantage=AdvantageConfig(kind="stored", normalize=normalize))
+    model.buffer.advantage[:] = np.random.default_rng(0).normal(3.0, 2.0, len(model.buffer.advantage))
+    seen = []
+    updater = model.updater
+    learn = updater._learn
+    updater._learn = lambda batch, tally: (seen.append(batch.advantage.clone()), learn(batch, tally))
+    model.update()
+    means = np.array([float(a.mean()) for a in seen])
+    if normalize == "none":
+        assert (means > 1).all()
+    elif normalize == "batch":
+        np.testing.assert_allclose(means, 0, atol=1e-5)
+        np.testing.assert_allclose([float(a.std()) for a in seen], 1, atol=1e-4)
+    else:
+        assert ((np.abs(means) < 1) & (np.abs(means) > 1e-5)).all()
+
+
+def factors(**update):
+    settings = UpdateConfig(**update)
+    return [lr_factor(settings, i, 12) for i in range(13)]
+
+
+def test_learning_rate_schedules():
+    assert factors() == [1.0] * 13
+    assert factors(lr_schedule="linear") == pytest.approx([1 - i / 12 for i in range(13)])
+    cosine = factors(lr_schedule="cosine", lr_warmup=2)
+    assert cosine[:3] == [0.0, 0.5, 1.0]
+    assert cosine[7] == pytest.approx(0.5)
+    assert cosine[12] == pytest.approx(0.0)
+
+
+def test_actor_and_critic_have_their_own_rates():
+    model = agent(update=UpdateConfig(rounds=1, batch_size=32, actor_lr=1e-5, critic_lr=1e-2))
+    groups = model.policy.actor_parameters(), model.policy.critic_parameters()
+    before = [[p.detach().clone() for p in group] for group in groups]
+    numbers = model.update().numbers
+    assert (numbers["lr/actor"], numbers["lr/critic"]) == (1e-5, 1e-2)
+    actor, critic = (
+        max(float((p.detach() - old).abs().max()) for p, old in zip(group, olds, strict=True))
+        for group, olds in zip(groups, before, strict=True)
+    )
+    # Adam's first step is one learning rate long wherever there is a gradient.
+    assert actor == pytest.approx(1e-5, rel=0.05)
+    assert critic == pytest.approx(1e-2, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "layernorm"])
+def test_bfloat16_updates_close_to_float32(kind):
+    def numbers(precision):
+        model = agent(kind=kind, precision=precision)
+        return model.update().numbers, model
+
+    exact, _ = numbers("float32")
+    rounded, model = numbers("bfloat16")
+    assert model.updater.config.precision == "bfloat16"
+    assert rounded["loss/critic"] == pytest.approx(exact["loss/critic"], rel=0.02)
+    assert rounded["loss/critic"] != exact["loss/critic"]
+    # bfloat16 keeps 8 bits: the first batch's ratios are 1 to about that, not to float32's last bit.
+    assert rounded["health/log_ratio_abs_p50"] < 0.02
+    assert all(p.dtype == torch.float32 for p in model.policy.parameters())
+
+
+def test_auto_precision_is_decided_once_and_recorded():
+    model = agent(precision="auto")
+    assert model.agent.precision in ("float32", "bfloat16")
+    assert model.updater.config.precision == model.agent.precision
+
+
+QUIET = AdvantageConfig(kind="stored", normalize="none")
+
+
+def without_advantages(**update):
+    """An agent with nothing to gain from the ratios, so that only the other terms move its actor."""
+    settings = {"rounds": 8, "batch_size": 64, "actor_lr": 0.01, **update}
+    model = agent(advantage=QUIET, update=UpdateConfig(**settings))
+    model.buffer.advantage[:] = 0.0
+    return model
+
+
+def test_the_kl_penalty_draws_the_policy_back_to_the_behaviour_policy():
+    model = without_advantages(kl_coef=1.0)
+    with torch.no_grad():
+        model.policy.action_net.bias += 1.0
+    far, near = (model.update().numbers["health/kl"] for _ in range(2))
+    assert 0 < near < 0.9 * far
+    model = without_advantages()
+    with torch.no_grad():
+        model.policy.action_net.bias += 1.0
+    far, near = (model.update().numbers["health/kl"] for _ in range(2))
+    assert near == pytest.approx(far, rel=0.1), "nothing draws it without a penalty"
+
+
+@pytest.mark.parametrize(("coefficient", "sign"), [(0.0, 0), (1.0, 1)])
+def test_the_entropy_bonus_raises_the_entropy(coefficient, sign):
+    model = without_advantages(entropy_coef=coefficient)
+    before = float(model.policy.log_std.detach().sum())
+    model.update()
+    assert np.sign(float(model.policy.log_std.detach().sum()) - before) == sign
+
+
+def test_reuses_scale_the_actors_loss_alone():
+    """At reuse k the actor's loss counts 1 / sqrt(k + 1), the critic's always the same."""
+    seen = []
+    for scale in (1.0, 0.5):
+        model = agent(advantage=QUIET, update=UpdateConfig(rounds=1, batch_size=64, max_grad_norm=None))
+        batch = model.updater._load(model.buffer, np.arange(64), 1, 0.0, 1.0)
+        model.updater._step_both(batch, scale, _Tally())
+        seen.append([[p.grad.clone() for p in group] for group in groups(model)])
+    (actor, critic), (halved, same) = seen
+    assert all(torch.allclose(2 * b, a, rtol=1e-4, atol=1e-9) for a, b in zip(actor, halved, strict=True))
+    assert all(map(torch.equal, critic, same))
+    assert max(float(grad.abs().max()) for grad in actor) > 0
+
+
+@pytest.mark.parametrize(("scaled", "expected"), [(True, [1, 2**-0.5, 3**-0.5, 0.5]), (False, [1, 1, 1, 1])])
+def test_scales_of_the_reuses(scaled, expected):
+    settings = UpdateConfig(rounds=1, batch_size=64, reuse=4, actor_every=1, actor_reuse_scaling=scaled)
+    model = agent(update=settings)
+    seen, step = [], model.updater._step_both
+    model.updater._step_both = lambda batch, scale, tally: (seen.append(scale), step(batch, scale, tally))
+    model.update()
+    assert seen == pytest.approx(expected)
+
+
+def groups(model):
+    return model.policy.actor_parameters(), model.policy.critic_parameters()
+
+
+def test_kl_stop_goes_by_the_exact_kl_where_it_is_known():
+    """A ratio of e^20 makes the estimate huge; the distributions are as they were."""
+    model = without_advantages(kl_coef=1e-9, kl_stop=0.1)
+    model.buffer.log_prob[0] -= 20.0
+    assert model.update().numbers["update/kl_stopped"] == 0
+    model = without_advantages(kl_stop=0.1)
+    model.buffer.log_prob[0] -= 20.0
+    assert model.update().numbers["update/kl_stopped"] == 1

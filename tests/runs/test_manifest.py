@@ -1,0 +1,184 @@
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+
+from gipo_cli import __version__
+from gipo_cli.core.params import PARAMS
+from gipo_cli.errors import UserError
+from gipo_cli.runs.durable import read_sealed
+from gipo_cli.runs.layout import create
+from gipo_cli.runs.manifest import (
+    hardware,
+    note_update,
+    read_config,
+    trained_on,
+    versions,
+    write_config,
+    write_inputs,
+)
+from gipo_cli.settings.schema import RunConfig
+
+
+def config(**more):
+    values = {
+        "seed": 3,
+        "total_steps": 1000,
+        "env": {
+            "name": "gymnasium",
+            "id": "Pendulum-v1",
+            "kwargs": {"g": 9.81, "text": "ü: #", "list": [1, None]},
+        },
+        "objective": {"name": "gipo", "sigma": 1e-5},
+    }
+    return RunConfig.model_validate(values | more)
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.check_output(["git", *identity, *arguments], cwd=folder, text=True).strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    folder = tmp_path / "code é"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "a.py").write_text("x = 1\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def start(tmp_path):
+    run = create(tmp_path / "runs", "a")
+    words = ["gipo", "train", "a b", "seed=3"]
+    write_inputs(run, config(), overrides=["env=gymnasium", "seed=3"], command=words, device="cpu")
+    return run
+
+
+@pytest.mark.parametrize("name", list(PARAMS))
+def test_every_objective_and_float_survives_the_yaml(tmp_path, name):
+    run = create(tmp_path, "a")
+    written = config(objective={"name": name}, buffer={"size": 123_456})
+    write_config(run, written)
+    assert read_config(run) == written
+    assert yaml.safe_load(run.config.read_text())["buffer"] == {"size": 123_456}
+
+
+def test_the_inputs_are_as_typed(tmp_path):
+    run = start(tmp_path)
+    assert run.command.read_text() == "gipo train 'a b' seed=3\n"
+    assert run.overrides.read_text() == "env=gymnasium\nseed=3\n"
+    assert read_config(run) == config()
+
+
+def test_meta_says_what_it_ran_on(tmp_path, repository):
+    facts = read_sealed(start(tmp_path).meta)
+    assert facts["run"] == "a"
+    assert facts["seeds"] == {"run": 3, "evaluation": 10_000}
+    assert "at any step" in facts["success"]
+    assert facts["evaluation"]["episodes"] == 20
+    assert facts["versions"]["gipo"] == __version__
+    assert facts["versions"]["mujoco"] == "3.3.0"
+    assert facts["hardware"]["cores"] >= 1
+    assert facts["hardware"]["memory_gib"] > 0
+    assert facts["updates"] == []
+    assert facts["directory"] == str(repository)
+
+
+def test_a_clean_repository_has_a_commit_and_no_diff(tmp_path, repository):
+    run = start(tmp_path)
+    mine = {entry["root"]: entry for entry in read_sealed(run.meta)["git"]}[str(repository)]
+    assert mine == {
+        "root": str(repository),
+        "sha": git(repository, "rev-parse", "HEAD"),
+        "dirty": False,
+        "untracked": [],
+    }
+    assert not run.git_diff.exists() or "code é" not in run.git_diff.read_text()
+
+
+def test_a_dirty_repository_leaves_a_diff_that_applies(tmp_path, repository):
+    (repository / "a.py").write_text("x = 2\n")
+    (repository / "new ü.py").write_text("")
+    run = start(tmp_path)
+    mine = {entry["root"]: entry for entry in read_sealed(run.meta)["git"]}[str(repository)]
+    assert mine["dirty"]
+    assert mine["untracked"] == ["new ü.py"]
+    git(repository, "checkout", "-q", "a.py")
+    diff = run.git_diff.read_text().split("# repository ")
+    (patch,) = (part.partition("\n")[2] for part in diff if part.startswith(str(repository)))
+    (tmp_path / "patch").write_text(patch)
+    git(repository, "apply", str(tmp_path / "patch"))
+    assert (repository / "a.py").read_text() == "x = 2\n"
+
+
+def test_without_git_or_a_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = start(tmp_path)
+    assert read_sealed(run.meta)["git"] == []
+    assert not run.git_diff.exists()
+
+
+def test_a_resumed_run_adds_what_it_resumed_on(tmp_path):
+    run = start(tmp_path)
+    changes = ["total_steps: 1000 -> 2000"]
+    assert trained_on(run) == "cpu"
+    for attempt in (2, 3):
+        note_update(run, attempt=attempt, step=500, command=["gipo", "x"], changes=changes, device="cuda")
+    assert trained_on(run) == "cuda"
+    updates = read_sealed(run.meta)["updates"]
+    assert [update["attempt"] for update in updates] == [2, 3]
+    assert updates[0]["changes"] == ["total_steps: 1000 -> 2000"]
+    assert updates[0]["versions"] == versions()
+    assert updates[0]["hardware"] == hardware()
+
+
+def test_every_change_to_the_configuration_is_noticed(tmp_path):
+    run = start(tmp_path)
+    whole = run.config.read_bytes()
+    for place in range(0, len(whole), 29):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            run.config.write_bytes(damaged)
+            with pytest.raises(UserError, match="was changed since it was written"):
+                read_config(run)
+
+
+def reseal(run, text):
+    import hashlib
+
+    digest = hashlib.sha256(text).hexdigest()
+    run.config.write_bytes(text + f"# sha256 of the lines above: {digest}\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"seed: [1", "not YAML"),
+        (b"!!python/object/apply:os.mkdir [ran]", "not YAML"),
+        (b"5\n", "not a configuration of this gipo"),
+        (b"seed: one\n", "not a configuration of this gipo: seed"),
+        (b"\xff\n", "not YAML"),
+    ],
+)
+def test_a_foreign_configuration_is_one_sentence(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    run = start(tmp_path)
+    reseal(run, text)
+    with pytest.raises(UserError, match=message):
+        read_config(run)
+    assert not os.path.exists("ran")
+
+
+def test_a_missing_configuration_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"config\.yaml cannot be read"):
+        read_config(create(tmp_path, "a"))
+
+
+def test_meta_is_readable_json(tmp_path):
+    assert json.loads(start(tmp_path).meta.read_text())["format"] == 1
