@@ -160,7 +160,8 @@ def test_without_arguments_there_is_help_and_no_error(tmp_path: Path, args: list
 def test_exit_codes_and_tracebacks(tmp_path: Path):
     """UserError is 2 and RunFailed 1, both without a traceback; anything else keeps its own."""
     code = (
-        "import sys\nfrom gipo_cli.commands import app as cli\nfrom gipo_cli.errors import RunFailed, UserError\n"
+        "import sys\nfrom gipo_cli.commands import app as cli\n"
+        "from gipo_cli.errors import RunFailed, UserError\n"
         "@cli.app.command()\ndef boom(kind: str) -> None:\n"
         "    raise {'user': UserError, 'run': RunFailed, 'bug': KeyError}[kind]('what happened')\n"
         "cli.main()"

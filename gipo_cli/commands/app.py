@@ -235,7 +235,7 @@ def _train(
 
         print_config(config, run_dir)
         return 0
-    from gipo_cli.training.trainer import train as run_training
+    from gipo_cli.training.session import train as run_training
 
     return run_training(
         config,
@@ -253,7 +253,7 @@ def _resume(
     from gipo_cli.runs import layout
 
     found = layout.find(layout.runs_root(runs), run)
-    from gipo_cli.training.trainer import resume
+    from gipo_cli.training.session import resume
 
     return resume(found.path, overrides=lines, allow_changes=allow_changes, quiet=quiet, trust=trust)
 

@@ -100,14 +100,14 @@ def _already(path: Path, run: PlannedRun) -> bool:
 
 
 def _begin(path: Path, run: PlannedRun) -> int:
-    from gipo_cli.training.trainer import train
+    from gipo_cli.training.session import train
 
     command = ["gipo", "train", *run.overrides]
     return train(run.config, run_dir=path, overrides=run.overrides, command=command, quiet=True)
 
 
 def _go_on(path: Path, run: PlannedRun, allow_changes: bool) -> int:
-    from gipo_cli.training.trainer import resume
+    from gipo_cli.training.session import resume
 
     # Only looked at until it is known to be the plan's own: what it names is imported when it goes on.
     config = peek_config(RunDir(path))

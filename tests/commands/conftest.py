@@ -6,7 +6,7 @@ from gipo_cli.settings.schema import RunConfig
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory):
     """A real run of a few hundred steps, with two checkpoints of which the first is the best."""
-    from gipo_cli.training.trainer import train
+    from gipo_cli.training.session import train
 
     config = RunConfig.model_validate(
         {

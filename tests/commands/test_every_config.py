@@ -10,7 +10,7 @@ import pytest
 from gipo_cli.core.params import PARAMS
 from gipo_cli.envs.registry import ENVIRONMENTS
 from gipo_cli.settings.compose import compose
-from gipo_cli.training.trainer import train
+from gipo_cli.training.session import train
 
 SHORT = [
     "total_steps=200",

@@ -11,7 +11,7 @@ from gipo_cli import load_run
 from gipo_cli.commands.app import app
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.settings.schema import RunConfig
-from gipo_cli.training.trainer import resume, train
+from gipo_cli.training.session import resume, train
 
 FURTHER = ["total_steps=384"]
 UNREAD = ("log.txt", ".lock")

@@ -24,7 +24,7 @@ from gipo_cli.sweep import attempt
 from gipo_cli.sweep.manifest import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun, plan
 from gipo_cli.sweep.state import finished_in, last_words, observe
-from gipo_cli.training.trainer import resume
+from gipo_cli.training.session import resume
 
 ONE = ("objective=gipo", "seed=1")
 
