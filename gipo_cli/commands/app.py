@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.errors import RunFailed, UserError, suggest
 
 _USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 """What Typer raises for mistakes in the words of a command line; it exports this subclass alone."""
@@ -52,8 +52,6 @@ class _Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
-            from gipo_cli.settings.explain import suggest
-
             near = suggest(args[0], self.commands)
             raise UserError(f"there is no command {args[0]!r}{near}; `{ctx.command_path} -h` lists them all")
         return super().resolve_command(ctx, args)
@@ -159,8 +157,6 @@ ConfigDir = Annotated[
 def _device(ctx: typer.Context, name: str | None) -> str | None:
     if name is None or name in DEVICES or ctx.resilient_parsing:
         return name
-    from gipo_cli.settings.explain import suggest
-
     raise UserError(f"--device {name} is not one of {' or '.join(DEVICES)}{suggest(name, DEVICES)}")
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.errors import ALIASES, suggest
 
 _KINDS = {
     "int_type": "must be a whole number",
@@ -26,57 +24,8 @@ _LISTS = {"integer": "[64,64]", "number": "[0.5,1.0]", "string": "[my_module]"}
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
-ALIASES = {
-    "steps": "total_steps",
-    "timesteps": "total_steps",
-    "total_timesteps": "total_steps",
-    "n_steps": "agent.rollout_steps",
-    "lr": "agent.update.actor_lr",
-    "learning_rate": "agent.update.actor_lr",
-    "clip": "objective.eps",
-    "clip_range": "objective.eps",
-    "n_epochs": "agent.update.epochs",
-    "ent_coef": "agent.update.entropy_coef",
-    "vf_coef": "agent.update.value_coef",
-    "target_kl": "agent.update.kl_stop",
-    "net_arch": "agent.policy.hidden",
-    "num_envs": "env.n_envs",
-    "buffer_size": "buffer.size",
-    "discount": "agent.advantage.gamma",
-    "ppo": "ppo_clip",
-    "false": "never",
-    "off": "never",
-    "gpu": "cuda",
-}
-"""What others call our settings and choices, in lower case."""
 FOLLOWS = ("env.name", "objective.name")
 """Keys that follow from the choice of their group and are not typed."""
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean ...?)`` with the nearest known names, or nothing if none is near."""
-    near = nearest(name, known)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
-
-
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """At most three known names that ``name`` may stand for, whatever its case; the likeliest first.
-
-    An alias comes before the same letters, those before a beginning of one of its words, and that before
-    similar letters; what follows the last dot counts most.
-    """
-    names = [full for full in known if full not in FOLLOWS]
-    low, leaf = name.lower(), _leaf(name.lower())
-    if ALIASES.get(leaf) in names:
-        return [ALIASES[leaf]]
-    letters = {_letters(low), _letters(leaf)}
-    same = [full for full in names if letters & {_letters(full), _letters(_leaf(full))}]
-    begins = [full for full in names if len(leaf) > 2 and f"_{leaf}" in f"_{_leaf(full).lower()}"]
-    if found := same or begins:
-        return _by_likeness(low, found)[:3]
-    by_leaf = {_leaf(full).lower(): full for full in reversed(_by_likeness(low, names))}
-    near = [by_leaf[key] for key in difflib.get_close_matches(leaf, by_leaf, n=2, cutoff=0.7)]
-    return near or difflib.get_close_matches(name, names, n=2, cutoff=0.6)
 
 
 def is_number(text: str) -> bool:
@@ -90,14 +39,6 @@ def is_number(text: str) -> bool:
 
 def _leaf(key: str) -> str:
     return key.rpartition(".")[2]
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
-def _by_likeness(name: str, names: Sequence[str]) -> list[str]:
-    return sorted(names, key=lambda full: -difflib.SequenceMatcher(None, name, full.lower()).ratio())
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

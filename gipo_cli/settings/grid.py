@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gipo_cli.core.params import PARAMS
-from gipo_cli.errors import UserError
+from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.compose import compose, parse_overrides
-from gipo_cli.settings.explain import kinds, suggest
+from gipo_cli.settings.explain import kinds
 from gipo_cli.settings.schema import RunConfig
 
 if TYPE_CHECKING:

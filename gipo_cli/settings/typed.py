@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from gipo_cli.errors import UserError
+from gipo_cli.errors import UserError, nearest
 
 
 def refuse_dashes(words: Sequence[str], options: Mapping[str, bool]) -> None:
@@ -32,14 +31,14 @@ def refuse_dashes(words: Sequence[str], options: Mapping[str, bool]) -> None:
 
 
 def _unknown(option: str, value: str, word: str, options: Mapping[str, bool]) -> str:
-    from gipo_cli.settings.explain import known_keys, nearest
+    from gipo_cli.settings.explain import known_keys
     from gipo_cli.settings.groups import STUDIES, group_choices
     from gipo_cli.settings.schema import RunConfig
 
     key = option.lstrip("-")
     if "." in key or key in {STUDIES, *RunConfig.model_fields, *group_choices()}:
         return f"settings have no dashes; write {key}={value} instead of {word}"
-    near = difflib.get_close_matches(option, options, n=1, cutoff=0.8)
+    near = nearest(option, options)[:1]
     near = near or [f"{name}={value}" for name in nearest(key.replace("-", "_"), known_keys(RunConfig))]
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
     return f"there is no option {option}{guess}; settings are typed key=value, without dashes"
