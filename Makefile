@@ -13,7 +13,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-cluster bench results docs clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-cluster bench same-as results docs clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, tim
 
 bench: setup ## measure speed against peers and floors (ARGS="--only iteration")
 	$(ONE_THREAD) $(BIN)/python -m benchmarks $(ARGS)
+
+same-as: setup ## train three configurations at commit REV and here, and compare to the bit
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.same_as $(REV)
 
 results: setup ## run the studies of docs/results and draw their figures (hours; goes on where it stopped)
 	for study in reach_lag reach_buffers handle_press_buffers door_close_buffers fetch_reach_buffers; do \
