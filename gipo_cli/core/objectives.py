@@ -93,6 +93,7 @@ def evaluate(
 
     Shapes: ``log_prob`` and ``behaviour_log_prob`` are ``[B]`` or ``[B, D]``; ``advantage`` is ``[B]`` and
     is shared by the D factors of an action.
+    A knob in ``params`` may be a tensor of the shape of ``log_prob`` (see ``model_construct``).
     Gradient: flows through ``log_prob`` only; the coefficient, the behaviour policy and the advantage are
     stop-gradiented.
     Raises: ValueError if the shapes do not match; KeyError if no such objective is registered.
@@ -172,14 +173,25 @@ def ppo_dual_clip(
     ratio = torch.exp(log_prob - behaviour_log_prob)
     low, high = 1.0 - params.eps, 1.0 + params.eps
     positive = advantage > 0
-    value = torch.where(positive, ratio.clamp(max=high), ratio.clamp(low, params.c)) * advantage
+    value = torch.where(positive, ratio.clamp(max=high), ratio.clamp(min=low).clamp(max=params.c)) * advantage
     dead = (positive & (ratio > high)) | ((advantage < 0) & ((ratio < low) | (ratio > params.c)))
     return ValueAndCoefficient(value, ratio.masked_fill(dead, 0.0))
 
 
 def _by_sign(advantage: Tensor, positive: float, otherwise: float) -> Tensor:
-    # Filled in the dtype of the advantage: torch.where of two Python floats is float32 whatever the rest is.
-    return torch.full_like(advantage, otherwise).masked_fill(advantage > 0, positive)
+    # In the dtype of the advantage: torch.where of two Python floats is float32 whatever the rest is.
+    dtype = advantage.dtype
+    return torch.where(
+        advantage > 0, torch.as_tensor(positive, dtype=dtype), torch.as_tensor(otherwise, dtype=dtype)
+    )
+
+
+def _log(x: float) -> Any:
+    return x.log() if isinstance(x, Tensor) else math.log(x)
+
+
+def _log1p(x: float) -> Any:
+    return x.log1p() if isinstance(x, Tensor) else math.log1p(x)
 
 
 @register("sapo", Sapo)
@@ -204,7 +216,7 @@ def tis(log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor, params:
 
     Shapes: as :func:`evaluate`. Source: arXiv 1802.01561, eq. 4 (policy-gradient term).
     """
-    weight = torch.exp((log_prob - behaviour_log_prob).clamp(max=math.log(params.c)))
+    weight = torch.exp((log_prob - behaviour_log_prob).clamp(max=_log(params.c)))
     return ValueAndCoefficient(weight * advantage * log_prob, weight)
 
 
@@ -217,8 +229,8 @@ def cispo(
     Shapes: as :func:`evaluate`. Source: arXiv 2506.13585, eq. 4.
     """
     low = -math.inf if params.eps_low >= 1 else math.log1p(-params.eps_low)
-    log_ratio = (log_prob - behaviour_log_prob).clamp(low, math.log1p(params.eps_high))
-    weight = torch.exp(log_ratio)
+    high = _log1p(params.eps_high)
+    weight = torch.exp((log_prob - behaviour_log_prob).clamp(min=low).clamp(max=high))
     return ValueAndCoefficient(weight * advantage * log_prob, weight)
 
 
