@@ -1,6 +1,35 @@
-"""``python -m gipo_cli`` is the ``gipo`` command."""
+"""``python -m gipo_cli``: the ``gipo`` command, and the door by which this package's own processes start."""
 
-from gipo_cli.commands.app import main
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from gipo_cli.children import HIDDEN
+
+
+def child(role: str, arguments: list[str]) -> NoReturn:
+    """Play the part of a child process (see ``gipo_cli.children``)."""
+    if role == "watchdog":
+        from gipo_cli.runs import watchdog
+
+        watchdog.main(arguments)
+        sys.exit()
+    if role == "sweep-worker":
+        from gipo_cli.commands import sweep_worker
+
+        sys.exit(sweep_worker.main(arguments))
+    if role == "render-probe":
+        from gipo_cli.commands import film
+
+        film.probe()
+        sys.exit()
+    sys.exit(f"error: there is no child process {role!r}")
+
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [HIDDEN]:
+        child(sys.argv[2], sys.argv[3:])
+    from gipo_cli.commands.app import main
+
     main()

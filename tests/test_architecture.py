@@ -11,7 +11,7 @@ import gipo_cli
 
 ROOT = Path(gipo_cli.__file__).parent
 LAYERS = [
-    {"errors", ""},
+    {"errors", "children", ""},
     {"core"},
     {"settings"},
     {"data", "envs", "runs"},
@@ -34,7 +34,15 @@ HEAVY = {
     "stable_baselines3",
 }
 NUMPY_ALLOWED = {"Generator", "RandomState", "SeedSequence", "default_rng", "get_state", "set_state"}
-LIGHT = ["commands/app.py", "settings", "core/params.py", "envs/registry.py", "runs/layout.py", "errors.py"]
+LIGHT = [
+    "commands/app.py",
+    "children.py",
+    "settings",
+    "core/params.py",
+    "envs/registry.py",
+    "runs/layout.py",
+    "errors.py",
+]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gipo_cli.commands.app import INSTEAD, app, listing
+from gipo_cli.commands.app import app, listing
+from gipo_cli.commands.parsing import INSTEAD
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock
 from gipo_cli.runs.manifest import write_config

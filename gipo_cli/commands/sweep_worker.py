@@ -1,4 +1,4 @@
-"""One run of a study, whatever its state: ``python -m gipo_cli.commands.sweep_worker STUDY_DIR RUN``.
+"""One run of a study, whatever its state: the child process ``sweep-worker STUDY_DIR RUN``.
 
 Starts a run that is not there, continues one that is unfinished, says so if it is finished, and refuses while
 another process works on it. Every engine runs exactly this.
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 finished, 1 failed, 2 refused, 130 or 143 stopped by a signal.
     """
-    parser = argparse.ArgumentParser(prog="python -m gipo_cli.commands.sweep_worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="sweep-worker", description=__doc__)
     parser.add_argument("study", type=Path, nargs="?", help="the study's folder")
     parser.add_argument("run", nargs="?", help="name of the run")
     parser.add_argument("--apart", action="store_true", help="in a folder of its own until it is finished")
@@ -223,7 +223,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, message = 130, "stopped before it had begun"
     sys.stderr.write(f"error: {message}\n")
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

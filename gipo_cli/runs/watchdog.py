@@ -1,6 +1,6 @@
 """Ends a run whose environment does not answer.
 
-A process of its own watches, ``python -m gipo_cli.runs.watchdog``, since a simulator that hangs in C code
+A process of its own watches (see ``gipo_cli.children``), since a simulator that hangs in C code
 may hold the interpreter. It first asks the run with a signal, which breaks off whatever Python can break off,
 so that the run fails in the ordinary way. A run that cannot react is killed and its status written for it.
 """
@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+from gipo_cli.children import command, environment
 from gipo_cli.envs.calls import BYTES, CALLS, Calls
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.durable import overwrite_sealed, read_sealed, write_sealed
@@ -55,7 +57,8 @@ class Watchdog:
             CALLS.share(descriptor)
             self._before = signal.signal(ASK, self._asked)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(descriptor), repr(self._seconds), str(self._run.path)],
+                command("watchdog", str(descriptor), repr(self._seconds), str(self._run.path)),
+                env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[descriptor],
@@ -136,7 +139,13 @@ def _say_failed(run: RunDir, reason: str) -> None:
     sys.stderr.write(f"error: {reason}\n")
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> None:
+    """Watch the process that started this one.
+
+    Args:
+        arguments: The calls' file descriptor, the seconds that one may take, and the run's folder.
+    """
     # What stops the run may signal every process of it; this one ends with the run.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    watch(Calls.shared(int(sys.argv[1])), float(sys.argv[2]), RunDir(Path(sys.argv[3])), os.getppid())
+    descriptor, seconds, run = arguments
+    watch(Calls.shared(int(descriptor)), float(seconds), RunDir(Path(run)), os.getppid())

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from gipo_cli.children import environment
 from gipo_cli.errors import RunFailed
 from gipo_cli.sweep.engine import ONE_THREAD, worker_command
 from gipo_cli.sweep.manifest import StudyDir
@@ -41,7 +42,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=directory if Path(directory).is_dir() else None,
-                env={**os.environ, **ONE_THREAD},
+                env=environment(**ONE_THREAD),
             )
 
     def wait(self) -> None:

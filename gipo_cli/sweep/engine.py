@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gipo_cli.children import command
 from gipo_cli.sweep.manifest import StudyDir
 
 ONE_THREAD = {
@@ -64,8 +64,7 @@ def worker_command(folder: StudyDir, name: str, *options: str) -> list[str]:
         name: The run.
         *options: ``--apart``, ``--lifeline``.
     """
-    module = "gipo_cli.commands.sweep_worker"
-    return [sys.executable, "-m", module, *options, str(folder.path.resolve()), name]
+    return command("sweep-worker", *options, str(folder.path.resolve()), name)
 
 
 def printable_command(folder: StudyDir, name: str) -> str:

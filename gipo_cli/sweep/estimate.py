@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gipo_cli.children import command, environment
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.durable import read_sealed, write_sealed
 from gipo_cli.sweep.engine import ONE_THREAD
@@ -105,14 +104,13 @@ def _key(run: PlannedRun) -> str:
 
 
 def _trial(run: PlannedRun) -> Trial:
-    command = [sys.executable, "-m", "gipo_cli.commands.sweep_worker", "--calibrate"]
     try:
         result = subprocess.run(
-            command,
+            command("sweep-worker", "--calibrate"),
             input=json.dumps(run.config.model_dump(mode="json")).encode(),
             capture_output=True,
             timeout=TRIAL_SECONDS,
-            env={**os.environ, **ONE_THREAD},
+            env=environment(**ONE_THREAD),
             check=False,
         )
         if result.returncode == 2:

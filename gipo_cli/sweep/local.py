@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO
 
+from gipo_cli.children import environment
 from gipo_cli.sweep.engine import ONE_THREAD, Ended, worker_command
 from gipo_cli.sweep.manifest import StudyDir
 from gipo_cli.sweep.state import holder_of
@@ -128,7 +129,7 @@ class LocalEngine:
                 stderr=subprocess.STDOUT,
                 # A terminal's Ctrl-C reaches this process only, which then asks each child once.
                 start_new_session=True,
-                env={**os.environ, **ONE_THREAD},
+                env=environment(**ONE_THREAD),
             )
 
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gipo_cli.children import environment
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.sweep import attempt as attempts
 from gipo_cli.sweep.child import SAVE_SECONDS, Child
@@ -270,9 +271,11 @@ def _check_answer(address: str) -> None:
         raise UserError(
             f"nothing answers at {address} ({error}); start the cluster with: ray start --head --port={port}"
         ) from error
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        result = subprocess.run(command, capture_output=True, timeout=HEALTH_SECONDS, check=False)
+        result = subprocess.run(
+            command, capture_output=True, timeout=HEALTH_SECONDS, env=environment(), check=False
+        )
     except subprocess.TimeoutExpired:
         raise UserError(
             f"{address} accepts connections and is silent for {HEALTH_SECONDS:.0f} s; is that a Ray cluster?"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gipo_cli.commands.video import choose_renderer, film, record
+from gipo_cli.commands.film import choose_renderer, film, record
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.settings.schema import EnvConfig
 from gipo_cli.training.evaluate import Evaluator, evaluate_run
@@ -183,7 +183,7 @@ def test_an_environment_that_cannot_be_drawn_is_one_sentence_about_it(
 def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run):
     code = (
         "import sys; from pathlib import Path; from gipo_cli.errors import UserError\n"
-        "from gipo_cli.commands.video import record\n"
+        "from gipo_cli.commands.film import record\n"
         "try: record(Path(sys.argv[1]))\n"
         "except UserError as error: print(error)"
     )
@@ -210,7 +210,7 @@ def test_the_users_choice_of_renderer_is_respected(renderer, monkeypatch):
 def test_no_renderer_complains_when_the_program_ends(renderer, tmp_path):
     code = (
         "import numpy as np; from pathlib import Path; from gipo_cli.settings.schema import EnvConfig\n"
-        "from gipo_cli.commands.video import film\n"
+        "from gipo_cli.commands.film import film\n"
         "film(lambda o: np.zeros((len(o), 4)), EnvConfig(name='fetch_reach', max_episode_steps=2),\n"
         "     Path('a.mp4'), episodes=1, seed=1, task_seed=1)"
     )

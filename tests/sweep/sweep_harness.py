@@ -105,7 +105,7 @@ def workers(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "gipo_cli.commands.sweep_worker" in words and any(str(root) in word for word in words):
+        if "sweep-worker" in words and any(str(root) in word for word in words):
             found.append(process)
     return found
 

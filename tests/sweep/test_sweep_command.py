@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from sweep_harness import (
 )
 from typer.testing import CliRunner
 
+from gipo_cli import children
 from gipo_cli.commands.app import app
 from gipo_cli.runs.status import StatusFile
 from gipo_cli.sweep.estimate import free_memory
@@ -188,7 +188,7 @@ def test_waits_for_a_run_that_somebody_else_works_on(tmp_path: Path):
     study = read_study(StudyDir(tmp_path / "grid"))
     name = study.runs[0].name
     other = subprocess.Popen(
-        [sys.executable, "-m", "gipo_cli.commands.sweep_worker", str(tmp_path / "grid"), name],
+        children.command("sweep-worker", str(tmp_path / "grid"), name),
         env=os.environ | PLAIN,
         stdout=subprocess.DEVNULL,
     )

@@ -1,0 +1,37 @@
+"""``gipo import-tb``: its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_tb_folder(
+    source: Annotated[Path, typer.Argument(help="folder of one run's TensorBoard event files")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="run folder to write")],
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="key=value of its configuration: env.name, objective.name and seed at least",
+        ),
+    ],
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG=COLUMN", help="for a tag that is not known, repeatable"),
+    ] = None,
+    steps_per_tick: Annotated[
+        float, typer.Option(help="environment steps per unit of the events' step")
+    ] = 1.0,
+    force: Annotated[bool, typer.Option("--force", help="replace an earlier import")] = False,
+) -> None:
+    """Import a foreign TensorBoard folder as a run that `gipo compare` reads."""
+    from gipo_cli.commands.import_tb import import_tb
+
+    code = import_tb(
+        source, out=out, settings=settings, tags=tags or [], steps_per_tick=steps_per_tick, force=force
+    )
+    raise typer.Exit(code)
