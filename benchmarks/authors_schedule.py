@@ -29,7 +29,7 @@ class AuthorsSchedule:
 
     def __init__(self, filled: int = 20_000) -> None:
         torch.manual_seed(0)
-        self.simulator: Any = make_simulator("reach-v3", None, {})
+        self.simulator: Any = make_simulator("reach-v3")
         self.goals = goals_of("reach-v3", 1)
         self.rng = random.Random(0)
         self.network = PlainNetwork()

@@ -118,7 +118,7 @@ class BareReach:
     """Meta-World's reach-v3 without any wrapper, driven by random actions."""
 
     def __init__(self) -> None:
-        self.simulator = make_simulator("reach-v3", None, {})
+        self.simulator = make_simulator("reach-v3")
         self.goals = goals_of("reach-v3", 1)
         self.rng = np.random.default_rng(0)
 

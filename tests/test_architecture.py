@@ -40,6 +40,7 @@ LIGHT = [
     "settings",
     "core/params.py",
     "envs/registry.py",
+    "envs/resolve.py",
     "runs/layout.py",
     "errors.py",
 ]

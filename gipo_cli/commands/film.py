@@ -254,10 +254,10 @@ def _check_destination(out: Path) -> None:
 def _play(
     env: gym.Env[Any, Any], act: Act, lane: int, every: int
 ) -> Iterator[tuple[np.ndarray | None, dict[str, Any] | None]]:
-    import gymnasium as gym
     import numpy as np
 
-    box = env.action_space if isinstance(env.action_space, gym.spaces.Box) else None
+    from gipo_cli.envs.spaces import clipped
+
     observation, _ = env.reset()
     # The batch of an evaluation: in one of another size the same actions are rounded differently.
     observations = np.zeros((LANES, *observation.shape), np.float32)
@@ -265,9 +265,7 @@ def _play(
     done, step = False, 0
     while not done:
         observations[lane] = observation
-        action = act(observations)[lane]
-        if box is not None:
-            action = np.clip(action, box.low, box.high)
+        action = clipped(act(observations)[lane], env.action_space)
         observation, _, terminated, truncated, info = env.step(action)
         step += 1
         check_length(env, step)

@@ -229,8 +229,7 @@ def _settings(run: RunDir) -> tuple[str, ...]:
         config = peek_config(run)
     except UserError:
         return ("unknown", "", "", "")
-    env = config.env
-    return env.task or env.id or env.name, config.objective.name, str(config.buffer_size), str(config.seed)
+    return config.env.subject, config.objective.name, str(config.buffer_size), str(config.seed)
 
 
 def _best_known(status: Status) -> tuple[str, str]:
@@ -241,8 +240,7 @@ def _best_known(status: Status) -> tuple[str, str]:
 
 
 def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
-    env = config.env
-    subject = " ".join(part for part in (env.name, env.task or env.id) if part)
+    subject = " ".join(config.env.names)
     yield "what", f"{config.objective.name} on {subject}, buffer {config.buffer_size}, seed {config.seed}"
     if status is None:
         yield "state", "unknown: status.json is missing or damaged"

@@ -58,7 +58,7 @@ def _typed(ctx: typer.Context, option: str) -> bool:
 def _train(
     lines: list[str], dry_run: bool, runs: Path | None, name: str | None, config_dirs: list[Path], quiet: bool
 ) -> int:
-    from gipo_cli.envs.registry import resolve
+    from gipo_cli.envs.resolve import resolve
     from gipo_cli.runs import layout
     from gipo_cli.settings.compose import compose
 

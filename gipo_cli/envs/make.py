@@ -1,15 +1,15 @@
-"""The one factory: an ``EnvConfig`` to a Gymnasium environment or an SB3 vector of them."""
+"""The one factory: an ``EnvConfig`` to a Gymnasium environment or a vector of them."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
-
-from gipo_cli.envs.registry import ResolvedEnv, resolve, typed
+from gipo_cli.envs import metaworld, robotics
+from gipo_cli.envs.registry import Family
+from gipo_cli.envs.resolve import resolve
+from gipo_cli.envs.simulators import Goals, Request, Simulator, from_registry
 from gipo_cli.envs.task_env import TaskEnv
 from gipo_cli.errors import UserError
 from gipo_cli.settings.imports import import_user_modules
@@ -18,7 +18,15 @@ from gipo_cli.settings.schema import EnvConfig
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
-Goals = Literal["random", "cycle"]
+ADAPTERS: dict[Family, Callable[[Request], Simulator]] = {
+    "fetch": robotics.from_robotics,
+    "hand": robotics.from_robotics,
+    "adroit": robotics.adroit,
+    "kitchen": robotics.kitchen,
+    "metaworld": metaworld.with_goals,
+    "gymnasium": from_registry,
+}
+"""What makes the simulators of a family."""
 
 
 def make_env(
@@ -47,14 +55,11 @@ def make_env(
     """
     import_user_modules(cfg.imports, "env.imports")
     choice = resolve(cfg)
-    common: dict[str, Any] = {"label": choice.label, "seed": seed, "index": index}
+    kwargs = cfg.kwargs if render_mode is None else {**cfg.kwargs, "render_mode": render_mode}
+    task_seed = seed if task_seed is None else task_seed
     try:
-        if choice.entry.family == "metaworld":
-            return _make_metaworld(
-                cfg, choice, seed if task_seed is None else task_seed, goals, goal_stride, render_mode, common
-            )
-        simulator, limit = _make_registered(cfg, choice, render_mode)
-        return TaskEnv(simulator, cfg, time_limit=cfg.max_episode_steps or limit, **common)
+        made = ADAPTERS[choice.entry.family](Request(choice, kwargs, index, task_seed, goals, goal_stride))
+        return TaskEnv(made, cfg, label=choice.label, seed=seed, index=index)
     except UserError:
         raise
     except Exception as error:  # a constructor may raise anything
@@ -78,88 +83,14 @@ def make_vec_env(
         UserError: As ``make_env``.
     """
     count = cfg.n_envs if n_envs is None else n_envs
-    arguments: dict[str, Any] = {"task_seed": task_seed, "goals": goals, "goal_stride": count}
-    factories = [partial(make_env, cfg, seed, index, **arguments) for index in range(count)]
+    make = partial(make_env, cfg, seed, task_seed=task_seed, goals=goals, goal_stride=count)
+    factories: list[Callable[[], Any]] = [partial(make, index) for index in range(count)]
     if cfg.vector == "dummy":
         from gipo_cli.envs.serial import SerialVecEnv
 
-        return SerialVecEnv(factories)  # type: ignore[arg-type]
+        return SerialVecEnv(factories)
     from gipo_cli.envs.processes import ProcessVecEnv
 
     # A mistake in the config is a sentence when it is met here; in a child it would be a broken pipe.
     factories[0]().close()
     return ProcessVecEnv(factories)
-
-
-def _make_metaworld(
-    cfg: EnvConfig,
-    choice: ResolvedEnv,
-    task_seed: int,
-    goals: Goals,
-    goal_stride: int,
-    render_mode: str | None,
-    common: dict[str, Any],
-) -> TaskEnv:
-    from gipo_cli.envs.metaworld import MetaWorldEnv, goals_of, make_simulator
-
-    task = choice.task or ""
-    return MetaWorldEnv(
-        make_simulator(task, render_mode, cfg.kwargs),
-        cfg,
-        goal_records=goals_of(task, task_seed),
-        goals=goals,
-        goal_stride=goal_stride,
-        time_limit=cfg.max_episode_steps,
-        **common,
-    )
-
-
-def _make_registered(
-    cfg: EnvConfig, choice: ResolvedEnv, render_mode: str | None
-) -> tuple[gym.Env[Any, Any], int | None]:
-    """A simulator from Gymnasium's registry without its wrappers, and its registered time limit."""
-    if choice.entry.package == "gymnasium_robotics":
-        _import_robotics()
-    spec = _spec(choice.id or "")
-    kwargs = cfg.kwargs if render_mode is None else {**cfg.kwargs, "render_mode": render_mode}
-    bare = dataclasses.replace(spec, order_enforce=False)
-    env: gym.Env[Any, Any] = gym.make(bare, max_episode_steps=-1, disable_env_checker=True, **kwargs)
-    if choice.entry.package == "gymnasium_robotics":
-        from gipo_cli.envs.robotics import find_joints_once
-
-        find_joints_once(env)
-    if choice.entry.corrected and choice.reward == "dense":
-        from gipo_cli.envs.robotics import CorrectedAdroitReward
-
-        env = CorrectedAdroitReward(env, choice.entry.name)
-    elif choice.entry.family == "kitchen":
-        from gipo_cli.envs.robotics import KitchenSuccess
-
-        env = KitchenSuccess(env)
-    return env, spec.max_episode_steps
-
-
-def _import_robotics() -> None:
-    """Register gymnasium-robotics, without its notice on Adroit's reward, which our documentation carries."""
-    from farama_notifications import notifications  # type: ignore[import-untyped]
-
-    notifications.pop("gymnasium_robotics", None)
-    import gymnasium_robotics
-
-    gym.register_envs(gymnasium_robotics)
-
-
-def _spec(env_id: str) -> gym.envs.registration.EnvSpec:
-    """The registered specification of ``id`` or ``module:id``."""
-    module, _, name = env_id.rpartition(":")
-    import_user_modules([module] if module else [], "env.id")
-    try:
-        return gym.spec(name)
-    except gym.error.Error as error:
-        if settings := typed(name):
-            raise UserError(f"environment {name!r} has a name of its own here; type {settings}") from error
-        near = difflib.get_close_matches(name, gym.registry, n=1)
-        raise UserError(
-            f"Gymnasium knows no environment {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}"
-            "If it is your own, name the modules that register it in env.imports"
-        ) from error

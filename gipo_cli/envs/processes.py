@@ -6,6 +6,7 @@ import atexit
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -42,24 +43,19 @@ class _Worker(gym.Wrapper[Any, Any, Any, Any]):
         except RunFailed as failure:
             return failure
 
-    def _nothing(self) -> np.ndarray:
-        space = self.observation_space
-        return np.zeros(space.shape or (), space.dtype)
+    def _nothing(self) -> Any:
+        return self.observation_space.sample()
 
 
-class _Factory:
-    """Makes a child's environment, and leaves signals to the parent, which stops at a safe point.
+def _child(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:
+    """Make a child's environment, and leave signals to the parent, which stops at a safe point.
 
-    A cluster, systemd or ``timeout`` signals every process of a run. The child ends when its pipe closes.
+    A terminal, a cluster, systemd or ``timeout`` signals every process of a run. The child ends when its pipe
+    closes.
     """
-
-    def __init__(self, factory: Callable[[], gym.Env[Any, Any]]) -> None:
-        self.factory = factory
-
-    def __call__(self) -> gym.Env[Any, Any]:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return _Worker(self.factory())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return _Worker(factory())
 
 
 class ProcessVecEnv(SubprocVecEnv):
@@ -79,7 +75,7 @@ class ProcessVecEnv(SubprocVecEnv):
         self.remotes: Sequence[Any] = ()
         try:
             with self._call():
-                super().__init__([_Factory(factory) for factory in factories])
+                super().__init__([partial(_child, factory) for factory in factories])
         except OSError as error:
             self._end()
             raise UserError(

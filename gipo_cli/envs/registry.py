@@ -1,31 +1,30 @@
-"""Every environment by name: what it is, what it pays, what success means. No gymnasium, no torch.
+"""Facts about every named environment: what it is, what it pays, what success means. No gymnasium, no torch.
 
-``resolve`` turns an ``EnvConfig`` into one checked choice before anything heavy is imported. Ids are those
-of gymnasium-robotics 1.4.2, task names those of Meta-World 3.1.1.
+Ids are those of gymnasium-robotics 1.4.2, task names those of Meta-World 3.1.1.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
-from gipo_cli.errors import UserError
-from gipo_cli.settings.schema import EnvConfig
-
 Family = Literal["fetch", "hand", "adroit", "kitchen", "metaworld", "gymnasium"]
 
-_DENSE_FIRST = {"dense": "Dense", "sparse": ""}
-_ADROIT = {"dense": "", "sparse": "Sparse"}
-_RESERVED_KWARGS = {
-    "render_mode": "the video command",
-    "max_episode_steps": "env.max_episode_steps",
-    "disable_env_checker": "nothing (the checker is always off)",
-    "reward_type": "env.reward",
-}
+_TASKS = """
+assembly basketball bin-picking box-close button-press-topdown button-press-topdown-wall button-press
+button-press-wall coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock
+door-open door-unlock drawer-close drawer-open faucet-close faucet-open hammer hand-insert
+handle-press-side handle-press handle-pull-side handle-pull lever-pull peg-insert-side peg-unplug-side
+pick-out-of-hole pick-place pick-place-wall plate-slide-back-side plate-slide-back plate-slide-side
+plate-slide push-back push push-wall reach reach-wall shelf-place soccer stick-pull stick-push sweep-into
+sweep window-close window-open
+"""
+METAWORLD_TASKS = tuple(f"{name}-v3" for name in _TASKS.split())
+"""The 50 tasks of Meta-World, as data: the package itself takes half a second to import."""
+
+_OTHER_PACKAGES = {"metaworld": "metaworld", "gymnasium": None}
 
 
 @dataclass(frozen=True)
@@ -34,31 +33,32 @@ class EnvEntry:
 
     Attributes:
         name: What ``env=`` takes.
-        family: Which adapter wraps it.
+        family: Which adapter makes it.
         description: One line for listings.
         success: When a step counts as successful, in words.
-        package: Importable package that holds it, or None for Gymnasium's own registry.
-        template: Gymnasium id with ``{task}`` and ``{reward}`` to fill in; empty where there is none.
+        template: Gymnasium id with ``{task}`` and ``{reward}`` to fill in; empty if it has no id.
         rewards: Reward name -> part of the id. The first is the one taken when ``env.reward`` is null.
         tasks: Task name -> part of the id; empty where the environment is a single task.
-        corrected: Whether ``reward=dense`` is the upstream reward with its sign fault put right.
-        step_limit: Largest time limit the simulator itself supports, in steps.
+        step_limit: Longest episode that the simulator itself supports, in steps.
     """
 
     name: str
     family: Family
     description: str
     success: str
-    package: str | None = None
     template: str = ""
     rewards: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
-    corrected: bool = False
     step_limit: int | None = None
 
     @property
+    def package(self) -> str | None:
+        """Importable package that holds it; None for Gymnasium's own registry."""
+        return _OTHER_PACKAGES.get(self.family, "gymnasium_robotics")
+
+    @property
     def distribution(self) -> str | None:
-        """Name to give to pip for the package."""
+        """Name of the package for pip."""
         return None if self.package is None else self.package.replace("_", "-")
 
     @property
@@ -67,153 +67,96 @@ class EnvEntry:
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-@dataclass(frozen=True)
-class ResolvedEnv:
-    """A checked choice of environment: everything the factory needs to know from the registry."""
-
-    entry: EnvEntry
-    id: str | None
-    task: str | None
-    reward: str | None
-
-    @property
-    def label(self) -> str:
-        """How messages name this environment."""
-        detail = self.task or self.id
-        return f"{self.entry.name} ({detail})" if detail else self.entry.name
+_DENSE = {"dense": "Dense", "sparse": ""}
+_ADROIT = {"dense": "", "sparse": "Sparse"}
+# The released dense reward has a sign fault, which ours corrects; both have the same id.
+_CORRECTED = {**_ADROIT, "released": ""}
 
 
 def _fetch(name: str, camel: str, description: str) -> EnvEntry:
-    return EnvEntry(
-        name=f"fetch_{name}",
-        family="fetch",
-        description=description,
-        success="gripper or object within 5 cm of the goal",
-        package="gymnasium_robotics",
-        template=f"Fetch{camel}{{reward}}-v4",
-        rewards=_DENSE_FIRST,
-    )
+    template, success = f"Fetch{camel}{{reward}}-v4", "gripper or object within 5 cm of the goal"
+    description = f"Fetch arm {description} (4-d action, 50 steps)"
+    return EnvEntry(f"fetch_{name}", "fetch", description, success, template, _DENSE)
 
 
 def _manipulate(name: str, variants: Mapping[str, str], success: str) -> EnvEntry:
     touch = {"": "", "_boolean_touch": "_BooleanTouchSensors", "_continuous_touch": "_ContinuousTouchSensors"}
-    return EnvEntry(
-        name=f"hand_manipulate_{name}",
-        family="hand",
-        description=f"Shadow hand turns and moves the {name} to a target pose (20-d action, 100 steps)",
-        success=success,
-        package="gymnasium_robotics",
-        template=f"HandManipulate{name.capitalize()}{{task}}{{reward}}-v1",
-        rewards=_DENSE_FIRST,
-        tasks={
-            short + key: part + suffix for short, part in variants.items() for key, suffix in touch.items()
-        },
-    )
+    tasks = {short + key: part + suffix for short, part in variants.items() for key, suffix in touch.items()}
+    description = f"Shadow hand turns and moves the {name} to a target pose (20-d action, 100 steps)"
+    template = f"HandManipulate{name.capitalize()}{{task}}{{reward}}-v1"
+    return EnvEntry(f"hand_manipulate_{name}", "hand", description, success, template, _DENSE, tasks)
 
 
-def _adroit(name: str, description: str, success: str, *, corrected: bool = True) -> EnvEntry:
-    return EnvEntry(
-        name=f"adroit_{name}",
-        family="adroit",
-        description=description,
-        success=success,
-        package="gymnasium_robotics",
-        template=f"AdroitHand{name.capitalize()}{{reward}}-v1",
-        rewards={**_ADROIT, "released": ""} if corrected else _ADROIT,
-        corrected=corrected,
-    )
+def _adroit(name: str, description: str, success: str, rewards: Mapping[str, str] = _CORRECTED) -> EnvEntry:
+    template = f"AdroitHand{name.capitalize()}{{reward}}-v1"
+    return EnvEntry(f"adroit_{name}", "adroit", f"Adroit hand {description}", success, template, rewards)
 
 
 _POSE = "object within 1 cm and 0.1 rad of the target (of what the task asks for)"
+_BLOCK = {"full": "", "rotate_z": "RotateZ", "rotate_parallel": "RotateParallel", "rotate_xyz": "RotateXYZ"}
 _ROTATE = {"full": "", "rotate": "Rotate"}
 _ENTRIES = (
-    _fetch("reach", "Reach", "Fetch arm moves its gripper to a goal (4-d action, 50 steps)"),
-    _fetch("push", "Push", "Fetch arm pushes a block to a goal on the table (4-d action, 50 steps)"),
-    _fetch("slide", "Slide", "Fetch arm hits a puck so that it slides to a goal (4-d action, 50 steps)"),
-    _fetch("pick_and_place", "PickAndPlace", "Fetch arm lifts a block to a goal (4-d action, 50 steps)"),
+    _fetch("reach", "Reach", "moves its gripper to a goal"),
+    _fetch("push", "Push", "pushes a block to a goal on the table"),
+    _fetch("slide", "Slide", "hits a puck so that it slides to a goal"),
+    _fetch("pick_and_place", "PickAndPlace", "lifts a block to a goal"),
     EnvEntry(
-        name="hand_reach",
-        family="hand",
-        description="Shadow hand brings its fingertips to goals (20-d action, 50 steps)",
-        success="norm of all fingertip errors below 1 cm",
-        package="gymnasium_robotics",
-        template="HandReach{reward}-v3",
-        rewards=_DENSE_FIRST,
+        "hand_reach",
+        "hand",
+        "Shadow hand brings its fingertips to goals (20-d action, 50 steps)",
+        "norm of all fingertip errors below 1 cm",
+        "HandReach{reward}-v3",
+        _DENSE,
     ),
-    _manipulate(
-        "block",
-        {"full": "", "rotate_z": "RotateZ", "rotate_parallel": "RotateParallel", "rotate_xyz": "RotateXYZ"},
-        _POSE,
-    ),
+    _manipulate("block", _BLOCK, _POSE),
     _manipulate("egg", _ROTATE, _POSE),
     _manipulate("pen", _ROTATE, "object within 5 cm and 0.1 rad of the target, its own axis ignored"),
+    _adroit("door", "unlatches and opens a door (28-d action, 200 steps)", "hinge at 1.35 rad or more"),
     _adroit(
-        "door", "Adroit hand unlatches and opens a door (28-d action, 200 steps)", "hinge at 1.35 rad or more"
-    ),
-    _adroit(
-        "hammer",
-        "Adroit hand drives a nail with a hammer (26-d action, 200 steps)",
-        "nail within 1 cm of the board",
+        "hammer", "drives a nail with a hammer (26-d action, 200 steps)", "nail within 1 cm of the board"
     ),
     _adroit(
         "pen",
-        "Adroit hand turns a pen to a target orientation (24-d action, 200 steps)",
+        "turns a pen to a target orientation (24-d action, 200 steps)",
         "pen within 7.5 cm of the place and cosine to the target above 0.95",
-        corrected=False,
+        _ADROIT,
     ),
     _adroit(
-        "relocate",
-        "Adroit hand carries a ball to a target (30-d action, 200 steps)",
-        "ball within 10 cm of the target",
+        "relocate", "carries a ball to a target (30-d action, 200 steps)", "ball within 10 cm of the target"
     ),
     EnvEntry(
-        name="franka_kitchen",
-        family="kitchen",
-        description="Franka arm does a set of kitchen chores (9-d action, 280 steps)",
-        success="every chore of env.kwargs.tasks_to_complete done in this episode",
-        package="gymnasium_robotics",
-        template="FrankaKitchen-v1",
-        rewards={"sparse": ""},
+        "franka_kitchen",
+        "kitchen",
+        "Franka arm does a set of kitchen chores (9-d action, 280 steps)",
+        "every chore of env.kwargs.tasks_to_complete done in this episode",
+        "FrankaKitchen-v1",
+        {"sparse": ""},
     ),
     EnvEntry(
-        name="metaworld",
-        family="metaworld",
-        description="Sawyer arm, 50 manipulation tasks with 50 goals each (4-d action, 500 steps)",
-        success="the task's own criterion, as the benchmark reports it",
-        package="metaworld",
+        "metaworld",
+        "metaworld",
+        "Sawyer arm, 50 manipulation tasks with 50 goals each (4-d action, 500 steps)",
+        "the task's own criterion, as the benchmark reports it",
         rewards={"dense": ""},
         tasks={task: task for task in METAWORLD_TASKS},
         step_limit=500,
     ),
     EnvEntry(
-        name="gymnasium",
-        family="gymnasium",
-        description="any registered Gymnasium id with a Box action space (env.id, env.imports)",
-        success="info['is_success'] or info['success'], or env.success_key; never, where there is none",
+        "gymnasium",
+        "gymnasium",
+        "any registered Gymnasium id with a Box action space (env.id, env.imports)",
+        "info['is_success'] or info['success'], or env.success_key; never, where there is none",
     ),
 )
 
 ENVIRONMENTS: dict[str, EnvEntry] = {entry.name: entry for entry in _ENTRIES}
-"""Every named environment, in the order in which listings show them."""
-
-
-def suggest(name: str, options: Iterable[str]) -> str:
-    """What to type instead of ``name``: the nearest option, or all of them where none is near."""
-    known = list(options)
-    near = difflib.get_close_matches(name, known, n=1)
-    return (
-        f"did you mean {near[0]!r}? (`gipo list envs` prints all)" if near else f"known: {', '.join(known)}"
-    )
+"""Every named environment, in the order of listings."""
 
 
 def typed(env_id: str) -> str | None:
     """What to type for a Gymnasium id, of any version, that is an environment with a name here.
 
-    Args:
-        env_id: Such as ``FetchReachDense-v4``.
-
-    Returns:
-        The settings, such as ``env=fetch_reach env.reward=dense``; None for any other id.
+    ``FetchReachDense-v4`` gives ``env=fetch_reach env.reward=dense``; an id without a name here gives None.
     """
     stem = env_id.rpartition("-v")[0].lower()
     for entry in ENVIRONMENTS.values():
@@ -222,85 +165,6 @@ def typed(env_id: str) -> str | None:
             for task, part in (entry.tasks or {"": ""}).items():
                 known = entry.template.format(task=part, reward=suffix).rpartition("-v")[0].lower()
                 if known and known == stem:
-                    settings = [
-                        f"env={entry.name}",
-                        f"env.task={task}" if task else "",
-                        f"env.reward={reward}",
-                    ]
-                    return " ".join(filter(None, settings))
+                    settings = f"env={entry.name} env.task={task} env.reward={reward}"
+                    return settings if task else settings.replace(" env.task=", "")
     return None
-
-
-def resolve(cfg: EnvConfig) -> ResolvedEnv:
-    """Check the choice of environment, task, reward and id.
-
-    Args:
-        cfg: The ``env`` section of a run.
-
-    Returns:
-        The choice, with a null reward replaced by the environment's first.
-
-    Raises:
-        UserError: Anything that does not exist, does not go together or is not installed.
-    """
-    if cfg.name not in ENVIRONMENTS:
-        raise UserError(f"unknown environment {cfg.name!r}; {suggest(cfg.name, ENVIRONMENTS)}")
-    entry = ENVIRONMENTS[cfg.name]
-    task, reward = _task(entry, cfg.task), _reward(entry, cfg.reward)
-    env_id = _id(entry, cfg.id, task, reward)
-    _check_limits(entry, cfg)
-    if not entry.installed:
-        raise UserError(
-            f"env={entry.name} needs the package {entry.package!r}, which is not installed; "
-            f"type: pip install {entry.distribution}"
-        )
-    return ResolvedEnv(entry=entry, id=env_id, task=task, reward=reward)
-
-
-def _task(entry: EnvEntry, task: str | None) -> str | None:
-    if not entry.tasks:
-        if task is not None:
-            raise UserError(f"env={entry.name} is a single task, so env.task={task!r} must be left out")
-        return None
-    if task is None:
-        raise UserError(f"env={entry.name} needs env.task; it has: {', '.join(entry.tasks)}")
-    if task not in entry.tasks:
-        raise UserError(f"env={entry.name} has no task {task!r}; {suggest(task, entry.tasks)}")
-    return task
-
-
-def _reward(entry: EnvEntry, reward: str | None) -> str | None:
-    if reward is None:
-        return next(iter(entry.rewards), None)
-    if reward not in entry.rewards:
-        allowed = " or ".join(entry.rewards) or "null (the id names its own reward)"
-        raise UserError(f"env={entry.name} has no {reward!r} reward; env.reward may be {allowed}")
-    return reward
-
-
-def _id(entry: EnvEntry, env_id: str | None, task: str | None, reward: str | None) -> str | None:
-    if entry.family == "gymnasium":
-        if not env_id:
-            raise UserError("env=gymnasium needs env.id, a registered Gymnasium id such as env.id=Reacher-v5")
-        return env_id
-    if env_id is not None:
-        raise UserError(
-            f"env.id={env_id!r} is for env=gymnasium only; env={entry.name} already implies its id"
-        )
-    return (
-        entry.template.format(task=entry.tasks.get(task or "", ""), reward=entry.rewards[reward or ""])
-        or None
-    )
-
-
-def _check_limits(entry: EnvEntry, cfg: EnvConfig) -> None:
-    if entry.step_limit and cfg.max_episode_steps and cfg.max_episode_steps > entry.step_limit:
-        raise UserError(
-            f"env.max_episode_steps={cfg.max_episode_steps} is more than the {entry.step_limit} steps "
-            f"that env={entry.name} can take in one episode"
-        )
-    for key in cfg.kwargs:
-        if key in _RESERVED_KWARGS and not (key == "reward_type" and entry.family == "gymnasium"):
-            raise UserError(
-                f"env.kwargs.{key} may not be set here; it is governed by {_RESERVED_KWARGS[key]}"
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,7 +12,37 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from gipo_cli.envs.simulators import Request, Simulator, from_registry
+
 Point = npt.NDArray[np.float64]
+
+
+def from_robotics(request: Request) -> Simulator:
+    """Make a simulator of gymnasium-robotics."""
+    from farama_notifications import notifications  # type: ignore[import-untyped]
+
+    # Its notice is about Adroit's reward, which our documentation explains.
+    notifications.pop("gymnasium_robotics", None)
+    import gymnasium_robotics
+
+    gym.register_envs(gymnasium_robotics)
+    made = from_registry(request)
+    find_joints_once(made.env)
+    return made
+
+
+def adroit(request: Request) -> Simulator:
+    """Make an Adroit hand, whose ``dense`` reward is the released one with its sign put right."""
+    made, entry = from_robotics(request), request.choice.entry
+    if request.choice.reward != "dense" or "released" not in entry.rewards:
+        return made
+    return dataclasses.replace(made, env=CorrectedAdroitReward(made.env, entry.name))
+
+
+def kitchen(request: Request) -> Simulator:
+    """Make a kitchen that says when all its chores are done."""
+    made = from_robotics(request)
+    return dataclasses.replace(made, env=KitchenSuccess(made.env))
 
 
 def _door(sim: Any) -> tuple[Point, Point]:

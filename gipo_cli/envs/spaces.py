@@ -1,4 +1,4 @@
-"""From a task's own spaces to one flat float32 observation and one flat action."""
+"""Between a task's own spaces and the agent's: a flat float32 observation, a flat action."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.settings.schema import ActionConfig
 
 Observation = npt.NDArray[np.float32]
+"""What the agent sees. That it is one array is known here, in the buffer and in the policy's first layer."""
 
 
 class ObservationFlattener:
@@ -24,11 +25,7 @@ class ObservationFlattener:
     """
 
     def __init__(self, space: gym.Space[Any], label: str) -> None:
-        """Plan the concatenation.
-
-        Args:
-            space: The task's own observation space: a ``Box``, or a ``Dict`` of them.
-            label: How messages name the environment.
+        """Plan the concatenation of a ``Box``, or a ``Dict`` of them; ``label`` names the environment.
 
         Raises:
             UserError: The space holds something other than ``Box``.
@@ -61,7 +58,7 @@ class ObservationFlattener:
         """Flatten one observation into a new ``(size,)`` float32 array.
 
         Raises:
-            RunFailed: A part is missing, has another shape than its space, or is NaN or infinite.
+            RunFailed: A part has another shape than its space, or is NaN or infinite.
         """
         flat = np.empty(self._size, np.float32)
         for path, shape, place in self._leaves:
@@ -82,12 +79,7 @@ class ActionMap:
     """From the agent's action to the task's: as it is (continuous) or by a table of bin centres."""
 
     def __init__(self, space: gym.Space[Any], action: ActionConfig, label: str) -> None:
-        """Check the task's action space and choose the agent's.
-
-        Args:
-            space: The task's own action space.
-            action: Continuous or binned, and the number of bins.
-            label: How messages name the environment.
+        """Choose the agent's action space for the task's; ``label`` names the environment.
 
         Raises:
             UserError: Not a floating-point ``Box``, or binned over infinite bounds.
@@ -117,3 +109,8 @@ class ActionMap:
         if self._table is not None:
             action = self._table[self._rows, action]
         return action if len(self._shape) == 1 else np.reshape(action, self._shape)
+
+
+def clipped(action: npt.NDArray[Any], space: gym.Space[Any]) -> npt.NDArray[Any]:
+    """The action, or batch of them, within the bounds of a ``Box``; binned actions stay as they are."""
+    return np.clip(action, space.low, space.high) if isinstance(space, gym.spaces.Box) else action

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
 
 from gipo_cli.envs.calls import CALLS
+from gipo_cli.envs.simulators import Simulator
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
 from gipo_cli.errors import RunFailed
 from gipo_cli.settings.schema import EnvConfig
@@ -35,36 +36,29 @@ def episode_seed(seed: int, index: int, episode: int) -> int:
 class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
     """Makes a simulator behave as ``docs/architecture.md`` says, in one layer since steps are cheap."""
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        cfg: EnvConfig,
-        *,
-        label: str,
-        seed: int,
-        index: int,
-        time_limit: int | None,
-    ) -> None:
-        """Wrap a bare simulator (no time limit, checker or statistics of its own needed).
+    def __init__(self, simulator: Simulator, cfg: EnvConfig, *, label: str, seed: int, index: int) -> None:
+        """Wrap a simulator.
 
         Args:
-            env: The simulator.
-            cfg: Action kind and definition of success.
+            simulator: The simulator.
+            cfg: Time limit, action kind and definition of success.
             label: How messages name the environment.
             seed: Base seed.
             index: Which environment of a vector this is.
-            time_limit: Steps after which an episode is truncated; None for no limit.
 
         Raises:
             UserError: The simulator's spaces cannot be mapped.
         """
+        env = simulator.env
         super().__init__(env)
         self._flatten = ObservationFlattener(env.observation_space, label)
         self._act = ActionMap(env.action_space, cfg.action, label)
         self.observation_space = self._flatten.space
         self.action_space = self._act.space
         self.episode_index = 0
-        self._label, self._seed, self._index, self.time_limit = label, int(seed), index, time_limit
+        self._label, self._seed, self._index = label, int(seed), index
+        self.time_limit = cfg.max_episode_steps or simulator.time_limit
+        self._simulator = simulator
         self._success_is_any = cfg.success == "any"
         self._success_key = cfg.success_key
         self._started = time.perf_counter()
@@ -94,7 +88,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._steps, self._return, self._success_any = 0, 0.0, None
         CALLS.begin(self._index, episode, 0)
         try:
-            raw, info = self._begin(episode_seed(self._seed, self._index, episode), episode, options)
+            start = episode_seed(self._seed, self._index, episode)
+            raw, info = self._simulator.start(start, episode, options)
             return self._flatten(raw), dict(info)
         except Exception as error:
             self._fail("reset", error)
@@ -160,12 +155,6 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             super().close()
         finally:
             CALLS.end()
-
-    def _begin(
-        self, seed: int, episode: int, options: dict[str, Any] | None
-    ) -> tuple[Any, Mapping[str, Any]]:
-        """Reset the simulator; families that need more than a seed override this."""
-        return self.env.reset(seed=seed, options=options)
 
     def _step_success(self, info: dict[str, Any]) -> bool | None:
         """Whether this step is one of success; None where the simulator does not say."""

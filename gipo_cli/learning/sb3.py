@@ -23,6 +23,7 @@ from torch import nn
 from gipo_cli.core.params import PARAMS, ObjectiveParams
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Rollout
+from gipo_cli.envs.spaces import clipped
 from gipo_cli.learning.episodes import EpisodeWindow
 from gipo_cli.learning.flat import FlatParameters
 from gipo_cli.learning.policies import LayerNormPolicy, MlpPolicy, ObsNormalizer, policy_class, policy_kwargs
@@ -370,10 +371,7 @@ class GIPO(OnPolicyAlgorithm):
         return torch.from_numpy(array).to(self.device)
 
     def _to_env(self, action: torch.Tensor) -> NDArray[Any]:
-        numbers: NDArray[Any] = action.cpu().numpy()
-        if isinstance(self.action_space, spaces.Box):
-            numbers = np.clip(numbers, self.action_space.low, self.action_space.high)
-        return numbers
+        return clipped(action.cpu().numpy(), self.action_space)
 
     @classmethod
     def load(cls, *args: Any, **kwargs: Any) -> Self:

@@ -133,9 +133,7 @@ def default_name(config: RunConfig, now: datetime | None = None) -> str:
     Returns:
         ``<env>[-<task>]-<objective>-n<buffer>-s<seed>-<utc yyyymmdd-hhmmss>``.
     """
-    env = config.env
-    task = env.task or env.id
-    subject = env.name if task is None else f"{env.name}-{task}"
+    subject = "-".join(config.env.names)
     stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%d-%H%M%S")
     tail = f"-n{config.buffer_size}-s{config.seed}-{stamp}"
     stem = re.sub(r"[^A-Za-z0-9._=+@-]+", "-", f"{subject}-{config.objective.name}").lstrip("._=+@-")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gipo_cli.envs.metaworld_tasks import METAWORLD_TASKS
-from gipo_cli.envs.registry import ENVIRONMENTS, typed
+from gipo_cli.envs.registry import ENVIRONMENTS, METAWORLD_TASKS, typed
 from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.explain import FOLLOWS, is_number, kinds, known_keys
 from gipo_cli.settings.groups import IMPLIED, STUDIES

@@ -82,6 +82,17 @@ class EnvConfig(Record):
     )
     clip_obs: Positive = Field(10.0, description="bound on a normalised observation, in deviations")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and its task or id if it has one."""
+        detail = self.task or self.id
+        return (self.name, detail) if detail else (self.name,)
+
+    @property
+    def subject(self) -> str:
+        """The most telling of its names."""
+        return self.names[-1]
+
 
 class BufferConfig(Record):
     """How stale the data may be."""

@@ -49,8 +49,7 @@ class Trial(BaseModel):
 
 def subject(run: PlannedRun) -> str:
     """What a run's speed depends on most: the environment."""
-    env = run.config.env
-    return " ".join(part for part in (env.name, env.task or env.id) if part)
+    return " ".join(run.config.env.names)
 
 
 def measure(

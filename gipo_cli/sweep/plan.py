@@ -152,7 +152,7 @@ class _Composer:
         return validate(data)
 
     def _checked(self, lines: Sequence[str]) -> RunConfig:
-        from gipo_cli.envs.registry import resolve
+        from gipo_cli.envs.resolve import resolve
 
         config = compose(lines, config_dirs=self._dirs).config
         resolve(config.env)
@@ -166,9 +166,8 @@ def run_name(config: RunConfig, knobs: Sequence[str] = ()) -> str:
         config: The run's configuration.
         knobs: Parameters of the objective that the study varies, ``name=value`` each.
     """
-    subject = config.env.task or config.env.id or config.env.name
     tail = f"-n{config.buffer_size}-s{config.seed}-{config_hash(config)}"
-    stem = _ODD.sub("-", "-".join([subject, config.objective.name, *knobs])).lstrip("._=+@-")
+    stem = _ODD.sub("-", "-".join([config.env.subject, config.objective.name, *knobs])).lstrip("._=+@-")
     return stem[: _NAME_LENGTH - len(tail)] + tail
 
 

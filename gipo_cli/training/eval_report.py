@@ -163,7 +163,7 @@ def build_report(
         run=os.fspath(run),
         step=saved.step,
         notes=notes,
-        env="/".join(part for part in (env.name, env.task or env.id) if part),
+        env="/".join(env.names),
         protocol=protocol,
         protocol_text=PROTOCOLS[protocol].format(goals=_goals(len(result.returns))),
         success_definition=f"at {'any' if definition == 'any' else 'the last'} step",

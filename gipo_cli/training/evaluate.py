@@ -136,19 +136,17 @@ _SUCCESSES = ("is_success", "success_any", "success_last")
 
 class _Episode:
     def __init__(self, env: gym.Env[Any, Any], number: int, stop_at_success: bool) -> None:
-        import gymnasium as gym
+        from gipo_cli.envs.spaces import clipped
 
         self.env, self.number = env, number
-        self._stop_at_success = stop_at_success
-        self._box = env.action_space if isinstance(env.action_space, gym.spaces.Box) else None
+        self._stop_at_success, self._clipped = stop_at_success, clipped
         self._return, self._steps = 0.0, 0
         env.get_wrapper_attr("set_episode_index")(number)
         self.observation = env.reset()[0]
 
     def step(self, action: np.ndarray) -> _Outcome | None:
         """Take one step; the outcome if it was the last."""
-        if self._box is not None:
-            action = np.clip(action, self._box.low, self._box.high)
+        action = self._clipped(action, self.env.action_space)
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
         self._steps += 1

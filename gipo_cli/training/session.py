@@ -186,8 +186,7 @@ def _attempt(
         remarks = [] if changes is None else _remarks(run, saved)
         recorder = stack.enter_context(closing(_recorder(run, config, saved)))
         status = StatusFile(run.status, total_steps=config.total_steps, step=step)
-        task = config.env.task or config.env.id or config.env.name
-        title = f"{config.objective.name} on {task}, seed {config.seed}"
+        title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
         display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
         stop = Stop()
         stack.enter_context(stop_signals(stop))

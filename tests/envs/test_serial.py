@@ -1,17 +1,15 @@
 import numpy as np
+from env_tools import shipped
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.envs.serial import SerialVecEnv
-from gipo_cli.settings.compose import compose
 
 
 def test_it_is_the_vector_of_stable_baselines3_over_episodes():
-    config = compose(
-        ["env=gymnasium", "env.id=Pendulum-v1", "env.max_episode_steps=7", "env.n_envs=2"]
-    ).config
-    ours = make_vec_env(config.env, 3)
-    theirs = DummyVecEnv([lambda e=e: make_env(config.env, 3, e) for e in range(2)])
+    cfg = shipped("gymnasium", id="Pendulum-v1", max_episode_steps=7, n_envs=2)
+    ours = make_vec_env(cfg, 3)
+    theirs = DummyVecEnv([lambda e=e: make_env(cfg, 3, e) for e in range(2)])
     assert type(ours) is SerialVecEnv
     assert np.array_equal(ours.reset(), theirs.reset())
     draws = np.random.default_rng(0)

@@ -1,42 +1,14 @@
-import gymnasium as gym
 import numpy as np
 import pytest
+from env_tools import ACTION, Script
+from env_tools import wrap as wrap_env
 
-from gipo_cli.envs.task_env import TaskEnv, episode_seed
+from gipo_cli.envs.task_env import episode_seed
 from gipo_cli.errors import RunFailed
-from gipo_cli.settings.schema import EnvConfig
-
-ACTION = np.zeros(1, np.float32)
 
 
-class Script(gym.Env):
-    """Plays a script of (reward, info, terminated, truncated); then goes on without end."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
-
-    def __init__(self, script=()):
-        self.script = list(script)
-        self.seeds = []
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.seeds.append(seed)
-        self.now = 0
-        return self.np_random.normal(size=2), {"options": options}
-
-    def step(self, action):
-        item = self.script[self.now] if self.now < len(self.script) else (0.0, {}, False, False)
-        self.now += 1
-        if isinstance(item, Exception):
-            raise item
-        reward, info, terminated, truncated = item
-        return self.np_random.normal(size=2), reward, terminated, truncated, info
-
-
-def wrap(script=(), limit=None, seed=1, index=0, **cfg):
-    cfg = EnvConfig.model_validate({"name": "gymnasium", "id": "Script-v0", **cfg})
-    return TaskEnv(Script(script), cfg, label="script", seed=seed, index=index, time_limit=limit)
+def wrap(script=(), **settings):
+    return wrap_env(Script(script), **settings)
 
 
 def play(env):
