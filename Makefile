@@ -60,6 +60,9 @@ test-kills: setup ## kill real runs 200 times at random and compare what they co
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
 
+house: setup ## measure lines, words and architecture against their limits (ARGS=--gate: and the time of the tests)
+	$(BIN)/python -m benchmarks.house $(ARGS)
+
 bench: setup ## measure speed against peers and floors (ARGS="--only iteration")
 	$(ONE_THREAD) $(BIN)/python -m benchmarks $(ARGS)
 
