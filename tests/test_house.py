@@ -11,7 +11,7 @@ CODE = {
     "gipo_cli.core.a": "from gipo_cli.core.b import x\n",
     "gipo_cli.core.b": "from gipo_cli.core import a\n",
     "gipo_cli.core.c": "def f():\n    import gipo_cli.commands.app\n    return 1\n",
-    "gipo_cli.commands.app": "import gipo_cli.core.c\nHIDDEN = 'gipo_cli.core.a'\nRUN = 'from gipo_cli import x'\n",
+    "gipo_cli.commands.app": "import gipo_cli.core.c\nA = 'gipo_cli.core.a'\nB = 'from gipo_cli import x'\n",
 }
 
 
