@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.runs.catalog import EVALUATION, METRICS, Metric
 from gipo_cli.settings.explain import allowed
 from gipo_cli.settings.groups import IMPLIED, group_choices
@@ -56,7 +56,7 @@ def configuration() -> str:
         "One of these; `objective=NAME` picks it and `objective.KNOB=VALUE` sets a knob.",
         "",
     ]
-    for name, params in PARAMS.items():
+    for name, params in OBJECTIVES.items():
         lines += [f"### {name}", "", (params.__doc__ or "").strip().splitlines()[0], ""]
         knobs = [key for key in params.model_fields if key != "name"]
         if knobs:

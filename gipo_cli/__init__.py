@@ -12,15 +12,14 @@ __version__ = "0.1.0"
 __all__ = ["GIPO", "ObjectiveParams", "ValueAndCoefficient", "__version__", "load_run", "register"]
 
 if TYPE_CHECKING:
-    from gipo_cli.core.objectives import ValueAndCoefficient, register
-    from gipo_cli.core.params import ObjectiveParams
+    from gipo_cli.core.objectives import ObjectiveParams, ValueAndCoefficient, register
     from gipo_cli.learning.sb3 import GIPO
     from gipo_cli.training.loading import load_run
 
 _HOMES = {
     "GIPO": "gipo_cli.learning.sb3",
     "load_run": "gipo_cli.training.loading",
-    "ObjectiveParams": "gipo_cli.core.params",
+    "ObjectiveParams": "gipo_cli.core.objectives",
     "register": "gipo_cli.core.objectives",
     "ValueAndCoefficient": "gipo_cli.core.objectives",
 }

@@ -179,12 +179,12 @@ def test_exit_codes_and_tracebacks(tmp_path: Path):
 
 
 def test_lists_fit_80_columns_and_name_everything(tmp_path: Path):
-    from gipo_cli.core.params import PARAMS
+    from gipo_cli.core.objectives import OBJECTIVES
     from gipo_cli.envs.registry import ENVIRONMENTS, METAWORLD_TASKS
 
     expected = {
         "envs": [*ENVIRONMENTS, *METAWORLD_TASKS, "released"],
-        "objectives": [*PARAMS, "sigma=0.5", "sg[w(r)] r A", "sg[min(r, c)] A log pi"],
+        "objectives": [*OBJECTIVES, "sigma=0.5", "sg[w(r)] r A", "sg[min(r, c)] A log pi"],
         "presets": ["default", "sb3_ppo", "authors"],
     }
     for what, words in expected.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gipo_cli.core.params import (
+from gipo_cli.core.objectives import (
     Cispo,
     Gipo,
     NoClip,

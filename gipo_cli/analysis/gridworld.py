@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from gipo_cli.core.health import DEAD
-from gipo_cli.core.objectives import evaluate
-from gipo_cli.core.params import ObjectiveParams
+from gipo_cli.core.objectives import ObjectiveParams, evaluate
 
 STATES, ACTIONS, GAMMA, GOAL = 3, 4, 0.9, 3
 NEXT_STATE = torch.tensor([[0, 2, 0, 1], [1, 3, 0, 1], [0, 2, 2, 3]])

@@ -10,8 +10,7 @@ from torch import Tensor
 from gipo_cli.analysis.families import Family
 from gipo_cli.analysis.gridworld import ACTIONS, STATES, Pairs, moments
 from gipo_cli.core.estimators import chunk_gram, paired
-from gipo_cli.core.objectives import evaluate
-from gipo_cli.core.params import ObjectiveParams
+from gipo_cli.core.objectives import ObjectiveParams, evaluate
 
 CHUNKS = 100
 CELLS = STATES * ACTIONS

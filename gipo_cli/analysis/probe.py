@@ -17,20 +17,7 @@ from torch import Tensor
 from gipo_cli.analysis.gradients import Policy, Trace
 from gipo_cli.core.estimators import Comparison, independent, paired
 from gipo_cli.core.health import effective_sample_size, utilisation
-from gipo_cli.core.objectives import evaluate
-from gipo_cli.core.params import (
-    KNOBS,
-    SAPO_NEG_RATIO,
-    Cispo,
-    Gipo,
-    NoClip,
-    ObjectiveParams,
-    PpoClip,
-    PpoDualClip,
-    Sapo,
-    Spo,
-    Tis,
-)
+from gipo_cli.core.objectives import OBJECTIVES, NoClip, ObjectiveParams, evaluate
 from gipo_cli.settings.schema import DiagnosticsConfig
 
 Ratio = Literal["joint", "per_dimension"]
@@ -158,14 +145,10 @@ def grid_from(config: DiagnosticsConfig, trained: ObjectiveParams) -> list[Objec
 
     The family being trained keeps its other settings (kernel, neg_ratio, ...), the others their defaults.
     """
-    grid: list[ObjectiveParams] = [NoClip(), PpoDualClip(), Cispo(), Spo()]
-    grid += [Gipo(sigma=sigma) for sigma in config.gipo_sigma]
-    grid += [PpoClip(eps=eps) for eps in config.ppo_eps]
-    grid += [Sapo(tau_pos=tau, tau_neg=SAPO_NEG_RATIO * tau) for tau in config.sapo_tau]
-    grid += [Tis(c=c) for c in config.tis_c]
-    knob = KNOBS.get(trained.name, "")
     grid = [
-        _in_the_style_of(trained, member, knob) if member.name == trained.name else member for member in grid
+        (trained if trained.name == name else kind()).with_knob(value)  # type: ignore[call-arg]
+        for name, kind in OBJECTIVES.items()
+        for value in config.grid(kind)
     ]
     return grid if trained in grid else [*grid, trained]
 
@@ -240,17 +223,9 @@ def _row(numbers: dict[str, Tensor], row: int) -> dict[str, Any]:
 
 
 def _identity(objective: ObjectiveParams, trained: ObjectiveParams) -> dict[str, Any]:
-    knob = KNOBS.get(objective.name, "")
     return {
         "family": objective.name,
-        "knob": knob,
-        "value": getattr(objective, knob) if knob else None,
+        "knob": objective.knob,
+        "value": getattr(objective, objective.knob) if objective.knob else None,
         "trained": int(objective == trained),
     }
-
-
-def _in_the_style_of(trained: ObjectiveParams, member: ObjectiveParams, knob: str) -> ObjectiveParams:
-    changes = {knob: getattr(member, knob)} if knob else {}
-    if isinstance(trained, Sapo):
-        changes["tau_neg"] = changes[knob] * trained.tau_neg / trained.tau_pos
-    return trained.model_copy(update=changes)

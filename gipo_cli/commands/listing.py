@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gipo_cli.commands.columns import aligned, fitted
-from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import UserError
 from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.layout import RunDir, list_runs
@@ -78,7 +78,7 @@ def print_objectives(config_dirs: Sequence[Path] = ()) -> None:
     """Print every objective's formula and parameters, and the files of the user's own folders."""
     console = Console(highlight=False)
     console.print(Text("Maximised; r = pi / mu, A the advantage, sg[.] a stopped gradient."))
-    for name, params in PARAMS.items():
+    for name, params in OBJECTIVES.items():
         console.print(Text.assemble("\n", (name, "bold"), "  ", params.formula or _first_line(params)))
         knobs = _plain_table()
         for field in params.model_fields:

@@ -33,7 +33,7 @@ from gipo_cli.compare.csv_text import FloatArray
 from gipo_cli.compare.load import UTILISATION_BY_LAG, RunTable
 from gipo_cli.compare.style import Look, looks, variant_looks
 from gipo_cli.compare.words import objective_words, setting_name, setting_words
-from gipo_cli.core.params import KNOBS, PARAMS, SAPO_NEG_RATIO
+from gipo_cli.core.objectives import OBJECTIVES, Sapo
 
 STAGES = ("first third", "last third")
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
@@ -222,14 +222,14 @@ def _variants(run: RunTable) -> NDArray[Any]:
 
 def _other_settings(run: RunTable) -> str:
     """The settings of a run's objective besides its parameter, in words, where they are not the defaults."""
-    knob = KNOBS.get(run.objective, "")
-    record = PARAMS.get(run.objective)
+    record = OBJECTIVES.get(run.objective)
+    knob = record.knob if record else ""
     usual = {name: field.default for name, field in record.model_fields.items()} if record else {}
     given = {key.removeprefix(PREFIX): value for key, value in run.config.items() if key.startswith(PREFIX)}
     if run.objective == "sapo" and {"tau_pos", "tau_neg"} <= set(given):
         # Of its two temperatures it is the ratio that is kept while the first is varied.
         ratio = float(str(given.pop("tau_neg"))) / float(str(given["tau_pos"]))
-        given |= {} if np.isclose(ratio, SAPO_NEG_RATIO) else {"tau_neg/tau_pos": ratio}
+        given |= {} if np.isclose(ratio, Sapo().tau_neg / Sapo().tau_pos) else {"tau_neg/tau_pos": ratio}
     return " ".join(
         setting_words(f"{PREFIX}{name}", value)
         for name, value in given.items()

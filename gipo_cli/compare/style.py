@@ -1,4 +1,4 @@
-"""One fixed look per objective, in every figure: colour, marker and dashes.
+"""The look of every objective in figures, from its class: colour, marker and dashes.
 
 Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers tell apart,
 less black and yellow, plus three of other lightness; marker and dashes repeat the distinction for a reader
@@ -15,30 +15,14 @@ from typing import Any, TypeVar
 from matplotlib.colors import to_rgb
 
 from gipo_cli.compare.grouping import Arm
+from gipo_cli.core.objectives import OBJECTIVES
 
 INK, GRID, PAPER = "#1c1d22", "#d8d9de", "#fefefe"
 """Text, grid lines and ground, which the report replaces to follow the reader's light or dark setting."""
 
 V = TypeVar("V", bound=Hashable)
 Dash = str | tuple[float, tuple[float, ...]]
-LONG, SHORT, DOTS, DASHDOT, LONGDOT = (
-    (0, (7, 2)),
-    (0, (3, 1.5)),
-    (0, (1, 1.3)),
-    (0, (5, 1.5, 1, 1.5)),
-    (0, (8, 2, 1, 2)),
-)
-LOOKS: dict[str, tuple[str, str, Dash]] = {
-    "gipo": ("#0072b2", "o", "-"),
-    "ppo_clip": ("#d55e00", "s", LONG),
-    "sapo": ("#009e73", "^", DASHDOT),
-    "no_clip": ("#a3a3a3", "X", DOTS),
-    "tis": ("#56b4e9", "D", SHORT),
-    "cispo": ("#8e6bd8", "v", LONGDOT),
-    "ppo_kl": ("#cc79a7", "P", (0, (4, 1, 1, 1, 1, 1))),
-    "ppo_dual_clip": ("#e69f00", "<", (0, (6, 1.5, 2, 1.5))),
-    "spo": ("#9a6a3a", ">", (0, (2, 1))),
-}
+LOOKS = {name: kind.look for name, kind in OBJECTIVES.items() if kind.look}
 OTHERS: tuple[tuple[str, str, Dash], ...] = (
     ("#b8405e", "h", (0, (1, 2))),
     ("#6f8f2f", "d", (0, (9, 3))),

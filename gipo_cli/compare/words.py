@@ -5,34 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gipo_cli.compare.load import Value
+from gipo_cli.core.objectives import OBJECTIVES
 
 DIGITS = 6
 """Significant digits of a setting, where they tell all its values apart."""
-OBJECTIVES = {
-    "gipo": "GIPO",
-    "ppo_clip": "PPO-clip",
-    "ppo_dual_clip": "PPO dual-clip",
-    "ppo_kl": "PPO-KL",
-    "sapo": "SAPO",
-    "no_clip": "No clip",
-    "tis": "TIS",
-    "cispo": "CISPO",
-    "spo": "SPO",
-}
 SETTINGS = {
     "objective.name": "objective",
-    "objective.sigma": "σ",  # noqa: RUF001
-    "objective.neg_ratio": "σ ratio",  # noqa: RUF001
-    "objective.kernel": "",
-    "objective.side": "side",
-    "objective.eps": "ε",
-    "objective.eps_high": "ε high",
-    "objective.eps_low": "ε low",
-    "objective.tau_pos": "τ+",
-    "objective.tau_neg": "τ-",
-    "objective.tau_neg/tau_pos": "τ-/τ+",
-    "objective.beta": "β",
-    "objective.c": "c",
+    **{f"objective.{name}": text for kind in OBJECTIVES.values() for name, text in kind.symbols.items()},
     "buffer.size": "buffer",
     "agent.rollout_steps": "rollout",
     "agent.ratio": "ratio",
@@ -45,7 +24,7 @@ SETTINGS = {
 
 def objective_words(name: str) -> str:
     """An objective's name as it is printed; one of a user's own is printed as it is called."""
-    return OBJECTIVES.get(name, name)
+    return (OBJECTIVES[name].label if name in OBJECTIVES else "") or name
 
 
 def setting_words(key: str, value: Value, digits: int = DIGITS) -> str:

@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Rollout
 from gipo_cli.envs.spaces import clipped
@@ -104,9 +104,9 @@ class GIPO(OnPolicyAlgorithm):
             raise ValueError("normalize_obs goes with a named policy or a PolicyConfig, not with a class")
         self.agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
         if isinstance(objective, str):
-            if objective not in PARAMS:
-                raise ValueError(f"there is no objective {objective!r}; choose from {', '.join(PARAMS)}")
-            objective = PARAMS[objective]()  # type: ignore[call-arg]
+            if objective not in OBJECTIVES:
+                raise ValueError(f"there is no objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
+            objective = OBJECTIVES[objective]()  # type: ignore[call-arg]
         self.objective = objective
         self.buffer_size = buffer_size
         self.reward_scale = reward_scale

@@ -15,8 +15,7 @@ from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from gipo_cli.core.health import explained_variance, health, kl_k3
-from gipo_cli.core.objectives import ObjectiveTerms, evaluate
-from gipo_cli.core.params import ObjectiveParams
+from gipo_cli.core.objectives import ObjectiveParams, ObjectiveTerms, evaluate
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.learning.flat import FlatParameters
 from gipo_cli.learning.policies import MlpPolicy

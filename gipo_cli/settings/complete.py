@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.settings.explain import known_keys
 from gipo_cli.settings.groups import IMPLIED, group_choices
 from gipo_cli.settings.schema import RunConfig
@@ -48,7 +48,7 @@ def _values(key: str, choices: dict[str, list[str]]) -> list[str]:
         model = field.annotation if field else None
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return []
-    owners = PARAMS.values() if issubclass(model, ObjectiveParams) else [model]
+    owners = OBJECTIVES.values() if issubclass(model, ObjectiveParams) else [model]
     found = [value for owner in owners if leaf in owner.model_fields for value in _fixed(owner, leaf)]
     return list(dict.fromkeys(found))
 

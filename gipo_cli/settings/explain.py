@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import ALIASES, suggest
 
 _KINDS = {
@@ -48,7 +48,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         dotted = f"{prefix}{name}"
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, ObjectiveParams):
-            knobs = {knob for params in PARAMS.values() for knob in params.model_fields} - {"name"}
+            knobs = {knob for params in OBJECTIVES.values() for knob in params.model_fields} - {"name"}
             keys += [f"{dotted}.{knob}" for knob in sorted(knobs)]
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             keys += known_keys(kind, f"{dotted}.")
@@ -126,7 +126,7 @@ def _unknown_key(key: str, leaf: str, owner: type[BaseModel]) -> str:
 def _elsewhere(knob: str) -> str:
     """Which objectives have the parameter, in brackets, or nothing if none has it."""
     name = _leaf(ALIASES.get(knob.lower(), knob))
-    having = [objective for objective, params in PARAMS.items() if name in params.model_fields]
+    having = [objective for objective, params in OBJECTIVES.items() if name in params.model_fields]
     return f" (objective.{name} is a parameter of {', '.join(having)})" if having else ""
 
 
@@ -163,7 +163,7 @@ def _owner(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel
         if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             break
         data = data.get(part) if isinstance(data, dict) else None
-        named = PARAMS.get(str(data.get("name"))) if isinstance(data, dict) else None
+        named = OBJECTIVES.get(str(data.get("name"))) if isinstance(data, dict) else None
         model = named if named and issubclass(kind, ObjectiveParams) else kind
     return model
 

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.compose import compose, parse_overrides
 from gipo_cli.settings.explain import kinds
@@ -113,4 +113,4 @@ def _axis(override: Override) -> Axis:
 def _knobs(choice: Sequence[str], config_dirs: Sequence[Path]) -> list[str]:
     """Parameters of the objective that these overrides select."""
     config = compose(choice, config_dirs=config_dirs).config
-    return [name for name in PARAMS[config.objective.name].model_fields if name != "name"]
+    return [name for name in OBJECTIVES[config.objective.name].model_fields if name != "name"]

@@ -6,7 +6,8 @@ the configuration reference in ``docs/`` is generated from here. No torch.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,17 +15,16 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
 
-from gipo_cli.core.params import PARAMS, ObjectiveParams
+from gipo_cli.core.objectives import OBJECTIVES, NonNegative, ObjectiveParams, Positive
 
 Count = Annotated[int, Field(ge=1)]
 Interval = Annotated[int, Field(ge=1)] | None
 Unit = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Record(BaseModel):
@@ -235,24 +235,35 @@ class CheckpointConfig(Record):
     buffer: bool = Field(True, description="store the replay buffer; without it resuming is inexact")
 
 
-class DiagnosticsConfig(Record):
+class _Diagnostics(Record):
     """Live bias-variance measurement, for every objective at once."""
 
     interval: Interval = Field(10_000, description="environment steps between measurements; null: never")
     probe_size: Annotated[int, Field(ge=64)] = Field(1536, description="transitions of the probe batch")
     chunks: Annotated[int, Field(ge=4)] = Field(32, description="disjoint chunks of the probe batch")
-    gipo_sigma: list[Positive] = Field(
-        default_factory=lambda: [0.1, 0.2, 0.5, 1.0, 2.0], description="widths of gipo that are measured"
-    )
-    ppo_eps: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        default_factory=lambda: [0.05, 0.1, 0.2, 0.4], description="clip ranges of ppo_clip that are measured"
-    )
-    sapo_tau: list[Positive] = Field(
-        default_factory=lambda: [0.5, 1.0, 2.0, 4.0, 8.0],
-        description="temperatures of sapo that are measured",
-    )
-    tis_c: list[Positive] = Field(
-        default_factory=lambda: [0.5, 1.0, 2.0, 5.0], description="bounds of tis that are measured"
+
+    def grid(self, objective: type[ObjectiveParams]) -> Sequence[float]:
+        """Knob values at which an objective is measured whatever is trained."""
+        values: Sequence[float] = getattr(self, objective.grid_key or "-", objective.grid)
+        return values
+
+
+def _grid(name: str, objective: type[ObjectiveParams]) -> Any:
+    """The field for the grid of an objective's knob."""
+    kind: Any = Annotated[(float, *objective.model_fields[objective.knob].metadata)]
+    about = f"values of {objective.knob} at which {name} is measured"
+    return list[kind], Field(list(objective.grid), description=about)
+
+
+if TYPE_CHECKING:
+    DiagnosticsConfig = _Diagnostics
+else:
+    DiagnosticsConfig = create_model(
+        "DiagnosticsConfig",
+        __base__=_Diagnostics,
+        __doc__=_Diagnostics.__doc__,
+        __module__=__name__,
+        **{kind.grid_key: _grid(name, kind) for name, kind in OBJECTIVES.items() if kind.grid_key},
     )
 
 
@@ -318,11 +329,11 @@ class RunConfig(Record):
         if isinstance(value, ObjectiveParams):
             return value
         name = value.get("name") if isinstance(value, dict) else None
-        if name not in PARAMS and info.context is UNREGISTERED:
+        if name not in OBJECTIVES and info.context is UNREGISTERED:
             return UnregisteredObjective.model_validate(value)
-        if name not in PARAMS:
-            raise ValueError(f"unknown objective {name!r}; known: {', '.join(PARAMS)}")
-        return PARAMS[name].model_validate(value)
+        if name not in OBJECTIVES:
+            raise ValueError(f"unknown objective {name!r}; known: {', '.join(OBJECTIVES)}")
+        return OBJECTIVES[name].model_validate(value)
 
     @model_validator(mode="after")
     def _buffer_holds_a_rollout(self) -> RunConfig:

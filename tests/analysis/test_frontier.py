@@ -10,7 +10,7 @@ from gipo_cli.analysis.exact_settings import Setting, Study
 from gipo_cli.analysis.families import Family, families
 from gipo_cli.analysis.frontier import LEVELS, Sweep, duels, frontier, sweep
 from gipo_cli.analysis.gridworld import moments, random_pairs
-from gipo_cli.core.params import Gipo, NoClip, PpoClip
+from gipo_cli.core.objectives import Gipo, NoClip, PpoClip
 
 
 def curve(scale: float, low: float = 1e-5, high: float = 1.0, points: int = 40, name: str = "gipo") -> Sweep:

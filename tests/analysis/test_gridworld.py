@@ -16,7 +16,7 @@ from gipo_cli.analysis.gridworld import (
     random_pairs,
     scale_free,
 )
-from gipo_cli.core.params import (
+from gipo_cli.core.objectives import (
     Cispo,
     Gipo,
     NoClip,

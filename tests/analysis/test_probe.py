@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gipo_cli.analysis.gridworld import Pairs, moments, policy_gradient, random_pairs, visitation
 from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, least_mse, measure
-from gipo_cli.core.params import Gipo, NoClip, ObjectiveParams, PpoClip, PpoKl, Sapo, Spo, Tis
+from gipo_cli.core.objectives import Gipo, NoClip, ObjectiveParams, PpoClip, PpoKl, Sapo, Spo, Tis
 from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS
 from gipo_cli.settings.schema import DiagnosticsConfig
 

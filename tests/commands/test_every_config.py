@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.envs.registry import ENVIRONMENTS
 from gipo_cli.settings.compose import compose
 from gipo_cli.training.session import train
@@ -52,7 +52,7 @@ def test_every_preset_trains(preset, tmp_path):
     assert config.preset == preset
 
 
-@pytest.mark.parametrize("objective", sorted(PARAMS))
+@pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_every_objective_trains(objective, tmp_path):
     overrides = ["env=gymnasium", "env.id=Pendulum-v1", f"objective={objective}", *SHORT]
     assert trained_rows(tmp_path / "run", overrides).objective.name == objective

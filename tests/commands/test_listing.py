@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gipo_cli.commands import listing
 from gipo_cli.commands.columns import beginnings, fitted, shortened
-from gipo_cli.core.params import ObjectiveParams
+from gipo_cli.core.objectives import ObjectiveParams
 from gipo_cli.runs.layout import RunDir, find
 from gipo_cli.runs.manifest import write_config
 from gipo_cli.runs.status import StatusFile
@@ -174,7 +174,7 @@ def test_commands_that_import_the_runs_modules_say_trust(
 
 def test_an_objective_without_formula_and_docstring_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = type("Bare", (ObjectiveParams,), {"__annotations__": {"name": str}, "name": "bare"})
-    monkeypatch.setitem(listing.PARAMS, "bare", bare)
+    monkeypatch.setitem(listing.OBJECTIVES, "bare", bare)
     assert "\nbare" in printed(monkeypatch, 80, listing.print_objectives)
 
 

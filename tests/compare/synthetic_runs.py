@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from gipo_cli.compare.load import HEALTH, UTILISATION_BY_LAG
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 
 EVAL_COLUMNS = (
     "step", "episodes", "return_mean", "return_std", "return_min", "return_max", "success", "success_any",
@@ -21,7 +21,7 @@ DIAGNOSTIC_COLUMNS = (
 
 def config(objective="gipo", *, seed=1, env="reach", buffer=2000, total_steps=100_000, **dotted):
     """A resolved configuration; further settings by dotted name, as in ``**{"agent.ratio": "joint"}``."""
-    parameters = PARAMS[objective]().model_dump() if objective in PARAMS else {"name": objective}
+    parameters = OBJECTIVES[objective]().model_dump() if objective in OBJECTIVES else {"name": objective}
     tree = {
         "seed": seed,
         "total_steps": total_steps,

@@ -479,9 +479,9 @@ def _within(label, axis):
 
 class TestStyle:
     def test_every_objective_has_its_own_look(self):
-        from gipo_cli.core.params import PARAMS
+        from gipo_cli.core.objectives import OBJECTIVES
 
-        looks = [style.base_look(name) for name in PARAMS]
+        looks = [style.base_look(name) for name in OBJECTIVES]
         for part in zip(*looks, strict=True):
             assert len(set(part)) == len(looks)
 

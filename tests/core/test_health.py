@@ -14,8 +14,7 @@ from gipo_cli.core.health import (
     trust_weight,
     utilisation,
 )
-from gipo_cli.core.objectives import evaluate
-from gipo_cli.core.params import Gipo, NoClip, PpoClip, Spo
+from gipo_cli.core.objectives import Gipo, NoClip, PpoClip, Spo, evaluate
 
 numbers = st.lists(st.floats(-50, 50), min_size=1, max_size=30).filter(
     lambda g: any(abs(x) > 1e-3 for x in g)

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from gipo_cli.core.objectives import evaluate, log_trust_weight, register
-from gipo_cli.core.params import (
-    FUNCTIONS,
-    PARAMS,
+from gipo_cli.core.objectives import (
+    OBJECTIVES,
     Cispo,
     Gipo,
     NoClip,
@@ -25,6 +23,10 @@ from gipo_cli.core.params import (
     Sapo,
     Spo,
     Tis,
+    ValueAndCoefficient,
+    evaluate,
+    register,
+    registered,
 )
 
 settings.register_profile("untimed", deadline=None, derandomize=True)
@@ -190,7 +192,7 @@ def test_on_policy_every_coefficient_is_one(params: ObjectiveParams, advantage: 
 @given(x=st.floats(0.0, 20.0), sigma=SIGMAS)
 def test_gaussian_weight_is_symmetric_in_log_r(x: float, sigma: float) -> None:
     at = torch.tensor([x, -x], dtype=torch.float64)
-    above, below = log_trust_weight(at, torch.ones_like(at), Gipo(sigma=sigma)).tolist()
+    above, below = Gipo(sigma=sigma).log_weight(at, torch.ones_like(at)).tolist()
     assert above == below <= 0.0
 
 
@@ -354,14 +356,58 @@ def test_shapes_that_would_broadcast_are_refused(
         evaluate(Gipo(), torch.zeros(log_prob), torch.zeros(behaviour), torch.zeros(advantage))
 
 
-def test_every_parameter_record_has_a_function_and_names_are_taken_once() -> None:
-    assert set(PARAMS) <= set(FUNCTIONS)
-    assert all(record().name == name for name, record in PARAMS.items() if name in {p.name for p in EVERY})
+def test_names_are_taken_once() -> None:
+    assert all(OBJECTIVES[params.name] is type(params) for params in EVERY)
     with pytest.raises(ValueError, match="already registered"):
         register("gipo", Gipo)(lambda *_: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ValueError, match="already registered"):
+        registered(Gipo)
     for name in ("tis,sapo", "my objective", ""):
         with pytest.raises(ValueError, match="letters, digits and _"):
             register(name, Gipo)(lambda *_: None)  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize("kind", {type(params) for params in EVERY}, ids=lambda kind: kind.__name__)
+def test_every_objective_says_what_listings_and_figures_need(kind: type[ObjectiveParams]) -> None:
+    assert kind.label
+    assert kind.formula
+    assert kind.look
+    assert "Source: arXiv" in (kind.surrogate.__doc__ or "")
+    knob = {kind.knob} if kind.knob else set()
+    assert knob <= set(kind.symbols) & set(kind.model_fields)
+    assert (kind.span is None) == (not kind.knob)
+    assert all(kind.model_validate(kind.swept(value).model_dump()) for value in kind.span or ())
+
+
+def test_a_function_of_ones_own_is_evaluated_like_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gipo_cli.core.objectives.base.OBJECTIVES", dict(OBJECTIVES))
+
+    class Twice(ObjectiveParams):
+        name: str = "twice_of_test_objectives"
+        factor: float = 2.0
+
+    @register("twice_of_test_objectives", Twice)
+    def twice(log_prob: Tensor, behaviour: Tensor, advantage: Tensor, params: Twice) -> ValueAndCoefficient:
+        ratio = params.factor * torch.exp(log_prob - behaviour)
+        return ValueAndCoefficient(ratio * advantage, ratio)
+
+    assert slope(Twice(), math.log(3.0), -0.5) == pytest.approx((-3.0, -3.0))
+
+
+@pytest.mark.parametrize("params", [p for p in EVERY if p.knob], ids=label)
+def test_a_knob_may_differ_from_sample_to_sample(params: ObjectiveParams) -> None:
+    log_ratio = torch.tensor([-1.0, 0.2, 0.7], dtype=torch.float64)
+    values = torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64)
+    mixed = coefficient(params.with_knob(values), log_ratio, -0.5)  # type: ignore[arg-type]
+    single = [
+        coefficient(params.with_knob(float(v)), x[None], -0.5) for v, x in zip(values, log_ratio, strict=True)
+    ]
+    assert torch.equal(mixed, torch.cat(single))
+
+
+def test_varying_the_temperature_of_sapo_keeps_the_ratio_of_the_two() -> None:
+    assert Sapo(tau_pos=2.0, tau_neg=3.0).with_knob(4.0) == Sapo(tau_pos=4.0, tau_neg=6.0)
+    assert NoClip().with_knob(4.0) == NoClip()
 
 
 def test_only_ppo_kl_brings_its_own_penalty() -> None:

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEp
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from gipo_cli.core.params import PpoClip
+from gipo_cli.core.objectives import PpoClip
 from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning.policies import MlpPolicy, ObsNormalizer
 from gipo_cli.learning.sb3 import GIPO

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.learning.schedules import lr_factor
@@ -22,7 +22,7 @@ def agent(objective="gipo", kind="mlp", **settings):
     return model
 
 
-@pytest.mark.parametrize("objective", PARAMS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("ratio", ["joint", "per_dimension"])
 @pytest.mark.parametrize("advantage", ["stored", "recompute", "vtrace"])
 def test_every_objective_updates(objective, ratio, advantage):

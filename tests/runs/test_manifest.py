@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gipo_cli import __version__
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import read_sealed
 from gipo_cli.runs.layout import create
@@ -60,7 +60,7 @@ def start(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("name", list(PARAMS))
+@pytest.mark.parametrize("name", list(OBJECTIVES))
 def test_every_objective_and_float_survives_the_yaml(tmp_path, name):
     run = create(tmp_path, "a")
     written = config(objective={"name": name}, buffer={"size": 123_456})

@@ -203,7 +203,7 @@ def test_missing_folder_and_broken_yaml_are_user_errors(tmp_path: Path):
 
 OBJECTIVE = """
 from gipo_cli.core.objectives import ValueAndCoefficient, register
-from gipo_cli.core.params import ObjectiveParams
+from gipo_cli.core.objectives import ObjectiveParams
 
 class Mine(ObjectiveParams):
     name: str = "mine_of_test_compose"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gipo_cli.core.params import PARAMS
+from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.settings.compose import compose
 from gipo_cli.settings.explain import known_keys
 from gipo_cli.settings.groups import group_choices, shipped_dir
@@ -34,7 +34,7 @@ def test_groups_are_the_documented_ones():
         "preset_objective",
         "runtime",
     }
-    assert set(GROUPS["objective"]) == set(PARAMS) - {name for name in PARAMS if "test" in name}
+    assert set(GROUPS["objective"]) == set(OBJECTIVES) - {name for name in OBJECTIVES if "test" in name}
     assert set(GROUPS["preset"]) == {"authors", "default", "sb3_ppo"}
 
 
@@ -54,7 +54,7 @@ def test_file_composes(group: str, name: str):
 @pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] not in ("preset", *SPECIAL)])
 def test_file_states_every_value_of_its_section(group: str, name: str):
     data = yaml.safe_load((shipped_dir() / group / f"{name}.yaml").read_text())
-    model = PARAMS[data["name"]] if group == "objective" else RunConfig.model_fields[group].annotation
+    model = OBJECTIVES[data["name"]] if group == "objective" else RunConfig.model_fields[group].annotation
     assert isinstance(model, type)
     assert issubclass(model, BaseModel)
     expected = set(known_keys(model)) | ({"name"} if group == "objective" else set())

@@ -1,0 +1,174 @@
+"""What an objective is, the objectives known by name, and how one is evaluated on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Look = tuple[str, str, str | tuple[float, tuple[float, ...]]]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What an objective is evaluated on. Nothing here carries a gradient.
+
+    Shapes: all ``[B]`` (joint ratio) or ``[B, D]`` (one ratio per action dimension).
+    """
+
+    log_prob: Tensor
+    behaviour_log_prob: Tensor
+    log_ratio: Tensor
+    advantage: Tensor
+
+
+class ValueAndCoefficient(NamedTuple):
+    """What an objective returns: both tensors have the shape of ``log_prob``."""
+
+    value: Tensor
+    coefficient: Tensor
+
+
+@dataclass(frozen=True)
+class ObjectiveTerms:
+    """An objective evaluated on a batch.
+
+    Shapes: all ``[B]`` (joint ratio) or ``[B, D]`` (one ratio per action dimension).
+    Gradient: only ``surrogate`` carries one; its mean is to be maximised.
+    """
+
+    surrogate: Tensor
+    coefficient: Tensor
+    log_ratio: Tensor
+
+
+class ObjectiveParams(BaseModel):
+    """Base of every objective; subclass it for one of your own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    label: ClassVar[str] = ""
+    """Name in figures and tables; empty: ``name``."""
+    formula: ClassVar[str] = ""
+    """What is maximised, for listings; sg[.] is a stopped gradient, r = pi / mu."""
+    knob: ClassVar[str] = ""
+    """The parameter that trades bias against variance, if there is one."""
+    grid: ClassVar[tuple[float, ...]] = ()
+    """Knob values that the live diagnostics measure whatever is trained (without a knob: any one value)."""
+    grid_key: ClassVar[str] = ""
+    """Key of the ``diagnostics`` section that changes the grid; empty: it is fixed."""
+    span: ClassVar[tuple[float, float] | None] = None
+    """Smallest and largest knob value of the exact study."""
+    symbols: ClassVar[Mapping[str, str]] = {}
+    """Parameters as figures print them; empty: the value speaks for itself."""
+    look: ClassVar[Look | None] = None
+    """Colour, marker and dashes in every figure."""
+
+    name: str
+
+    @property
+    def kl_coef(self) -> float:
+        """Weight of a KL(mu || pi) penalty that the objective itself brings to the update."""
+        return 0.0
+
+    def with_knob(self, value: float) -> Self:
+        """The same objective with its knob at ``value``; itself if it has none."""
+        return self.model_copy(update={self.knob: value}) if self.knob else self
+
+    @classmethod
+    def swept(cls, value: float) -> Self:
+        """The objective at one knob value of the exact study."""
+        return cls().with_knob(value)  # type: ignore[call-arg] # subclasses default their name
+
+    def surrogate(self, samples: Samples) -> ValueAndCoefficient:
+        """Value of the surrogate and gradient coefficient g; here, those of the registered function."""
+        function = _FUNCTIONS[self.name]
+        return function(samples.log_prob, samples.behaviour_log_prob, samples.advantage, self)
+
+
+P = TypeVar("P", bound=ObjectiveParams)
+ObjectiveFn = Callable[["Tensor", "Tensor", "Tensor", Any], ValueAndCoefficient]
+
+OBJECTIVES: dict[str, type[ObjectiveParams]] = {}
+"""Every objective known so far, by name. Registering adds to it."""
+_FUNCTIONS: dict[str, ObjectiveFn] = {}
+
+
+def registered(objective: type[P]) -> type[P]:
+    """Make a class with a ``surrogate`` available by the default of its ``name``.
+
+    Raises: ValueError: the name is taken, or cannot be typed in a list of names.
+    """
+    _add(objective.model_fields["name"].default, objective)
+    return objective
+
+
+def register(name: str, params: type[P]) -> Callable[[ObjectiveFn], ObjectiveFn]:
+    """Make a function of four arguments available by name to training and to its diagnostics.
+
+    Args:
+        name: what ``objective.name`` in a configuration selects.
+        params: record of its parameters, a subclass of ``ObjectiveParams``.
+
+    Raises:
+        ValueError: the name is taken, or cannot be typed in a list of names.
+    """
+
+    def add(fn: ObjectiveFn) -> ObjectiveFn:
+        _add(name, params)
+        _FUNCTIONS[name] = fn
+        return fn
+
+    return add
+
+
+def _add(name: str, objective: type[ObjectiveParams]) -> None:
+    if not name.isidentifier():
+        raise ValueError(f"an objective's name is letters, digits and _, and {name!r} is not")
+    if name in OBJECTIVES:
+        raise ValueError(f"an objective named {name!r} is already registered")
+    OBJECTIVES[name] = objective
+
+
+def evaluate(
+    params: ObjectiveParams, log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor
+) -> ObjectiveTerms:
+    """Evaluate an objective on a batch.
+
+    Shapes: ``log_prob`` and ``behaviour_log_prob`` are ``[B]`` or ``[B, D]``; ``advantage`` is ``[B]`` and
+    is shared by the D factors of an action.
+    A knob in ``params`` may be a tensor of the shape of ``log_prob`` (``with_knob`` sets it unchecked).
+    Gradient: flows through ``log_prob`` only; the coefficient, the behaviour policy and the advantage are
+    stop-gradiented.
+    Raises: ValueError if the shapes do not match; KeyError if no such objective is registered.
+    Source: arXiv 2603.03955 for ``gipo``; every other objective names its own.
+    """
+    import torch
+
+    if log_prob.shape != behaviour_log_prob.shape:
+        raise ValueError(
+            f"log_prob {tuple(log_prob.shape)} and behaviour_log_prob {tuple(behaviour_log_prob.shape)} "
+            "differ in shape; sum or keep the action dimensions in both"
+        )
+    if log_prob.ndim not in (1, 2) or advantage.shape != log_prob.shape[:1]:
+        raise ValueError(
+            f"log_prob {tuple(log_prob.shape)} needs an advantage of shape {tuple(log_prob.shape[:1])}, "
+            f"got {tuple(advantage.shape)}; log_prob may be [B] or [B, D]"
+        )
+    with torch.no_grad():
+        adv = (advantage if log_prob.ndim == 1 else advantage.unsqueeze(-1)).expand_as(log_prob)
+        log_ratio = log_prob.detach() - behaviour_log_prob
+        samples = Samples(log_prob.detach(), behaviour_log_prob, log_ratio, adv)
+        value, coefficient = params.surrogate(samples)
+        # Where A is 0 there is nothing to learn, whatever r: inf * 0 must not say otherwise.
+        nothing = adv == 0
+        value, slope = value.masked_fill(nothing, 0.0), (coefficient * adv).masked_fill(nothing, 0.0)
+    surrogate = value + slope * (log_prob - log_prob.detach())
+    return ObjectiveTerms(surrogate, coefficient, log_ratio)
