@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import Row, Target, against
-from gipo_cli.sweep.engine import ONE_THREAD, worker_command
-from gipo_cli.sweep.manifest import StudyDir, write_study
+from gipo_cli.sweep.folder import StudyDir, write_study
 from gipo_cli.sweep.plan import plan
+from gipo_cli.sweep.worker import ONE_THREAD, worker_command
 
 GRID = ("env=fetch_reach", "objective=gipo,ppo_clip,sapo,no_clip", "seed=1,2,3")
 STEPS = (4_000, 20_000)

@@ -14,7 +14,7 @@ from gipo_cli.commands import (
     import_tb_cli,
     list,
     show,
-    sweep_cli,
+    sweep,
     train,
     video,
 )
@@ -36,7 +36,7 @@ app.command("train", cls=SettingsCommand)(train.train)
 app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
 app.command("diagnose", cls=Command)(diagnose_cli.diagnose)
-app.command("sweep", cls=SettingsCommand)(sweep_cli.sweep)
+app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)
 app.command("compare", cls=Command)(compare_cli.compare_runs)
 app.command("import-tb", cls=Command)(import_tb_cli.import_tb_folder)

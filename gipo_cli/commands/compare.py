@@ -27,7 +27,7 @@ from gipo_cli.compare.summary import Row, summarise
 from gipo_cli.compare.table import terminal_table
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir, runs_root
-from gipo_cli.sweep.manifest import StudyDir, read_study
+from gipo_cli.sweep.folder import StudyDir, read_study
 from gipo_cli.sweep.state import RunState, observe, places
 
 LEFT_OUT_SHOWN = 10

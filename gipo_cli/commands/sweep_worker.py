@@ -1,12 +1,11 @@
-"""One run of a study, whatever its state: the child process ``sweep-worker STUDY_DIR RUN``.
+"""The process that works on one run of a study; every engine starts exactly this.
 
-Starts a run that is not there, continues one that is unfinished, says so if it is finished, and refuses while
-another process works on it. Every engine runs exactly this.
+It starts a run that is not there, continues one that is unfinished, says so if it is finished, and refuses
+while another process works on it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -22,10 +21,9 @@ from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock
 from gipo_cli.runs.manifest import peek_config
 from gipo_cli.settings.compose import config_hash, validate
-from gipo_cli.settings.schema import RunConfig
 from gipo_cli.sweep import attempt as attempts
-from gipo_cli.sweep.estimate import free_memory
-from gipo_cli.sweep.manifest import StudyDir, read_study
+from gipo_cli.sweep.estimate import Trial, free_memory
+from gipo_cli.sweep.folder import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in
 
@@ -43,7 +41,7 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
 
     Raises:
         UserError: Another process works on it, or the folder holds another run.
-        RunFailed: The run cannot go on.
+        RunFailed: The run cannot be continued.
     """
     folder.claims.mkdir(parents=True, exist_ok=True)
     with RunLock(folder.claim(run.name)):
@@ -53,12 +51,10 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
             taken = attempts.new_attempt(folder, run)
             attempts.continue_as(source, taken)
             attempts.publish(folder, run, taken)
-        if _already(final, run):
-            return 0
-        if final.is_dir() and not RunDir(final).exists():
+        if not finished_in(final, run) and final.is_dir() and not RunDir(final).exists():
             # A process was killed before it had written the run's configuration.
             shutil.rmtree(final)
-        code = _go_on(final, run, allow_changes) if final.is_dir() else _begin(final, run)
+        code = _train(final, run, allow_changes)
         if finished_in(final, run):
             attempts.drop_attempts(folder, run)
         return code
@@ -72,46 +68,40 @@ def work_apart(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False
 
     Raises:
         UserError: The run's folder is being written, or holds another run.
-        RunFailed: The run cannot go on.
+        RunFailed: The run cannot be continued.
     """
-    final = folder.run(run.name)
-    if _already(final, run):
-        attempts.drop_attempts(folder, run)
-        return 0
-    source = attempts.furthest(folder, run)
-    own = attempts.new_attempt(folder, run)
-    if source is None:
-        code = _begin(own, run)
-    else:
-        attempts.continue_as(source, own)
-        attempts.drop_older(folder, run, source, own)
-        code = 0 if finished_in(own, run) else _go_on(own, run, allow_changes)
+    own = folder.run(run.name)
+    if not finished_in(own, run):
+        own = attempts.new_attempt(folder, run)
+        source = attempts.furthest(folder, run)
+        if source is not None:
+            attempts.continue_as(source, own)
+            attempts.drop_older(folder, run, source, own)
+    code = _train(own, run, allow_changes)
     if finished_in(own, run):
         attempts.publish(folder, run, own)
         attempts.drop_attempts(folder, run)
     return code
 
 
-def _already(path: Path, run: PlannedRun) -> bool:
-    if not finished_in(path, run):
-        return False
-    sys.stdout.write(f"{run.name} is finished: {run.total_steps} steps\n")
-    return True
+def _train(path: Path, run: PlannedRun, allow_changes: bool) -> int:
+    """Begin or continue a run in this folder; returns the exit code."""
+    from gipo_cli.training.session import resume, train
 
-
-def _begin(path: Path, run: PlannedRun) -> int:
-    from gipo_cli.training.session import train
-
-    command = ["gipo", "train", *run.overrides]
-    return train(run.config, run_dir=path, overrides=run.overrides, command=command, quiet=True)
-
-
-def _go_on(path: Path, run: PlannedRun, allow_changes: bool) -> int:
-    from gipo_cli.training.session import resume
-
+    if finished_in(path, run):
+        sys.stdout.write(f"{run.name} is finished: {run.total_steps} steps\n")
+        return 0
+    if not path.is_dir():
+        command = ["gipo", "train", *run.overrides]
+        return train(run.config, run_dir=path, overrides=run.overrides, command=command, quiet=True)
     # Only looked at until it is known to be the plan's own: what it names is imported when it goes on.
     config = peek_config(RunDir(path))
-    if (config_hash(_as_planned(config, run)), config.seed) != run.key:
+    planned = config
+    if run.config.agent.precision == "auto":
+        # Training has put there what that came to.
+        agent = config.agent.model_copy(update={"precision": "auto"})
+        planned = config.model_copy(update={"agent": agent})
+    if (config_hash(planned), config.seed) != run.key:
         raise UserError(
             f"{path} was continued with other settings than the study's; move it away to run it anew"
         )
@@ -119,23 +109,15 @@ def _go_on(path: Path, run: PlannedRun, allow_changes: bool) -> int:
     return resume(path, overrides=raised, allow_changes=allow_changes, quiet=True, trust=True)
 
 
-def _as_planned(config: RunConfig, run: PlannedRun) -> RunConfig:
-    """A run's configuration with a precision of ``auto`` where training has put what that came to."""
-    if run.config.agent.precision != "auto":
-        return config
-    agent = config.agent.model_copy(update={"precision": "auto"})
-    return config.model_copy(update={"agent": agent})
-
-
-def calibrate(text: str) -> dict[str, float]:
+def try_out(text: str) -> Trial:
     """Measure an iteration of a run with a full buffer, without writing anything.
 
     Args:
         text: Its configuration as JSON.
 
     Returns:
-        ``seconds`` and ``steps`` of an iteration, ``start`` (seconds until the first step), ``evaluation``
-        (seconds of one) and ``bytes`` of memory with a full buffer, of which there are two while it is saved.
+        Time of an iteration, of the start until the first step and of an evaluation, and memory with a full
+        buffer, of which there are two while it is saved.
     """
     begun = time.perf_counter()
     import psutil
@@ -165,13 +147,7 @@ def calibrate(text: str) -> dict[str, float]:
         evaluation = (time.perf_counter() - before) * config.eval.episodes / episodes
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         memory = (1 if filled else 2) * size + sum(process.memory_info().rss for process in processes)
-    return {
-        "seconds": seconds,
-        "steps": config.rollout_size,
-        "start": start,
-        "evaluation": evaluation,
-        "bytes": memory,
-    }
+    return Trial(seconds=seconds, steps=config.rollout_size, start=start, evaluation=evaluation, bytes=memory)
 
 
 def watch_parent() -> None:
@@ -187,33 +163,27 @@ def watch_parent() -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the worker's command line.
+def main(arguments: Sequence[str]) -> int:
+    """Play the role: ``[--apart] [--lifeline] STUDY_DIR RUN``, or ``--trial`` with a configuration as input.
+
+    With ``--apart`` the run is done in a folder of its own until it is finished; with ``--lifeline`` the
+    process ends when standard input closes.
 
     Returns:
         Exit code: 0 finished, 1 failed, 2 refused, 130 or 143 stopped by a signal.
     """
-    parser = argparse.ArgumentParser(prog="sweep-worker", description=__doc__)
-    parser.add_argument("study", type=Path, nargs="?", help="the study's folder")
-    parser.add_argument("run", nargs="?", help="name of the run")
-    parser.add_argument("--apart", action="store_true", help="in a folder of its own until it is finished")
-    parser.add_argument("--lifeline", action="store_true", help="end when standard input closes")
-    parser.add_argument("--calibrate", action="store_true", help="measure a configuration given as JSON")
-    given = parser.parse_args(arguments)
     # A scheduler's notice goes to every process of a job; the one above this answers it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     try:
-        if given.calibrate:
-            sys.stdout.write(json.dumps(calibrate(sys.stdin.read())) + "\n")
+        if "--trial" in arguments:
+            sys.stdout.write(try_out(sys.stdin.read()).model_dump_json() + "\n")
             return 0
-        if given.study is None or given.run is None:
-            parser.error("name the study's folder and the run")
-        if given.lifeline:
+        if "--lifeline" in arguments:
             watch_parent()
-        folder = StudyDir(given.study)
-        study = read_study(folder, only=given.run)
-        begin = work_apart if given.apart else work
+        folder = StudyDir(Path(arguments[-2]))
+        study = read_study(folder, only=arguments[-1])
+        begin = work_apart if "--apart" in arguments else work
         return begin(folder, study.runs[0], allow_changes=study.allow_changes)
     except UserError as error:
         code, message = 2, str(error)

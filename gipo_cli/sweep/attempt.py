@@ -25,7 +25,7 @@ from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import TEMPORARY, fsync_dir
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock, last_beat
-from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in, places
 
@@ -33,7 +33,6 @@ OVERTAKEN_SECONDS = 600.0
 """Silence after which an attempt is not counted on any more once another one goes on."""
 _COPIES = 10
 _NOT_COPIED = (".lock", f"{TEMPORARY}*", ".old-*")
-_REPLACED = "replaced-"
 
 
 def new_attempt(folder: StudyDir, run: PlannedRun) -> Path:
@@ -44,9 +43,12 @@ def new_attempt(folder: StudyDir, run: PlannedRun) -> Path:
 
 
 def furthest(folder: StudyDir, run: PlannedRun) -> Path | None:
-    """Folder with the furthest state to go on from; the published one if it is as far as any."""
-    found = {path: _step(path) for path in places(folder, run.name)}
-    return max(found, key=lambda path: found[path], default=None)
+    """Folder with the furthest checkpoint; the published one if it is as far as any."""
+
+    def step(path: Path) -> int:
+        return max(CheckpointStore(RunDir(path).checkpoints).steps(), default=-1)
+
+    return max(places(folder, run.name), key=step, default=None)
 
 
 def continue_as(source: Path, attempt: Path) -> None:
@@ -55,11 +57,11 @@ def continue_as(source: Path, attempt: Path) -> None:
     Raises:
         RunFailed: It could not be copied.
     """
+    saved = RunDir(source).checkpoints
     for _ in range(_COPIES):
         try:
             # Checkpoints first: a table that has grown since can be cut back to them, one that has yet to
             # grow cannot be gone on from.
-            saved = RunDir(source).checkpoints
             if saved.is_dir():  # there is none before the first is saved
                 own = RunDir(attempt).checkpoints
                 shutil.copytree(saved, own, ignore=shutil.ignore_patterns(*_NOT_COPIED))
@@ -68,30 +70,18 @@ def continue_as(source: Path, attempt: Path) -> None:
             return
         except OSError as error:
             shutil.rmtree(attempt, ignore_errors=True)
-            reasons = [why for why in _reasons(error) if not why.startswith(f"[Errno {errno.ENOENT}]")]
-            # Else the writer dropped an old checkpoint meanwhile: what lies there now is newer.
-            if reasons:
-                raise RunFailed(f"could not copy {source}: {reasons[0]}") from error
+            # `shutil` gathers what the single files met. A missing file is an old checkpoint that the writer
+            # dropped meanwhile: what lies there now is newer.
+            gathered = isinstance(error, shutil.Error)
+            reasons = [str(why) for _, _, why in error.args[0]] if gathered else [str(error)]
+            for reason in reasons:
+                if not reason.startswith(f"[Errno {errno.ENOENT}]"):
+                    raise RunFailed(f"could not copy {source}: {reason}") from error
     raise RunFailed(f"could not copy {source}: it kept changing")
 
 
-def _reasons(error: OSError) -> list[str]:
-    """Why a copy failed; ``shutil`` gathers what the single files met."""
-    if isinstance(error, shutil.Error):
-        return [str(why) for _, _, why in error.args[0]]
-    return [str(error)]
-
-
-def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> bool:
+def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> None:
     """Make an attempt the run, unless another one already finished it.
-
-    Args:
-        folder: The study's folder.
-        run: The run.
-        attempt: Its folder.
-
-    Returns:
-        Whether this attempt is the run now.
 
     Raises:
         UserError: A live process works in the run's own folder.
@@ -99,19 +89,18 @@ def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> bool:
     """
     final = folder.run(run.name)
     if finished_in(final, run):
-        return False
+        return
     with ExitStack() as stack:
         if final.is_dir():
             stack.enter_context(RunLock(RunDir(final).lock))
-            final.rename(folder.attempts(run.name) / f"{_REPLACED}{secrets.token_hex(6)}")
+            final.rename(folder.attempts(run.name) / f"replaced-{secrets.token_hex(6)}")
         try:
             attempt.rename(final)
         except OSError as error:
             if finished_in(final, run):
-                return False
+                return
             raise RunFailed(f"could not publish {attempt}: {error.strerror or error}") from error
     fsync_dir(folder.path)
-    return True
 
 
 def drop_older(folder: StudyDir, run: PlannedRun, *keep: Path) -> None:
@@ -128,8 +117,3 @@ def drop_older(folder: StudyDir, run: PlannedRun, *keep: Path) -> None:
 def drop_attempts(folder: StudyDir, run: PlannedRun) -> None:
     """Remove what is left of a published run's attempts; a process that still writes there keeps its rest."""
     shutil.rmtree(folder.attempts(run.name), ignore_errors=True)
-
-
-def _step(path: Path) -> int:
-    steps = CheckpointStore(RunDir(path).checkpoints).steps()
-    return steps[-1] if steps else -1

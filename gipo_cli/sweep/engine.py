@@ -1,74 +1,86 @@
-"""What runs a study's runs: the contract of all engines, and the loop around one of them."""
+"""What all engines share: they take over runs, start them as room allows, and say which have ended."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Generic, TypeVar
 
-from gipo_cli.children import command
-from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.folder import StudyDir
 
-ONE_THREAD = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-}
-"""Environment of every worker: small networks lose by more threads, and the runs share the cores."""
+Task = TypeVar("Task")
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A process or task that is over. What became of the run is read from its folder.
+class Engine(Generic[Task]):
+    """Works on every run at most once at a time.
+
+    Args:
+        folder: The study's folder.
+        jobs: Runs at a time; None: as many as there is room for.
 
     Attributes:
-        name: The run.
-        how: In words, if it did not end by itself with a code of 0.
+        notes: What the user should know; whoever shows a note removes it.
     """
 
-    name: str
-    how: str | None = None
-
-
-class Engine(Protocol):
-    """Starts runs and says which have ended. Every run is worked on at most once at a time."""
+    def __init__(self, folder: StudyDir, jobs: int | None) -> None:
+        self.notes: list[str] = []
+        self.folder = folder
+        self.jobs = jobs
+        self.queue: list[str] = []
+        self.tasks: dict[str, Task] = {}
 
     def submit(self, names: Sequence[str]) -> None:
-        """Take over these runs, to be started in this order as room allows."""
+        """Take over these runs, to be started in this order."""
+        self.queue.extend(names)
 
-    def poll(self) -> list[Ended]:
-        """Runs that have ended since the last call; also the moment to start further ones."""
+    def poll(self) -> dict[str, str]:
+        """Start what there is room for and tell which runs have ended since the last call.
+
+        Returns:
+            How each ended, in words; empty for a code of 0. What became of the run is read from its folder.
+        """
+        looked = {name: self.ended(name, task) for name, task in self.tasks.items()}
+        ended = {name: how for name, how in looked.items() if how is not None}
+        for name in ended:
+            del self.tasks[name]
+        for name in list(self.queue):
+            if self.jobs is not None and len(self.tasks) >= self.jobs:
+                break
+            if self.free(name):
+                self.queue.remove(name)
+                self.tasks[name] = self.start(name)
+        return ended
 
     def active(self) -> list[str]:
-        """Runs started and not ended."""
-
-    def notes(self) -> list[str]:
-        """What the user should know, once each."""
+        """Runs taken over and not ended."""
+        return [*self.tasks, *self.queue]
 
     def stop(self) -> None:
-        """Start nothing more and ask everything running to save and end; ``poll`` goes on telling."""
+        """Start nothing more and ask everything running to save and end; ``poll`` keeps telling."""
+        self.queue.clear()
+        for task in self.tasks.values():
+            self.end(task, at_once=False)
 
     def kill(self) -> None:
         """End everything at once; called again and again until nothing is active."""
+        self.queue.clear()
+        for task in self.tasks.values():
+            self.end(task, at_once=True)
 
     def close(self) -> None:
         """Release what the engine holds."""
 
+    def free(self, name: str) -> bool:
+        """Whether a run may be started now."""
+        return True
 
-def worker_command(folder: StudyDir, name: str, *options: str) -> list[str]:
-    """The command that works on one run.
+    def start(self, name: str) -> Task:
+        """Start a run."""
+        raise NotImplementedError
 
-    Args:
-        folder: The study's folder.
-        name: The run.
-        *options: ``--apart``, ``--lifeline``.
-    """
-    return command("sweep-worker", *options, str(folder.path.resolve()), name)
+    def ended(self, name: str, task: Task) -> str | None:
+        """How a task ended, in words; None while it runs."""
+        raise NotImplementedError
 
-
-def printable_command(folder: StudyDir, name: str) -> str:
-    """The same for another scheduler: one shell line that may be run anywhere the folder can be reached."""
-    settings = " ".join(f"{key}={value}" for key, value in ONE_THREAD.items())
-    words = shlex.join(worker_command(folder, name, "--apart"))
-    return f"cd {shlex.quote(str(Path.cwd()))} && env {settings} {words}"
+    def end(self, task: Task, *, at_once: bool) -> None:
+        """End a task: at once, or after it has saved."""
+        raise NotImplementedError

@@ -6,18 +6,20 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gipo_cli.children import command, environment
+from gipo_cli import children
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.durable import read_sealed, write_sealed
-from gipo_cli.sweep.engine import ONE_THREAD
-from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import RunState
+from gipo_cli.sweep.worker import ONE_THREAD
 
 TRIAL_SECONDS = 120.0
 TRIALS = 3
@@ -47,6 +49,62 @@ class Trial(BaseModel):
         return self.start + self.seconds * steps / self.steps + self.evaluation * evaluations
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What is known of the speed of a study's runs, by environment.
+
+    Attributes:
+        trials: Measured beforehand.
+        speeds: Steps per second, evaluations included, of runs that were worked on; counts more than a trial.
+    """
+
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    speeds: Mapping[str, float] = field(default_factory=dict)
+
+    def learn(
+        self,
+        runs: Sequence[PlannedRun],
+        states: Mapping[str, RunState],
+        before: Mapping[str, RunState] | None = None,
+    ) -> Self:
+        """Add the speed of finished runs, or with ``before`` that of all the work done since then."""
+        seen: dict[str, tuple[int, float]] = {}
+        for run in runs:
+            state = states[run.name]
+            steps, seconds = state.step, state.seconds
+            if before is not None:
+                steps, seconds = steps - before[run.name].step, seconds - before[run.name].seconds
+            elif state.state != "done":
+                continue
+            others = seen.get(subject(run), (0, 0.0))
+            seen[subject(run)] = others[0] + steps, others[1] + seconds
+        least = SETTLED_SECONDS if before is not None else 0.0
+        new = {
+            name: steps / seconds
+            for name, (steps, seconds) in seen.items()
+            if steps > 0 and seconds > 0 and seconds >= least
+        }
+        return replace(self, speeds={**self.speeds, **new})
+
+    def run_seconds(self, run: PlannedRun, state: RunState) -> float | None:
+        """Time that the rest of a run takes alone on a core; None if nothing is known."""
+        name = subject(run)
+        if name in self.speeds:
+            return state.left / self.speeds[name]
+        trials = [self.trials[name]] if name in self.trials else list(self.trials.values())
+        return fmean(trial.run_seconds(run, state.left) for trial in trials) if trials else None
+
+    def seconds_left(
+        self, runs: Sequence[PlannedRun], states: Mapping[str, RunState], at_once: int
+    ) -> float | None:
+        """Time until these runs have ended, so many at a time; None if it cannot be told."""
+        left = [states[run.name].seconds_left or self.run_seconds(run, states[run.name]) for run in runs]
+        known = [seconds for seconds in left if seconds is not None]
+        if at_once < 1 or len(known) < len(left):
+            return None
+        return max(sum(known) / at_once, max(known, default=0.0))
+
+
 def subject(run: PlannedRun) -> str:
     """What a run's speed depends on most: the environment."""
     return " ".join(run.config.env.names)
@@ -55,7 +113,7 @@ def subject(run: PlannedRun) -> str:
 def measure(
     runs: Sequence[PlannedRun], folder: StudyDir, *, keep: bool, here: bool
 ) -> tuple[dict[str, Trial], list[str]]:
-    """Try one run of each environment, that with the largest buffer, unless that was done before.
+    """Try one run of each environment, the one with the largest buffer, unless that was done before.
 
     Args:
         runs: Runs that are to be started.
@@ -72,10 +130,11 @@ def measure(
     file = folder.private / "trials.json"
     known = _read(file)
     notes = []
-    largest: dict[str, PlannedRun] = {}
-    for run in sorted(runs, key=lambda run: run.config.buffer_size):
-        largest[subject(run)] = run
-    keys = {name: _key(run) for name, run in largest.items()}
+    largest = {subject(run): run for run in sorted(runs, key=lambda run: run.config.buffer_size)}
+    keys = {
+        name: f"{name} {run.config.buffer_size} {run.config.agent.rollout_steps}"
+        for name, run in largest.items()
+    }
     for name, run in list(largest.items())[:TRIALS]:
         if keys[name] not in known:
             try:
@@ -97,30 +156,25 @@ def earlier_trials(folder: StudyDir) -> dict[str, Trial]:
     return {key.rsplit(" ", 2)[0]: trial for key, trial in known}
 
 
-def _key(run: PlannedRun) -> str:
-    """What a trial is kept under: what memory and speed depend on most."""
-    return f"{subject(run)} {run.config.buffer_size} {run.config.agent.rollout_steps}"
-
-
 def _trial(run: PlannedRun) -> Trial:
     try:
         result = subprocess.run(
-            command("sweep-worker", "--calibrate"),
+            children.command("sweep-worker", "--trial"),
             input=json.dumps(run.config.model_dump(mode="json")).encode(),
             capture_output=True,
             timeout=TRIAL_SECONDS,
-            env=environment(**ONE_THREAD),
+            env=children.environment(**ONE_THREAD),
             check=False,
         )
-        if result.returncode == 2:
-            said = result.stderr.decode(errors="replace").strip().splitlines()
-            raise UserError(f"{run.name} cannot run: {said[-1].removeprefix('error: ')}")
-        return Trial.model_validate_json(result.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise RunFailed(f"a trial of {run.name} took more than {TRIAL_SECONDS:.0f} s; no estimate") from None
+    said = ["it said nothing", *result.stderr.decode(errors="replace").strip().splitlines()][-1]
+    if result.returncode == 2:
+        raise UserError(f"{run.name} cannot run: {said.removeprefix('error: ')}")
+    try:
+        return Trial.model_validate_json(result.stdout.splitlines()[-1])
     except (IndexError, ValidationError):
-        said = result.stderr.decode(errors="replace").strip().splitlines()
-        raise RunFailed(f"a trial of {run.name} failed: {said[-1] if said else 'it said nothing'}") from None
+        raise RunFailed(f"a trial of {run.name} failed: {said}") from None
 
 
 def _read(file: Path) -> dict[str, Trial]:
@@ -129,68 +183,6 @@ def _read(file: Path) -> dict[str, Trial]:
     except (UserError, ValidationError):
         # Only a saving of time: measured again.
         return {}
-
-
-def seconds_of(
-    run: PlannedRun, state: RunState, trials: Mapping[str, Trial], speeds: Mapping[str, float]
-) -> float | None:
-    """Time that the rest of a run takes alone on a core; None if nothing is known."""
-    name = subject(run)
-    if name in speeds:
-        return state.left / speeds[name]
-    if name in trials:
-        return trials[name].run_seconds(run, state.left)
-    guesses = [trial.run_seconds(run, state.left) for trial in trials.values()]
-    return fmean(guesses) if guesses else None
-
-
-def sweep_left(runs: Sequence[PlannedRun], states: Mapping[str, RunState], folder: StudyDir) -> float | None:
-    """Time until a sweep that runs elsewhere has ended, at as many runs at a time as now; None: not known."""
-    at_once = sum(state.state == "running" for state in states.values())
-    trials, seen = earlier_trials(folder), speeds(runs, states)
-    left = []
-    for run in runs:
-        state = states[run.name]
-        if state.state in ("running", "interrupted", "waiting"):
-            left.append(run_left(state) or seconds_of(run, state, trials, seen))
-    known = [seconds for seconds in left if seconds is not None]
-    return together(known, at_once) if at_once and len(known) == len(left) else None
-
-
-def run_left(state: RunState) -> float | None:
-    """Seconds that a running run still needs at its present speed."""
-    return state.left / state.speed if state.state == "running" and state.speed else None
-
-
-def speeds(runs: Sequence[PlannedRun], states: Mapping[str, RunState]) -> dict[str, float]:
-    """Steps per second, evaluations included, that earlier runs of each environment came to."""
-    seen: dict[str, list[float]] = {}
-    for run in runs:
-        state = states[run.name]
-        if state.state == "done" and state.seconds > 0:
-            seen.setdefault(subject(run), []).append(state.step / state.seconds)
-    return {name: fmean(values) for name, values in seen.items()}
-
-
-def speeds_since(
-    runs: Sequence[PlannedRun], states: Mapping[str, RunState], before: Mapping[str, RunState]
-) -> dict[str, float]:
-    """Steps per second, evaluations included, that the runs of each environment came to since then."""
-    seen: dict[str, tuple[int, float]] = {}
-    for run in runs:
-        state, begun = states[run.name], before[run.name]
-        steps, seconds = seen.get(subject(run), (0, 0.0))
-        seen[subject(run)] = steps + state.step - begun.step, seconds + state.seconds - begun.seconds
-    return {
-        name: steps / seconds
-        for name, (steps, seconds) in seen.items()
-        if steps > 0 and seconds >= SETTLED_SECONDS
-    }
-
-
-def together(seconds: Sequence[float], jobs: int) -> float:
-    """Time that runs of these lengths take, so many at a time."""
-    return max(sum(seconds) / jobs, max(seconds)) if seconds else 0.0
 
 
 def free_memory() -> int:
@@ -210,7 +202,7 @@ def jobs_that_fit(need: int, free: int) -> int:
     """Runs of so many bytes that fit into the free memory.
 
     Raises:
-        UserError: not even one does.
+        UserError: Not even one does.
     """
     fit = int(HEADROOM * free) // need
     if fit < 1:

@@ -2,147 +2,70 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
-from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import IO
 
-from gipo_cli.children import environment
-from gipo_cli.sweep.engine import ONE_THREAD, Ended, worker_command
-from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.engine import Engine
+from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.state import holder_of
+from gipo_cli.sweep.worker import Worker
 
 HELD_SECONDS = 60.0
 """How long to wait, when nothing else is left to do, for a run that another process works on."""
 
 
-@dataclass
-class LocalEngine:
-    """Runs on this machine.
+class LocalEngine(Engine[Worker]):
+    """Runs on this machine."""
 
-    A worker's standard input is a pipe that nobody writes to: when this process dies, however it dies, the
-    pipe closes and the worker saves and ends.
+    def __init__(self, folder: StudyDir, jobs: int) -> None:
+        super().__init__(folder, jobs)
+        self._held: dict[str, int] = {}
+        self._held_since: float | None = None
 
-    Attributes:
-        folder: The study's folder.
-        jobs: Runs at a time.
-    """
-
-    folder: StudyDir
-    jobs: int
-    _queue: deque[str] = field(default_factory=deque)
-    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _held: dict[str, int] = field(default_factory=dict)
-    _held_since: float | None = None
-    _notes: list[str] = field(default_factory=list)
-
-    def submit(self, names: Sequence[str]) -> None:
-        """Queue runs."""
-        self._queue.extend(names)
-
-    def poll(self) -> list[Ended]:
-        """Reap, then start."""
-        ended = []
-        for name, child in list(self._children.items()):
-            code = child.poll()
-            if code is not None:
-                self._children.pop(name)
-                _close(child)
-                ended.append(Ended(name, _how(code)))
-        self._start()
-        return ended + self._give_up()
-
-    def active(self) -> list[str]:
-        """Runs with a process, and those waited for."""
-        return [*self._children, *self._queue]
-
-    def notes(self) -> list[str]:
-        """Notes since the last call."""
-        notes, self._notes = self._notes, []
-        return notes
-
-    def stop(self) -> None:
-        """Start nothing more; children save and end."""
-        self._queue.clear()
-        for child in self._children.values():
-            child.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End all children and theirs."""
-        self._queue.clear()
-        for child in self._children.values():
-            # Each leads a session of its own, so its environments' processes go with it.
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+    def poll(self) -> dict[str, str]:
+        """Wait for runs that others hold, but not for ever once nothing else is left to do."""
+        self._held = {}
+        ended = super().poll()
+        if self.tasks or not self._held:
+            self._held_since = None
+            return ended
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+            for name, pid in self._held.items():
+                self.notes.append(f"waiting for process {pid}, which works on {name}")
+        if time.monotonic() - self._held_since < HELD_SECONDS:
+            return ended
+        self.queue.clear()
+        return ended | {
+            name: f"is being written by process {pid}; stop that one, then type this command again"
+            for name, pid in self._held.items()
+        }
 
     def close(self) -> None:
         """Leave nothing behind."""
         self.kill()
-        for child in self._children.values():
-            child.wait()
-            _close(child)
-        self._children.clear()
+        self.tasks.clear()
 
-    def _start(self) -> None:
-        self._held = {}
-        for _ in range(len(self._queue)):
-            if len(self._children) >= self.jobs:
-                return
-            name = self._queue.popleft()
-            pid = holder_of(self.folder, name)
-            if pid is None:
-                self._children[name] = self._spawn(name)
-                continue
-            self._queue.append(name)
+    def free(self, name: str) -> bool:
+        """Whether no other process works on it."""
+        pid = holder_of(self.folder, name)
+        if pid is not None:
             self._held[name] = pid
+        return pid is None
 
-    def _give_up(self) -> list[Ended]:
-        """Runs that others hold are waited for, but not for ever once nothing else is left to do."""
-        if self._children or not self._held:
-            self._held_since = None
-            return []
-        if self._held_since is None:
-            self._held_since = time.monotonic()
-            for name, pid in self._held.items():
-                self._notes.append(f"waiting for process {pid}, which works on {name}")
-        if time.monotonic() - self._held_since < HELD_SECONDS:
-            return []
-        refused = [
-            Ended(name, f"is being written by process {pid}; stop that one, then type this command again")
-            for name, pid in self._held.items()
-        ]
-        self._queue.clear()
-        return refused
+    def start(self, name: str) -> Worker:
+        """Start a process."""
+        return Worker(self.folder, name)
 
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
-        output: IO[bytes]
-        with self.folder.output(name).open("wb") as output:
-            return subprocess.Popen(
-                worker_command(self.folder, name, "--lifeline"),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # A terminal's Ctrl-C reaches this process only, which then asks each child once.
-                start_new_session=True,
-                env=environment(**ONE_THREAD),
-            )
+    def ended(self, name: str, task: Worker) -> str | None:
+        """How a process ended; what it left of its group is ended too."""
+        if task.running:
+            return None
+        task.kill()
+        return task.how
 
-
-def _how(code: int) -> str | None:
-    if code == 0:
-        return None
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"its process was ended by {name}{hint}"
-    return f"its process ended with code {code}"
-
-
-def _close(child: subprocess.Popen[bytes]) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
+    def end(self, task: Worker, *, at_once: bool) -> None:
+        """End a process."""
+        if at_once:
+            task.kill()
+        else:
+            task.stop()

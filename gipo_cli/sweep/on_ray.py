@@ -1,36 +1,29 @@
 """The Ray engine: one task per run on an existing cluster, or on one of this machine for the sweep alone.
 
 Ray may start a task again on another node while the first still computes, so every attempt works in a folder
-of its own. Nodes that see the study's folder write there and go on from each other's checkpoints; a node that
-does not works in a temporary folder and sends the run back when it ends.
+of its own. All nodes must see the study's folder; they go on from each other's checkpoints.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import os
 import secrets
 import socket
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
-from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gipo_cli.children import environment
+from gipo_cli import children
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.sweep import attempt as attempts
-from gipo_cli.sweep.child import SAVE_SECONDS, Child
-from gipo_cli.sweep.engine import Ended
-from gipo_cli.sweep.manifest import StudyDir, read_study
-from gipo_cli.sweep.plan import PlannedRun
+from gipo_cli.sweep.engine import Engine
+from gipo_cli.sweep.folder import StudyDir
+from gipo_cli.sweep.plan import Study
 from gipo_cli.sweep.state import observe
+from gipo_cli.sweep.worker import SAVE_SECONDS, Worker
 
 CONNECT_SECONDS = 3.0
 HEALTH_SECONDS = 20.0
@@ -39,191 +32,102 @@ RETRIES = 5
 _OBJECT_STORE = 100 * 2**20
 
 
-class RayEngine:
+class RayEngine(Engine[Any]):
     """Runs as Ray tasks.
 
     Args:
         folder: The study's folder.
+        study: Its plan, as written there.
+        jobs: Runs at a time at most; None: as many as the cluster has room for.
         address: ``host:port`` of a cluster; None: a cluster of this machine, ended with the sweep.
         cpus: Cores that a run takes.
         gpus: GPUs that a run takes.
-        jobs: Runs at a time at most; None: as many as the cluster has room for.
 
     Raises:
         UserError: No node is large enough.
     """
 
     def __init__(
-        self, folder: StudyDir, *, address: str | None, cpus: int, gpus: int, jobs: int | None
+        self, folder: StudyDir, study: Study, jobs: int | None, *, address: str | None, cpus: int, gpus: int
     ) -> None:
-        self._folder = folder
-        self._jobs = jobs
+        super().__init__(folder, jobs)
         self._ray = _connect(address, jobs, cpus)
         self._check_room(cpus, gpus)
-        manifest = folder.manifest.read_bytes()
-        self._manifest = self._ray.put(manifest)
         self._task = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
-        self._runs = {run.name: run for run in read_study(folder).runs}
-        self._queue: deque[str] = deque()
-        self._tasks: dict[str, Any] = {}
-        self._stopped: float | None = None
+        self._digest = _digest(folder)
+        self._runs = {run.name: run for run in study.runs}
+        self._saving_until = 0.0
 
-    def submit(self, names: Sequence[str]) -> None:
-        """Queue runs."""
-        self._queue.extend(names)
+    def start(self, name: str) -> Any:
+        """Hand a run over."""
+        return self._task.remote(str(self.folder.path.resolve()), name, str(Path.cwd()), self._digest)
 
-    def poll(self) -> list[Ended]:
-        """Collect what has ended, then hand over more."""
-        while self._queue and (self._jobs is None or len(self._tasks) < self._jobs):
-            name = self._queue.popleft()
-            state = _pack_newest(self._folder, self._runs[name])
-            self._tasks[name] = self._task.remote(
-                str(self._folder.path.resolve()), name, str(Path.cwd()), self._manifest, state
-            )
-        ended = []
-        references = list(self._tasks.values())
-        ready, _ = (
-            self._ray.wait(references, num_returns=len(references), timeout=0) if references else ([], [])
-        )
-        for name in [name for name, reference in self._tasks.items() if reference in ready]:
-            if self._still_saving(name):
-                continue
-            ended.append(Ended(name, self._collect(name, self._tasks.pop(name))))
-        return ended
+    def ended(self, name: str, task: Any) -> str | None:
+        """How a task ended; a cancelled one is told as over by Ray while its worker still saves."""
+        if not self._ray.wait([task], timeout=0)[0]:
+            return None
+        saving = time.monotonic() < self._saving_until
+        if saving and observe(self.folder, self._runs[name]).state == "running":
+            return None
+        try:
+            self._ray.get(task)
+        except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            lines = [type(cause).__name__, *str(cause).strip().splitlines()]
+            return f"its task ended: {lines[-1]}"
+        return ""
 
-    def active(self) -> list[str]:
-        """Runs handed over, and those that wait here."""
-        return [*self._tasks, *self._queue]
-
-    def notes(self) -> list[str]:
-        """Nothing that the table does not show."""
-        return []
-
-    def stop(self) -> None:
-        """Cancel all tasks; each lets its process save first."""
-        self._queue.clear()
-        self._stopped = time.monotonic()
-        for reference in self._tasks.values():
-            self._ray.cancel(reference, force=False)
-
-    def kill(self) -> None:
-        """Cancel all tasks at once."""
-        self._queue.clear()
-        self._stopped = float("-inf")
-        for reference in self._tasks.values():
-            self._ray.cancel(reference, force=True)
+    def end(self, task: Any, *, at_once: bool) -> None:
+        """Cancel a task, which lets its worker save first unless it is to end at once."""
+        self._saving_until = 0.0 if at_once else time.monotonic() + SAVE_SECONDS
+        self._ray.cancel(task, force=at_once)
 
     def close(self) -> None:
         """Leave the cluster; one of this machine ends with its processes."""
         self._ray.shutdown()
 
-    def _still_saving(self, name: str) -> bool:
-        """A cancelled task is told as over while its process still saves."""
-        if self._stopped is None or time.monotonic() - self._stopped > SAVE_SECONDS:
-            return False
-        return observe(self._folder, self._runs[name]).state == "running"
-
-    def _collect(self, name: str, reference: Any) -> str | None:
-        """Take a run's result back; returns what went wrong."""
-        try:
-            sent = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            lines = str(cause).strip().splitlines()
-            return f"its task ended: {lines[-1] if lines else type(cause).__name__}"
-        if sent is not None:
-            run = self._runs[name]
-            own = attempts.new_attempt(self._folder, run)
-            try:
-                unpack(sent, own)
-                attempts.publish(self._folder, run, own)
-            except (OSError, tarfile.TarError, RunFailed, UserError) as error:
-                return f"its result could not be taken back: {error}"
-            attempts.drop_attempts(self._folder, run)
-        return None
-
     def _check_room(self, cpus: int, gpus: int) -> None:
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-            empty: dict[str, float] = {}
-            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default=empty)
+        sizes = [(node.get("GPU", 0), node.get("CPU", 0)) for node in nodes]
+        if not any(cores >= cpus and own >= gpus for own, cores in sizes):
+            own, cores = max(sizes, default=(0, 0))
             self.close()
             raise UserError(
                 f"no node of the Ray cluster has {cpus} cores and {gpus} GPUs; the largest has "
-                f"{largest.get('CPU', 0):.0f} and {largest.get('GPU', 0):.0f}: lower --cpus or --gpus"
+                f"{cores:.0f} and {own:.0f}: lower --cpus or --gpus"
             )
 
 
-def run_on_node(study: str, name: str, directory: str, manifest: bytes, state: bytes | None) -> bytes | None:
+def run_on_node(study: str, name: str, directory: str, digest: str) -> None:
     """The task: work on a run, here.
 
     Args:
-        study: The study's folder as the sweep's machine sees it.
+        study: The study's folder.
         name: The run.
         directory: Where the sweep was typed.
-        manifest: The study's plan.
-        state: What the run has so far, for a node that does not see the folder.
-
-    Returns:
-        The finished run, packed, from a node that does not see the folder; else None.
+        digest: Of the study's plan: a folder of the same path may be another one here.
 
     Raises:
-        RunFailed: The run did not finish.
+        RunFailed: The run did not finish, or this node does not see the folder.
     """
     folder = StudyDir(Path(study))
-    if _sees(folder, manifest):
-        Child(folder, name, directory).wait()
-        return None
-    with tempfile.TemporaryDirectory(prefix="gipo-") as own:
-        folder = StudyDir(Path(own) / "study")
-        folder.private.mkdir(parents=True)
-        folder.manifest.write_bytes(manifest)
-        if state is not None:
-            unpack(state, folder.run(name))
-        Child(folder, name, directory).wait()
-        return pack(folder.run(name))
+    if _digest(folder) != digest:
+        raise RunFailed(f"{socket.gethostname()} does not see {study}; all nodes must share the runs folder")
+    Worker(folder, name, apart=True, directory=directory).wait()
 
 
-def pack(path: Path) -> bytes:
-    """A run's folder as one archive."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for file in sorted(path.iterdir()):
-            if file.name != ".lock":
-                archive.add(file, arcname=file.name)
-    return stream.getvalue()
-
-
-def unpack(archive: bytes, path: Path) -> None:
-    """Write an archive into a new folder; no name in it can lead out of there."""
-    path.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        opened.extractall(path, filter="data")
-
-
-def _pack_newest(folder: StudyDir, run: PlannedRun) -> bytes | None:
-    source = attempts.furthest(folder, run)
-    if source is None:
-        return None
-    with tempfile.TemporaryDirectory(prefix="gipo-") as own:
-        copy = Path(own) / "run"
-        attempts.continue_as(source, copy)
-        return pack(copy)
-
-
-def _sees(folder: StudyDir, manifest: bytes) -> bool:
+def _digest(folder: StudyDir) -> str | None:
     try:
-        own = folder.manifest.read_bytes()
+        return hashlib.sha256(folder.manifest.read_bytes()).hexdigest()
     except OSError:
-        return False
-    return hashlib.sha256(own).digest() == hashlib.sha256(manifest).digest()
+        return None
 
 
 def check(address: str | None) -> None:
     """Refuse what cannot work, before anything is planned or written.
 
     Raises:
-        UserError: Ray is not installed, or nothing answers at the address.
+        UserError: Ray is not installed, or no healthy cluster answers at the address.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("Ray is not installed; type: pip install 'gipo-cli[ray]'")
@@ -239,27 +143,21 @@ def _connect(address: str | None, jobs: int | None, cpus: int) -> Any:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    common: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    if address is not None:
-        ray.init(address=address, **common)
-    else:
+    options: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
+    if address is None:
         cores = cpus * jobs if jobs is not None else len(os.sched_getaffinity(0))
-        ray.init(
-            num_cpus=max(cores, cpus),
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE,
-            _node_ip_address="127.0.0.2",
-            **common,
-        )
+        options |= {
+            "num_cpus": max(cores, cpus),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE,
+            "_node_ip_address": "127.0.0.2",
+        }
+    ray.init(**options)
     return ray
 
 
 def _check_answer(address: str) -> None:
-    """Ask before Ray does: it would wait for minutes.
-
-    Raises:
-        UserError: Nothing answers there, or something other than a Ray cluster.
-    """
+    """Ask before Ray does, which would wait for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise UserError(
@@ -274,15 +172,15 @@ def _check_answer(address: str) -> None:
     command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         result = subprocess.run(
-            command, capture_output=True, timeout=HEALTH_SECONDS, env=environment(), check=False
+            command, capture_output=True, timeout=HEALTH_SECONDS, env=children.environment(), check=False
         )
     except subprocess.TimeoutExpired:
         raise UserError(
             f"{address} accepts connections and is silent for {HEALTH_SECONDS:.0f} s; is that a Ray cluster?"
         ) from None
     if result.returncode != 0:
-        said = result.stderr.decode(errors="replace").strip().splitlines()
+        said = ["no reason was given", *result.stderr.decode(errors="replace").strip().splitlines()]
         raise UserError(
-            f"{address} is not a healthy Ray cluster: {said[-1] if said else 'no reason was given'}; "
+            f"{address} is not a healthy Ray cluster: {said[-1]}; "
             f"a cluster with a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too"
         )

@@ -21,9 +21,9 @@ from typing import Any
 
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.durable import read_sealed, write_sealed
-from gipo_cli.sweep.child import SAVE_SECONDS, Child
-from gipo_cli.sweep.engine import Ended
-from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.engine import Engine
+from gipo_cli.sweep.folder import StudyDir
+from gipo_cli.sweep.worker import Worker
 
 ANSWER_SECONDS = 15.0
 QUEUE_SECONDS = 5.0
@@ -49,7 +49,7 @@ class RunTask:
 
     def __init__(self, study: str, name: str, directory: str) -> None:
         self._arguments = (study, name, directory)
-        self._child: Child | None = None
+        self._worker: Worker | None = None
 
     def __call__(self) -> None:
         """Work until the run is finished, or until the job has to make room and is queued again.
@@ -58,113 +58,87 @@ class RunTask:
             RunFailed: The run did not finish.
         """
         study, name, directory = self._arguments
-        self._child = Child(StudyDir(Path(study)), name, directory)
+        self._worker = Worker(StudyDir(Path(study)), name, apart=True, directory=directory)
         try:
-            self._child.wait()
+            self._worker.wait()
         except RunFailed:
-            if self._child.stopped and _makes_room():
+            if self._worker.code == 128 + signal.SIGTERM and _makes_room():
                 # A job that ends by itself in its grace period is over for SLURM; submitit queues it again.
                 signal.raise_signal(signal.SIGUSR2)
             raise
 
     def checkpoint(self) -> Any:
-        """Let the process save and end; the job that follows goes on from there."""
+        """Let the worker save and end; the job that follows goes on from there."""
         from submitit.helpers import DelayedSubmission
 
-        if self._child is not None:
-            self._child.end(SAVE_SECONDS)
+        if self._worker is not None:
+            self._worker.end()
         return DelayedSubmission(RunTask(*self._arguments))
 
 
-class SlurmEngine:
-    """Runs as SLURM jobs.
+class SlurmEngine(Engine[str]):
+    """Runs as SLURM jobs, in arrays.
 
     Jobs of an earlier sweep that was broken off and that are still in the queue are followed, not submitted
     again.
 
     Args:
         folder: The study's folder; every node must see it under the same path.
+        jobs: Runs at a time at most; None: as many as the cluster grants.
         cpus: Cores that a run takes.
         gpus: GPUs that a run takes.
-        jobs: Runs at a time at most; None: as many as the cluster grants.
         options: ``key=value`` in submitit's words, such as ``timeout_min=60`` or ``slurm_partition=short``.
     """
 
     def __init__(
-        self, folder: StudyDir, *, cpus: int, gpus: int, jobs: int | None, options: Sequence[str]
+        self, folder: StudyDir, jobs: int | None, *, cpus: int, gpus: int, options: Sequence[str]
     ) -> None:
-        self._folder = folder
+        super().__init__(folder, jobs)
         self._logs = folder.private / "slurm"
         self._record = folder.private / "jobs.json"
-        self._at_once = jobs
-        self._largest = _largest_array()
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _slurm("scontrol", "show", "config"), re.MULTILINE)
+        self._largest_array = max(int(found.group(1)), 1) if found else 1
         self._looked = 0.0
-        self._waiting: list[str] = []
-        self._jobs: dict[str, str] = {}
-        self._notes: list[str] = []
-        self._told = 0
+        self._told: set[str] = set()
         self._ending: tuple[str, ...] = ()
         self._refused = 0
         self._executor = _executor(self._logs, cpus=cpus, gpus=gpus, jobs=jobs, options=options)
 
     def submit(self, names: Sequence[str]) -> None:
-        """Hand all runs over in arrays, except those that are in the queue already.
+        """Hand all runs over, except those that are in SLURM's queue already.
 
         Raises:
             UserError: SLURM refuses the jobs.
         """
         queued = _queued()
-        before = self._read_record()
-        self._jobs = {name: before[name] for name in names if before.get(name) in queued}
-        if self._jobs:
-            self._notes.append(f"{len(self._jobs)} runs are in SLURM's queue already and are followed")
-        self._waiting = [name for name in names if name not in self._jobs]
+        try:
+            before = dict(read_sealed(self._record)["jobs"])
+        except UserError:
+            before = {}
+        self.tasks = {name: before[name] for name in names if before.get(name) in queued}
+        if self.tasks:
+            self.notes.append(f"{len(self.tasks)} runs are in SLURM's queue already and are followed")
+        super().submit([name for name in names if name not in self.tasks])
         self._hand_over()
 
-    def _hand_over(self) -> None:
-        """Submit what is left; where only so many may run at a time, one array after the other."""
-        from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-        study, directory = str(self._folder.path.resolve()), str(Path.cwd())
-        while self._waiting and not (self._jobs and self._at_once is not None):
-            names, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
-            try:
-                with self._executor.batch():
-                    jobs = [self._executor.submit(RunTask(study, name, directory)) for name in names]
-            except (FailedJobError, FailedSubmissionError) as error:
-                raise UserError(f"SLURM refuses the jobs: {str(error).strip().splitlines()[-1]}") from error
-            self._jobs |= {name: job.job_id for name, job in zip(names, jobs, strict=True)}
-            write_sealed(self._record, {"jobs": self._jobs})
-
-    def poll(self) -> list[Ended]:
-        """Jobs that have left the queue; also the moment to submit a further array, or to cancel."""
-        if not self._jobs:
+    def poll(self) -> dict[str, str]:
+        """Jobs that have left SLURM's queue; also the moment to submit a further array, or to cancel."""
+        if not self.tasks:
             self._hand_over()
-        if not self._jobs or time.monotonic() - self._looked < QUEUE_SECONDS:
-            return []
+        if not self.tasks or time.monotonic() - self._looked < QUEUE_SECONDS:
+            return {}
         self._looked = time.monotonic()
         with self._noted():
             if self._ending:
-                _slurm(*self._ending, *self._jobs.values())
+                _slurm(*self._ending, *self.tasks.values())
                 # Heard once is enough: a job asked again while it saves may be ended at once.
                 if self._ending == STOP:
                     self._ending = ()
+        over: dict[str, str] = {}
         with self._noted():
             queued = _queued()
-            over = {name: job for name, job in self._jobs.items() if job not in queued}
-            for name in over:
-                self._jobs.pop(name)
-            return [Ended(name, self._how(job)) for name, job in over.items()]
-        return []
-
-    def active(self) -> list[str]:
-        """Runs whose jobs are in the queue, and those that wait here."""
-        return [*self._jobs, *self._waiting]
-
-    def notes(self) -> list[str]:
-        """Notes since the last call; what SLURM says again is no new one."""
-        new, self._told = self._notes[self._told :], len(self._notes)
-        return new
+            over = {name: job for name, job in self.tasks.items() if job not in queued}
+        return {name: self._how(self.tasks.pop(name)) for name in over}
 
     def stop(self) -> None:
         """Cancel the jobs: SLURM asks their processes to end, which save first."""
@@ -174,13 +148,26 @@ class SlurmEngine:
         """Cancel the jobs at once."""
         self._end(KILL)
 
-    def close(self) -> None:
-        """Nothing is held: jobs belong to SLURM."""
+    def _hand_over(self) -> None:
+        """Submit what is left; where only so many may run at a time, one array after the other."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        study, directory = str(self.folder.path.resolve()), str(Path.cwd())
+        while self.queue and not (self.tasks and self.jobs is not None):
+            names = self.queue[: self._largest_array]
+            del self.queue[: self._largest_array]
+            try:
+                with self._executor.batch():
+                    jobs = [self._executor.submit(RunTask(study, name, directory)) for name in names]
+            except (FailedJobError, FailedSubmissionError) as error:
+                raise UserError(f"SLURM refuses the jobs: {str(error).strip().splitlines()[-1]}") from error
+            self.tasks |= {name: job.job_id for name, job in zip(names, jobs, strict=True)}
+            write_sealed(self._record, {"jobs": self.tasks})
 
     def _end(self, command: tuple[str, ...]) -> None:
-        """Send this to the jobs at the next look at the queue, which is due now."""
+        """Send this to the jobs at the next look at SLURM's queue, which is due now."""
         if command != self._ending:
-            self._waiting, self._ending, self._looked, self._refused = [], command, 0.0, 0
+            self.queue, self._ending, self._looked, self._refused = [], command, 0.0, 0
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -191,14 +178,9 @@ class SlurmEngine:
             self._refused += 1
             if self._ending == KILL and self._refused >= REFUSALS:
                 raise RunFailed(f"{error}; its jobs stay, and the same command follows them") from error
-            if str(error) not in self._notes:
-                self._notes.append(str(error))
-
-    def _read_record(self) -> dict[str, str]:
-        try:
-            return dict(read_sealed(self._record)["jobs"])
-        except UserError:
-            return {}
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                self.notes.append(str(error))
 
     def _how(self, job: str) -> str:
         logs = sorted(self._logs.glob(f"{job}_*_log.err"))
@@ -230,7 +212,7 @@ def parse(options: Sequence[str]) -> dict[str, Any]:
     """``key=value`` options, numbers as numbers.
 
     Raises:
-        UserError: one is no ``key=value``.
+        UserError: One is no ``key=value``.
     """
     parsed: dict[str, Any] = {}
     for option in options:
@@ -256,12 +238,6 @@ def _executor(logs: Path, *, cpus: int, gpus: int, jobs: int | None, options: Se
     return executor
 
 
-def _largest_array() -> int:
-    """Jobs that one array may have here."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _slurm("scontrol", "show", "config"), re.MULTILINE)
-    return max(int(found.group(1)), 1) if found else 1
-
-
 def _makes_room() -> bool:
     """Whether SLURM asked this job to end without having decided that it is over, as it is when cancelled."""
     import submitit
@@ -281,7 +257,6 @@ def _slurm(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RunFailed(f"SLURM does not answer {command[0]} ({type(error).__name__})") from error
     if result.returncode != 0:
-        raise RunFailed(
-            f"SLURM refuses {command[0]}: {(result.stderr.strip() or 'no reason').splitlines()[-1]}"
-        )
+        said = ["no reason", *result.stderr.strip().splitlines()]
+        raise RunFailed(f"SLURM refuses {command[0]}: {said[-1]}")
     return result.stdout

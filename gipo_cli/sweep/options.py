@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gipo_cli.errors import UserError
+from gipo_cli.sweep.engine import Engine
+from gipo_cli.sweep.folder import StudyDir
+from gipo_cli.sweep.local import LocalEngine
+from gipo_cli.sweep.plan import Study
 
 ENGINES = ("local", "ray", "slurm")
 
@@ -65,3 +70,19 @@ class Options:
             from gipo_cli.sweep import on_slurm
 
             on_slurm.check(self.slurm)
+
+    def start(self, folder: StudyDir, study: Study, jobs: int | None) -> Engine[Any]:
+        """Make the engine, for so many runs at a time.
+
+        Raises:
+            UserError: The cluster cannot do these runs.
+        """
+        if self.engine == "ray":
+            from gipo_cli.sweep.on_ray import RayEngine
+
+            return RayEngine(folder, study, jobs, address=self.address, cpus=self.cpus, gpus=self.gpus)
+        if self.engine == "slurm":
+            from gipo_cli.sweep.on_slurm import SlurmEngine
+
+            return SlurmEngine(folder, jobs, cpus=self.cpus, gpus=self.gpus, options=self.slurm)
+        return LocalEngine(folder, jobs or 1)

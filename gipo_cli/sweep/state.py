@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import holder
 from gipo_cli.runs.status import Status, is_silent, read_status
-from gipo_cli.sweep.manifest import StudyDir
+from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 
 State = Literal["waiting", "running", "done", "failed", "interrupted"]
@@ -27,10 +28,10 @@ class RunState:
         step: Environment steps done.
         total_steps: As planned.
         speed: Steps per second as last reported.
-        success: Newest success rate, evaluated if there was an evaluation.
+        success: Newest success rate, from an evaluation if there was one.
         result: Newest return, likewise.
         reason: Why it failed or stopped.
-        seconds: That processes worked on it, pauses between attempts aside.
+        seconds: Time that processes worked on it, without the pauses between attempts.
     """
 
     state: State
@@ -47,14 +48,18 @@ class RunState:
         """Environment steps to go."""
         return max(self.total_steps - self.step, 0)
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that a running run still needs at its present speed."""
+        return self.left / self.speed if self.state == "running" and self.speed else None
+
 
 def observe(folder: StudyDir, run: PlannedRun) -> RunState:
-    """Look at a run: at its folder, and at its attempts that are not published yet."""
+    """Look at a run's folder and at its attempts that are not published yet."""
     statuses = [(path, status) for path in places(folder, run.name) if (status := _status(path))]
     if not statuses:
         return RunState("waiting", 0, run.total_steps)
-    finished = [(path, s) for path, s in statuses if is_finished(s, run)]
-    path, status = finished[0] if finished else max(statuses, key=lambda pair: pair[1].heartbeat)
+    path, status = max(statuses, key=lambda pair: (_is_finished(pair[1], run), pair[1].heartbeat))
     latest = status.latest
     success, result = latest.get("eval_success"), latest.get("eval_return")
     return RunState(
@@ -69,6 +74,11 @@ def observe(folder: StudyDir, run: PlannedRun) -> RunState:
     )
 
 
+def observe_all(folder: StudyDir, runs: Iterable[PlannedRun]) -> dict[str, RunState]:
+    """States of runs by name, in their order."""
+    return {run.name: observe(folder, run) for run in runs}
+
+
 def places(folder: StudyDir, name: str) -> list[Path]:
     """Folders in which a run's state may lie: the published one first, then its attempts."""
     attempts = folder.attempts(name)
@@ -76,15 +86,10 @@ def places(folder: StudyDir, name: str) -> list[Path]:
     return [path for path in (folder.run(name), *found) if RunDir(path).exists()]
 
 
-def is_finished(status: Status, run: PlannedRun) -> bool:
-    """Whether a status says that the run's planned steps are done."""
-    return status.state == "done" and status.step >= run.total_steps
-
-
 def finished_in(path: Path, run: PlannedRun) -> bool:
-    """Whether the run is finished in this folder."""
+    """Whether the run's planned steps are done in this folder."""
     status = _status(path)
-    return status is not None and is_finished(status, run)
+    return status is not None and _is_finished(status, run)
 
 
 def holder_of(folder: StudyDir, name: str) -> int | None:
@@ -108,8 +113,7 @@ def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
                 text = handle.read().decode(errors="replace")
         except OSError:
             continue
-        said = [line.rstrip() for line in text.splitlines() if line.strip()]
-        if said:
+        if said := [line.rstrip() for line in text.splitlines() if line.strip()]:
             return said[-lines:]
     return []
 
@@ -120,9 +124,11 @@ def _state(folder: StudyDir, run: PlannedRun, path: Path, status: Status) -> Sta
         if path == folder.run(run.name):
             return "running" if holder_of(folder, run.name) is not None else "interrupted"
         return "interrupted" if is_silent(RunDir(path), status) else "running"
-    if status.state == "done" and not is_finished(status, run):
-        return "interrupted"
-    return status.state
+    return "interrupted" if status.state == "done" and not _is_finished(status, run) else status.state
+
+
+def _is_finished(status: Status, run: PlannedRun) -> bool:
+    return status.state == "done" and status.step >= run.total_steps
 
 
 def _status(path: Path) -> Status | None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from gipo_cli.sweep.estimate import run_left
 from gipo_cli.sweep.state import RunState
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
+    from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
 LINE_SECONDS = 30.0
-_ORDER = ("running", "failed", "interrupted", "waiting", "done")
-_STYLE = {"running": "cyan", "failed": "red", "interrupted": "yellow", "done": "green", "waiting": "dim"}
+# Those that need attention first, for a table that does not fit.
+_STYLE = {"running": "cyan", "failed": "red", "interrupted": "yellow", "waiting": "dim", "done": "green"}
 # The run's name is what gives way on a narrow terminal.
 _COLUMNS = {"state": 11, "done": 4, "steps/s": 7, "success": 7, "left": 7}
 _MARGIN = 6
@@ -28,18 +27,13 @@ States = Mapping[str, RunState]
 
 
 class View:
-    """Shows the states of a sweep's runs; a context manager.
-
-    Args:
-        title: The study's name.
-        console: Where to.
-    """
+    """Shows the states of a sweep's runs under the study's name; a context manager."""
 
     def __init__(self, title: str, console: Console) -> None:
         self.console = console
         self._title = title
         self._live: Live | None = None
-        self._states: dict[str, RunState] = {}
+        self._states: States = {}
         self._left: float | None = None
         self._last_line = time.monotonic()
 
@@ -59,13 +53,8 @@ class View:
             self._live = None
 
     def update(self, states: States, left: float | None) -> None:
-        """Show how far the runs are.
-
-        Args:
-            states: By name of run, in order.
-            left: Seconds until the sweep ends, if that can be told.
-        """
-        before, self._states, self._left = self._states, dict(states), left
+        """Show how far the runs are, and the seconds until the sweep ends, if that can be told."""
+        before, self._states, self._left = self._states, states, left
         if self._live is not None:
             return
         for name, state in states.items():
@@ -87,7 +76,7 @@ class View:
 def table(
     title: str, states: States, left: float | None = None, *, room: int | None = None, width: int = 80
 ) -> Table:
-    """The states as a table that fits 80 columns.
+    """The states as a table that fits the terminal's width.
 
     Args:
         title: The study's name.
@@ -105,18 +94,23 @@ def table(
     shown.add_column("run", overflow="ellipsis", no_wrap=True, max_width=room_for_name)
     known = states.values()
     succeeds = any(s.success is not None for s in known) or all(s.result is None for s in known)
-    for heading, width in _COLUMNS.items():
-        side: JustifyMethod = "left" if heading == "state" else "right"
+    for heading, least in _COLUMNS.items():
         heading = "return" if heading == "success" and not succeeds else heading
-        shown.add_column(heading, no_wrap=True, min_width=width, justify=side)
+        shown.add_column(
+            heading, no_wrap=True, min_width=least, justify="left" if heading == "state" else "right"
+        )
     brief = short_names(states, room_for_name)
-    names = sorted(states, key=lambda name: _ORDER.index(states[name].state)) if room else list(states)
+    order = list(_STYLE)
+    names = sorted(states, key=lambda name: order.index(states[name].state)) if room else list(states)
     for name in names[:room]:
         state = states[name]
-        worth = _number(state.success, ".0%") if succeeds else _number(state.result, ".4g")
-        cells = [f"{_percent(state)}%", _number(state.speed, ",.0f"), worth]
         shown.add_row(
-            Text(brief[name]), Text(state.state, style=_STYLE[state.state]), *cells, duration(run_left(state))
+            Text(brief[name]),
+            Text(state.state, style=_STYLE[state.state]),
+            f"{100 * min(state.step, state.total_steps) // state.total_steps}%",
+            _number(state.speed, ",.0f"),
+            _number(state.success, ".0%") if succeeds else _number(state.result, ".4g"),
+            duration(state.seconds_left),
         )
     if hidden := len(states) - len(names[:room]):
         shown.add_row(Text(f"and {hidden} more", style="dim"))
@@ -124,9 +118,10 @@ def table(
 
 
 def short_names(names: Iterable[str], room: int) -> dict[str, str]:
-    """Names in so many letters: without the digest at their end, and without what all begin with.
+    """Shorten names to ``room`` characters.
 
-    What is still too long loses its middle, since the end says which seed it is.
+    They lose the digest at their end and the words they all begin with. What is still too long loses its
+    middle, since the end says which seed it is.
     """
     brief = {name: name.rpartition("-")[0] or name for name in names}
     if len(set(brief.values())) < len(brief):
@@ -136,20 +131,17 @@ def short_names(names: Iterable[str], room: int) -> dict[str, str]:
         alike = takewhile(lambda column: len(set(column)) == 1, zip(*words.values(), strict=False))
         shared = min(len(list(alike)), min(map(len, words.values())) - 1)
         brief = {name: "-".join(parts[shared:]) for name, parts in words.items()}
-    return {name: _without_middle(text, room) for name, text in brief.items()}
-
-
-def _without_middle(text: str, room: int) -> str:
-    if len(text) <= room:
-        return text
     end = room // 2
-    return f"{text[: room - end - 1]}…{text[len(text) - end :]}"
+    return {
+        name: text if len(text) <= room else f"{text[: room - end - 1]}…{text[len(text) - end :]}"
+        for name, text in brief.items()
+    }
 
 
 def counts(states: States, left: float | None = None) -> str:
     """All runs in one line."""
-    numbers = {kind: sum(state.state == kind for state in states.values()) for kind in reversed(_ORDER)}
-    parts = [f"{number} {kind}" for kind, number in numbers.items() if number]
+    kinds = [state.state for state in states.values()]
+    parts = [f"{kinds.count(kind)} {kind}" for kind in reversed(_STYLE) if kind in kinds]
     total = sum(state.total_steps for state in states.values())
     done = sum(min(state.step, state.total_steps) for state in states.values())
     parts.append(f"{100 * done // max(total, 1)}% of all steps")
@@ -167,14 +159,6 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minute:02d}:{second:02d}"
 
 
-def failures(ended: Mapping[str, str], words: Mapping[str, Sequence[str]]) -> list[str]:
-    """Lines that say which runs failed, why, and what each said last."""
-    lines = []
-    for name, reason in ended.items():
-        lines += [f"{name}: {reason}", *(f"    {word}" for word in words[name])]
-    return lines
-
-
 def _line(name: str, state: RunState) -> str:
     parts = [f"{name}: {state.state}", f"step {state.step} of {state.total_steps}"]
     if state.success is not None:
@@ -182,10 +166,6 @@ def _line(name: str, state: RunState) -> str:
     if state.state in ("failed", "interrupted") and state.reason:
         parts.append(state.reason)
     return ", ".join(parts)
-
-
-def _percent(state: RunState) -> int:
-    return 100 * min(state.step, state.total_steps) // state.total_steps
 
 
 def _number(value: float | None, form: str) -> str:

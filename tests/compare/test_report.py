@@ -16,8 +16,8 @@ from gipo_cli.commands.compare import compare
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.status import Status
-from gipo_cli.sweep.manifest import StudyDir
-from gipo_cli.sweep.manifest import write_study as write_study_plan
+from gipo_cli.sweep.folder import StudyDir
+from gipo_cli.sweep.folder import write_study as write_study_plan
 from gipo_cli.sweep.plan import plan
 
 

@@ -1,11 +1,14 @@
-"""Real sweeps of tiny runs, to be killed anywhere."""
+"""Sweeps of tiny runs, to be killed anywhere."""
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,7 +18,7 @@ from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.status import Status, read_status
 from gipo_cli.sweep.estimate import Trial
-from gipo_cli.sweep.manifest import StudyDir, write_study
+from gipo_cli.sweep.folder import StudyDir, write_study
 from gipo_cli.sweep.plan import Study, plan
 
 TINY = (
@@ -32,6 +35,7 @@ TINY = (
 )
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
 PATIENCE = 180.0
+STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
 def tiny(steps: int) -> list[str]:
@@ -100,14 +104,46 @@ def until(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> N
         time.sleep(0.05)
 
 
+@contextmanager
+def meanwhile(act: Callable[[], object]) -> Iterator[None]:
+    """Act beside a sweep that goes on in this process; a failure there ends the sweep and is raised here."""
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            act()
+        except BaseException as error:
+            failures.append(error)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    yield
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
 def workers(root: Path) -> list[psutil.Process]:
     """Processes that work on runs below a folder, and those started by them."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "sweep-worker" in words and any(str(root) in word for word in words):
+        works = any(word == "sweep-worker" or word.endswith("stand_in.py") for word in words)
+        if works and any(str(root) in word for word in words):
             found.append(process)
     return found
+
+
+def names_of(study: Path) -> list[str]:
+    """Names of the runs that have a folder."""
+    return sorted(path.name for path in study.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def attempts_of(study: Path) -> list[Path]:
+    """Status files of attempts that are not published yet."""
+    return list((study / ".sweep").glob("*.attempts/*/status.json"))
 
 
 def statuses(study: Path) -> dict[str, Status]:

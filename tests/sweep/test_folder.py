@@ -1,4 +1,4 @@
-"""The sealed plan of a study's folder."""
+"""The sealed plan of a study's folder, and what is said of a study that is not the one of its folder."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gipo_cli.errors import UserError
-from gipo_cli.sweep.manifest import StudyDir, check_same, read_study, write_study
+from gipo_cli.sweep.folder import StudyDir, check_same, read_study, write_study
 from gipo_cli.sweep.plan import plan
 
 PENDULUM = ("env=gymnasium", "env.id=Pendulum-v1", "total_steps=2000")
@@ -97,3 +97,30 @@ def test_holds_the_whole_configuration(tmp_path: Path):
     content = json.loads(folder.manifest.read_text())
     assert content["runs"][0]["config"]["agent"]["update"]["rounds"] == 20
     assert content["directory"] == str(Path.cwd())
+
+
+def difference(folder: Path, *changes: str) -> str:
+    study = StudyDir(folder / "it")
+    write_study(study, plan(PENDULUM, name="it"), command="gipo sweep ...")
+    with pytest.raises(UserError) as caught:
+        check_same(study, plan([*PENDULUM, *changes], name="it"))
+    return str(caught.value)
+
+
+def test_values_are_told_as_they_are_typed(tmp_path: Path):
+    assert "env.max_episode_steps null there, 7 here" in difference(tmp_path, "env.max_episode_steps=7")
+
+
+@pytest.mark.parametrize(("count", "words"), [(4, ""), (5, " and 1 more setting;"), (6, "2 more settings;")])
+def test_what_is_left_out_is_counted(tmp_path: Path, count: int, words: str):
+    changes = [
+        "agent.advantage.gamma=0.5",
+        "agent.advantage.gae_lambda=0.5",
+        "agent.update.rounds=3",
+        "agent.update.batch_size=33",
+        "agent.update.actor_lr=0.5",
+        "agent.update.critic_lr=0.5",
+    ]
+    said = difference(tmp_path, *changes[:count])
+    assert words in said
+    assert ("more" in said) == bool(words)

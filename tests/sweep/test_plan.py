@@ -52,7 +52,7 @@ def test_the_same_grid_has_the_same_folder_whatever_its_budget():
     [
         ([], "name what to sweep over"),
         (["seed="], "has no values"),
-        (["total_steps=1000,2000"], "total_steps is no axis"),
+        (["total_steps=1000,2000"], "total_steps cannot be an axis"),
         (["seed=range(3,3)"], "has no values"),
         (["sed=1,2"], "did you mean seed"),
         (["objective=gipo,sapo", "objective.eps=0.1,0.2"], "no objective of this grid has a parameter 'eps'"),

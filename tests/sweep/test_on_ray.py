@@ -18,7 +18,10 @@ from sweep_harness import (
     PLAIN,
     TINY,
     assert_same_runs,
+    attempts_of,
     command,
+    names_of,
+    planned,
     statuses,
     tiny,
     undisturbed,
@@ -27,8 +30,8 @@ from sweep_harness import (
     workers,
 )
 
+from gipo_cli.errors import RunFailed
 from gipo_cli.sweep import on_ray
-from gipo_cli.sweep.manifest import StudyDir
 
 STEPS = 6144
 GRID = (*tiny(STEPS), "objective=gipo", "seed=1,2", "--name", "grid", "--backend", "ray")
@@ -128,26 +131,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The short sweep's runs, done without a disturbance."""
-    return undisturbed(tmp_path_factory.mktemp("brief"), "objective=gipo", "seed=1,2")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cluster's sweep, done without a disturbance."""
+    return undisturbed(tmp_path_factory.mktemp("longer"), "objective=gipo", "seed=1,2", steps=STEPS)
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo", "seed=1,2", steps=STEPS)
-
-
-def names_of(study: Path) -> list[str]:
-    return sorted(path.name for path in study.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def attempts_of(study: Path) -> list[Path]:
-    """Status files of attempts that are not published yet."""
-    return list((study / ".sweep").glob("*.attempts/*/status.json"))
-
-
-def test_cluster_of_this_machine(tmp_path: Path, brief: Path):
+def test_cluster_of_this_machine(tmp_path: Path, reference: Path):
     with_trial(tmp_path, *SHORT)
     done = subprocess.run(
         command(tmp_path, *SHORT, "--jobs", "2"),
@@ -157,13 +146,13 @@ def test_cluster_of_this_machine(tmp_path: Path, brief: Path):
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_same_runs(tmp_path / "grid", brief, names_of(brief))
+    assert_same_runs(tmp_path / "grid", reference / "grid", names_of(reference / "grid"))
     assert not attempts_of(tmp_path / "grid")
     assert not workers(tmp_path)
 
 
 @pytest.mark.cluster
-def test_death_of_a_node(tmp_path: Path, reference: Path, cluster: Cluster):
+def test_death_of_a_node(tmp_path: Path, longer: Path, cluster: Cluster):
     """Its run goes on elsewhere, and its process, which lives on for a while, harms nothing."""
     study = tmp_path / "grid"
     sweep = cluster.sweep(tmp_path)
@@ -171,13 +160,13 @@ def test_death_of_a_node(tmp_path: Path, reference: Path, cluster: Cluster):
     os.killpg(cluster.nodes[1].pid, signal.SIGKILL)
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
-    assert_same_runs(study, reference, names_of(reference))
+    assert_same_runs(study, longer, names_of(longer))
     assert not attempts_of(study)
     until(lambda: not workers(tmp_path), "the processes' end", 30)
 
 
 @pytest.mark.cluster
-def test_ctrl_c_saves_and_leaves_nothing(tmp_path: Path, reference: Path, cluster: Cluster):
+def test_ctrl_c_saves_and_leaves_nothing(tmp_path: Path, longer: Path, cluster: Cluster):
     study = tmp_path / "grid"
     sweep = cluster.sweep(tmp_path)
     until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
@@ -188,7 +177,7 @@ def test_ctrl_c_saves_and_leaves_nothing(tmp_path: Path, reference: Path, cluste
     sweep = cluster.sweep(tmp_path)
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
-    assert_same_runs(study, reference, names_of(reference))
+    assert_same_runs(study, longer, names_of(longer))
 
 
 @pytest.mark.cluster
@@ -198,31 +187,22 @@ def test_more_than_any_node_has(tmp_path: Path, cluster: Cluster):
     assert not statuses(tmp_path / "grid")
 
 
-def test_nodes_that_do_not_see_the_folder(tmp_path: Path, brief: Path):
-    """The task itself, with a path that is not there: it works from what it is sent and sends it back."""
-    name = names_of(brief)[0]
-    manifest = (brief / "study.json").read_bytes()
-    sent = on_ray.run_on_node(str(tmp_path / "elsewhere"), name, "/", manifest, None)
-    assert sent is not None
-    on_ray.unpack(sent, tmp_path / name)
-    assert_same_runs(tmp_path, brief, [name])
-    assert not (tmp_path / "elsewhere").exists()
-
-
 def test_a_silent_address(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(on_ray, "HEALTH_SECONDS", 5.0)
+    monkeypatch.setattr(on_ray, "HEALTH_SECONDS", 2.0)
     with socket.socket() as listening:
         listening.bind(("127.0.0.2", 0))
         listening.listen()
-        with pytest.raises(on_ray.UserError, match=r"is silent for 5 s|not a healthy Ray cluster"):
+        with pytest.raises(on_ray.UserError, match=r"is silent for 2 s|not a healthy Ray cluster"):
             on_ray.check(f"127.0.0.2:{listening.getsockname()[1]}")
 
 
-def test_manifest_decides_whether_a_folder_is_the_same(tmp_path: Path, brief: Path):
-    """A folder of the same path that belongs to another machine is not written to."""
-    name = names_of(brief)[0]
-    other = StudyDir(tmp_path / "grid")
-    other.private.mkdir(parents=True)
-    other.manifest.write_text("of another study")
-    assert on_ray.run_on_node(str(other.path), name, "/", (brief / "study.json").read_bytes(), None)
-    assert not other.run(name).exists()
+def test_a_node_that_does_not_see_the_folder_refuses(tmp_path: Path):
+    """Nor does one where another study lies under the same path."""
+    folder, study = planned(tmp_path, "objective=gipo", "seed=1")
+    digest = on_ray._digest(folder)
+    folder.manifest.write_text("of another study")
+    for path in (folder.path, tmp_path / "nowhere"):
+        with pytest.raises(RunFailed, match=r"does not see .*; all nodes must share the runs folder"):
+            on_ray.run_on_node(str(path), study.runs[0].name, "/", digest)
+    assert not names_of(folder.path)
+    assert not (tmp_path / "nowhere").exists()

@@ -10,8 +10,7 @@ from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.status import Status, StatusFile
 from gipo_cli.sweep.drive import Sweep
-from gipo_cli.sweep.engine import Ended
-from gipo_cli.sweep.estimate import subject
+from gipo_cli.sweep.estimate import Estimate, subject
 from gipo_cli.sweep.view import View
 
 
@@ -19,20 +18,17 @@ class Once:
     """An engine whose runs have ended at the first look, after ``work`` was done for each."""
 
     def __init__(self, work):
-        self.work, self.names = work, []
+        self.work, self.names, self.notes = work, [], []
 
     def submit(self, names):
         self.names = list(names)
 
     def poll(self):
         ended, self.names = self.names, []
-        return [Ended(name, self.work(name)) for name in ended]
+        return {name: self.work(name) for name in ended}
 
     def active(self):
         return self.names
-
-    def notes(self):
-        return []
 
     def stop(self):
         pass
@@ -61,8 +57,8 @@ def test_a_retry_that_was_refused_is_not_told_by_the_failure_before(
         return "refused: other versions"
 
     view = View(study.name, Console(quiet=True))
-    going = Sweep(folder, study.runs, Once(work), view, 1, {}, {})
-    going.run([run.name])
+    going = Sweep(folder, study, view, Estimate(), 1)
+    going.run(Once(work), [run.name])
     assert going.failed == {run.name: reason}
 
 
@@ -86,10 +82,10 @@ def test_time_left_goes_by_the_speed_of_this_sweep(tmp_path: Path):
                 RunDir(folder.run(first)).path.mkdir()
                 RunDir(folder.run(first)).config.write_text("")
                 write_sealed(RunDir(folder.run(first)).status, status.model_dump(mode="json"))
-                return [Ended(first, None)]
-            return super().poll() if any(lefts) else []
+                return {first: ""}
+            return super().poll() if any(lefts) else {}
 
     view = Watched(study.name, Console(quiet=True))
-    going = Sweep(folder, study.runs, Slow(lambda name: None), view, 1, {}, {subject(study.runs[0]): 1.0})
-    going.run([first, second])
+    going = Sweep(folder, study, view, Estimate(speeds={subject(study.runs[0]): 1.0}), 1)
+    going.run(Slow(lambda name: ""), [first, second])
     assert [left for left in lefts if left] == [96.0]

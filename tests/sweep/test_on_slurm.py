@@ -16,7 +16,9 @@ from sweep_harness import (
     PLAIN,
     TINY,
     assert_same_runs,
+    attempts_of,
     command,
+    names_of,
     statuses,
     tiny,
     undisturbed,
@@ -161,14 +163,6 @@ def slurm(tmp_path: Path) -> Iterator[Slurm]:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo", "seed=1,2", steps=STEPS)
-
-
-def names_of(study: Path) -> list[str]:
-    return sorted(path.name for path in study.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def attempts_of(study: Path) -> list[Path]:
-    return list((study / ".sweep").glob("*.attempts/*/status.json"))
 
 
 def test_arrays_one_after_the_other(tmp_path: Path, slurm: Slurm):

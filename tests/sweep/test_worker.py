@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweep_harness import assert_same_runs, numbers, planned, tiny, undisturbed
+from sweep_harness import assert_same_runs, numbers, planned, tiny
 
 from gipo_cli.commands import sweep_worker
 from gipo_cli.commands.sweep_worker import work, work_apart
@@ -21,21 +21,12 @@ from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock
 from gipo_cli.runs.status import StatusFile, read_status
 from gipo_cli.sweep import attempt
-from gipo_cli.sweep.manifest import StudyDir, read_study
+from gipo_cli.sweep.folder import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun, plan
 from gipo_cli.sweep.state import finished_in, last_words, observe
 from gipo_cli.training.session import resume
 
 ONE = ("objective=gipo", "seed=1")
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run of 1536 steps, and the same of 2048 in ``longer``, each without a pause."""
-    root = tmp_path_factory.mktemp("reference")
-    undisturbed(root, *ONE)
-    undisturbed(root / "longer", *ONE, steps=2048)
-    return root
 
 
 def only(root: Path) -> tuple[StudyDir, PlannedRun]:
@@ -160,10 +151,10 @@ def test_attempts_never_share_a_folder(tmp_path: Path, reference: Path):
     attempt.continue_as(old, new)
     assert resume(new, overrides=[], allow_changes=False, quiet=True) == 0
     assert attempt.furthest(folder, run) == new
-    assert attempt.publish(folder, run, new)
+    attempt.publish(folder, run, new)
     published = (path / run.name / "metrics.csv").stat().st_ino
     assert resume(old, overrides=[], allow_changes=False, quiet=True) == 0
-    assert not attempt.publish(folder, run, old)
+    attempt.publish(folder, run, old)
     assert (path / run.name / "metrics.csv").stat().st_ino == published
     attempt.drop_attempts(folder, run)
     assert not folder.attempts(run.name).exists()
@@ -341,10 +332,10 @@ def test_a_trial_measures_with_a_full_buffer(monkeypatch: pytest.MonkeyPatch):
     held = []
     update = GIPO.update
     monkeypatch.setattr(GIPO, "update", lambda agent: held.append(len(agent.buffer)) or update(agent))
-    trial = sweep_worker.calibrate(json.dumps(run.config.model_dump(mode="json")))
+    trial = sweep_worker.try_out(json.dumps(run.config.model_dump(mode="json")))
     assert held == [run.config.rollout_size, run.config.buffer_size]
-    assert trial["steps"] == run.config.rollout_size
-    assert min(trial.values()) > 0
+    assert trial.steps == run.config.rollout_size
+    assert min(trial.model_dump().values()) > 0
     monkeypatch.setattr(sweep_worker, "free_memory", lambda: 0)
-    sweep_worker.calibrate(json.dumps(run.config.model_dump(mode="json")))
+    sweep_worker.try_out(json.dumps(run.config.model_dump(mode="json")))
     assert held[2:] == [run.config.rollout_size, 2 * run.config.rollout_size], "memory is short"

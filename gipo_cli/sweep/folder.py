@@ -1,12 +1,11 @@
-"""``study.json``: what a study's folder is for, sealed, and written before anything starts."""
+"""The folder of a study: where everything lies, and ``study.json``, the sealed plan it was made for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
@@ -24,8 +23,8 @@ _DIFFERENCES_SHOWN = 4
 class StudyDir:
     """The folder of one study.
 
-    Runs lie directly in it. What belongs to the sweep itself lies in ``.sweep``: listings do not enter it,
-    and comparisons learn from it only what became of runs that have no folder yet.
+    Runs lie directly in it. What belongs to the sweep itself lies in ``.sweep``, which listings do not enter
+    and from which comparisons learn only what became of runs that have no folder yet.
     """
 
     path: Path
@@ -47,7 +46,7 @@ class StudyDir:
 
     @property
     def claims(self) -> Path:
-        """Where the claims lie, alone: the holder of a lock removes leftovers beside it."""
+        """Where only claims lie: the holder of a lock removes leftovers beside it."""
         return self.private / "claims"
 
     def run(self, name: str) -> Path:
@@ -59,7 +58,7 @@ class StudyDir:
         return self.claims / f"{name}.lock"
 
     def output(self, name: str) -> Path:
-        """What a run's newest process printed."""
+        """What the run's newest process on this machine printed."""
         return self.private / f"{name}.out"
 
     def attempts(self, name: str) -> Path:
@@ -68,12 +67,7 @@ class StudyDir:
 
 
 def write_study(folder: StudyDir, study: Study, *, command: str) -> None:
-    """Write or renew the manifest; only the holder of the study's lock may call this.
-
-    Args:
-        folder: The study's folder.
-        study: The plan.
-        command: What was typed.
+    """Write or renew the plan; only the holder of the study's lock may call this.
 
     Raises:
         RunFailed: The disk refused.
@@ -88,7 +82,7 @@ def write_study(folder: StudyDir, study: Study, *, command: str) -> None:
         }
         for run in study.runs
     ]
-    content: dict[str, Any] = {
+    content = {
         "format": FORMAT,
         "gipo": __version__,
         "study": study.name,
@@ -108,13 +102,10 @@ def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = Tru
     Args:
         folder: The study's folder.
         only: Check and return this run alone; default: all of them.
-        imports: Import the modules that its configurations name; without, they can be looked at only.
-
-    Returns:
-        The study as planned.
+        imports: Import the modules that its configurations name; without them a study can only be looked at.
 
     Raises:
-        UserError: There is none, it was edited or cut off, or it is of another version of gipo.
+        UserError: There is no plan, it was edited or cut off, or it is of another version of gipo.
     """
     try:
         content = read_sealed(folder.manifest)
@@ -127,24 +118,23 @@ def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = Tru
             f"{folder.manifest} has format {content.get('format')} of gipo {content.get('gipo')}; this gipo "
             f"{__version__} reads format {FORMAT}"
         )
-    listed = [entry for entry in content["runs"] if only in (None, entry["name"])]
-    if not listed:
-        raise UserError(f"the study {content['study']} has no run {only!r}; {folder.manifest} lists them")
-    runs = [
+    runs = tuple(
         PlannedRun(entry["name"], tuple(entry["overrides"]), validate(entry["config"], imports=imports))
-        for entry in listed
-    ]
-    overrides = tuple(content["overrides"])
-    return Study(content["study"], overrides, tuple(runs), content.get("allow_changes", False))
+        for entry in content["runs"]
+        if only in (None, entry["name"])
+    )
+    if not runs:
+        raise UserError(f"the study {content['study']} has no run {only!r}; {folder.manifest} lists them")
+    return Study(content["study"], tuple(content["overrides"]), runs, content.get("allow_changes", False))
 
 
 def check_same(folder: StudyDir, study: Study) -> None:
     """Refuse a folder that was made for something else.
 
-    More runs are welcome, and more steps where no learning rate decays over them.
+    More runs are welcome, and so are more steps unless the learning rate decays over them.
 
     Raises:
-        UserError: Runs of the folder's plan are missing from this one, were planned longer, or would go on
+        UserError: Runs of the folder's plan are missing from this one, were planned longer, or would continue
             with another learning rate; says what differs.
     """
     if not folder.manifest.exists():
@@ -152,38 +142,30 @@ def check_same(folder: StudyDir, study: Study) -> None:
         if folder.path.is_dir() and any(not path.name.startswith(".") for path in folder.path.iterdir()):
             raise UserError(f"{folder.path} exists and is no study's folder; choose another with --name")
         return
-    old = {run.key: run for run in read_study(folder, imports=False).runs}
     new = {run.key: run for run in study.runs}
-    if not old.keys() <= new.keys():
+    before = read_study(folder, imports=False).runs
+    if not {run.key for run in before} <= new.keys():
         raise UserError(
-            f"{folder.path} was made by a different study: {_difference(old.values(), new.values())}; choose "
+            f"{folder.path} was made by a different study: {_difference(before, study.runs)}; choose "
             f"another folder with --name"
         )
-    shorter = [run for key, run in old.items() if new[key].total_steps < run.total_steps]
-    if shorter:
-        raise UserError(
-            f"{folder.path} was planned with total_steps={shorter[0].total_steps}, which can only be raised "
-            f"and not lowered to {new[shorter[0].key].total_steps}; choose another folder with --name"
-        )
-    if not study.allow_changes:
-        _check_schedules(folder, old, new)
-
-
-def _check_schedules(
-    folder: StudyDir, old: Mapping[tuple[str, int], PlannedRun], new: Mapping[tuple[str, int], PlannedRun]
-) -> None:
-    for key, run in old.items():
-        update = run.config.agent.update
-        if update.decays and new[key].total_steps != run.total_steps:
+    for run in before:
+        steps, update = new[run.key].total_steps, run.config.agent.update
+        if steps < run.total_steps:
+            raise UserError(
+                f"{folder.path} was planned with total_steps={run.total_steps}, which can only be raised "
+                f"and not lowered to {steps}; choose another folder with --name"
+            )
+        if steps != run.total_steps and update.decays and not study.allow_changes:
             raise UserError(
                 f"{folder.path} was planned with total_steps={run.total_steps}, where the learning rate of "
-                f"agent.update.lr_schedule={update.lr_schedule} ends: {new[key].total_steps} steps are other "
+                f"agent.update.lr_schedule={update.lr_schedule} ends: {steps} steps are other "
                 "runs; choose another folder with --name, or add --allow-changes"
             )
 
 
-def _difference(old: Any, new: Any) -> str:
-    before, after = _values(list(old)), _values(list(new))
+def _difference(old: Iterable[PlannedRun], new: Iterable[PlannedRun]) -> str:
+    before, after = _values(old), _values(new)
     found = [
         f"{key} {_listed(before.get(key, {}))} there, {_listed(after.get(key, {}))} here"
         for key in sorted(before.keys() | after.keys())
@@ -194,7 +176,7 @@ def _difference(old: Any, new: Any) -> str:
     return "; ".join(found[:_DIFFERENCES_SHOWN]) + more or "the same values in other combinations"
 
 
-def _values(runs: Sequence[PlannedRun]) -> dict[str, dict[str, None]]:
+def _values(runs: Iterable[PlannedRun]) -> dict[str, dict[str, None]]:
     """Every value that a setting takes over the runs, in order."""
     values: dict[str, dict[str, None]] = {}
     for run in runs:

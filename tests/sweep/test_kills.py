@@ -14,6 +14,7 @@ from sweep_harness import (
     TINY,
     assert_same_runs,
     finish,
+    names_of,
     numbers,
     progress,
     start,
@@ -32,10 +33,6 @@ GRID = (*tiny(STEPS), "seed=1,2,3", "--name", "grid", "--jobs", "2")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study, done without a disturbance."""
     return undisturbed(tmp_path_factory.mktemp("reference"), "seed=1,2,3", steps=STEPS)
-
-
-def names_of(study: Path) -> list[str]:
-    return sorted(path.name for path in study.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def test_killed_child_then_ctrl_c_then_killed_parent(tmp_path: Path, reference: Path):
