@@ -45,7 +45,11 @@ def assert_history_free_and_seeded(env, other, steps=15):
     other.set_episode_index(3)
     fresh = rollout(other, actions)
     rollout(env, random_actions(env, steps // 2, seed=1))
-    for _ in range(2):
+    for before in (steps // 2, steps, 0):
+        env.set_episode_index(3)
+        env.reset()
+        for action in actions[:before]:
+            env.step(action)
         env.set_episode_index(3)
         again = rollout(env, actions)
         np.testing.assert_array_equal(fresh[0], again[0])
