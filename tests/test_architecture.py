@@ -37,6 +37,7 @@ NUMPY_ALLOWED = {"Generator", "RandomState", "SeedSequence", "default_rng", "get
 LIGHT = [
     "commands/app.py",
     "children.py",
+    "text.py",
     "settings",
     "core/objectives",
     "envs/registry.py",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gipo_cli.runs.layout import RunDir
+from gipo_cli.text import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -202,7 +203,7 @@ class Display:
     def _left(self) -> str:
         if not self.steps_per_second:
             return _ABSENT
-        return _duration(max(self._total - self._step, 0) / self.steps_per_second)
+        return duration(max(self._total - self._step, 0) / self.steps_per_second)
 
     def _print(self, text: str) -> None:
         from rich.text import Text
@@ -257,9 +258,3 @@ def _number(value: Any, form: str = ".4g") -> str:
 
 def _share(value: Any) -> str:
     return _ABSENT if value is None or not math.isfinite(value) else f"{value:.0%}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, second = divmod(math.ceil(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"
