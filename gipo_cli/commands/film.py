@@ -187,7 +187,9 @@ def _mp4(file: Path, fps: float) -> Iterator[Append]:
         writer.append_data(picture)
         written += 1
 
-    with get_writer(file, fps=fps, macro_block_size=2, ffmpeg_log_level="error") as writer:
+    options: dict[str, Any] = {"fps": fps, "macro_block_size": 2, "ffmpeg_log_level": "error"}
+    writer: Any
+    with get_writer(file, **options) as writer:
         yield append
     # ffmpeg writes in a process of its own, whose errors nobody hears of.
     try:
