@@ -11,7 +11,7 @@ import gipo_cli
 
 ROOT = Path(gipo_cli.__file__).parent
 LAYERS = [
-    {"errors", "children", ""},
+    {"errors", "children", "text", ""},
     {"core"},
     {"settings"},
     {"data", "envs", "runs"},
