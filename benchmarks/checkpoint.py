@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness import Row, Target, against, interleave
 from benchmarks.learner import AUTHORS, iterate, make_agent
 from gipo_cli.learning.sb3 import GIPO
-from gipo_cli.runs.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.runs.checkpoint import CheckpointStore, Tree
 from gipo_cli.settings.compose import compose
 
 SETTINGS = {"default settings, FetchReach": (), "authors' settings, reach-v3": AUTHORS}
@@ -21,7 +21,7 @@ SETTINGS = {"default settings, FetchReach": (), "authors' settings, reach-v3": A
 def save(agent: GIPO, store: CheckpointStore, steps: count[int]) -> None:
     """A checkpoint as training writes it, synced to the disk."""
     state, tensors, buffer = agent.state()
-    store.save(next(steps), CheckpointPayload({"agent": state}, tensors, buffer), score=None)
+    store.save(next(steps), Tree({"agent": state}, tensors, buffer), score=None)
 
 
 def checkpoint(repeats: int) -> list[Row]:

@@ -11,7 +11,7 @@ import gipo_cli
 
 ROOT = Path(gipo_cli.__file__).parent
 LAYERS = [
-    {"errors", "children", "text", ""},
+    {"errors", "children", ""},
     {"core"},
     {"settings"},
     {"data", "envs", "runs"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"__main__"},
 ]
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
-UPWARD = {"gipo_cli.runs.recorder", "gipo_cli.settings.checks"}
+UPWARD = {"gipo_cli.settings.checks"}
 HEAVY = {
     "torch",
     "gymnasium",
@@ -37,7 +37,6 @@ NUMPY_ALLOWED = {"Generator", "RandomState", "SeedSequence", "default_rng", "get
 LIGHT = [
     "commands/app.py",
     "children.py",
-    "text.py",
     "settings",
     "core/objectives",
     "envs/registry.py",

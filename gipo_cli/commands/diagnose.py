@@ -172,11 +172,10 @@ def _buffer(checkpoint: Path, config: RunConfig, step: int) -> ReplayBuffer:
     from gipo_cli.data.replay import ReplayBuffer
     from gipo_cli.runs.checkpoint import CheckpointStore
 
-    names = [f"buffer_{name}" for name in (*ReplayBuffer.ARRAYS, "tail_row", "tail_obs")]
-    saved = CheckpointStore(checkpoint.parent).load(step, only=names)
+    saved = CheckpointStore(checkpoint.parent).load(step, only=("buffer",))
     if not saved.arrays:
         raise UserError(f"checkpoint {checkpoint} holds no buffer; train with checkpoint.buffer=true")
-    arrays = {name.removeprefix("buffer_"): array for name, array in saved.arrays.items()}
+    arrays = saved.arrays["buffer"]
     numbers = saved.state["agent"]["buffer"]
     buffer = ReplayBuffer(
         numbers["capacity"],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gipo_cli.compare.csv_text import CsvText, DamagedFile, FloatArray, read_csv
 from gipo_cli.compare.parallel import spread
 from gipo_cli.errors import UserError
-from gipo_cli.settings.sealed import unseal
+from gipo_cli.runs.durable import unseal_text
 
 MARKS = ("config.yaml", "status.json", "metrics.csv", "eval.csv")
 PLAN = "study.json"
@@ -291,7 +291,7 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
     config = settings(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
-    if sealed and unseal(path.read_bytes()) is None:
+    if sealed and unseal_text(path.read_bytes()) is None:
         raise DamagedFile("config.yaml was changed since it was written")
     for key in ("seed", "env.name", "objective.name"):
         if config.get(key) is None:

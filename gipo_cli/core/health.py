@@ -10,20 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gipo_cli.core.lags import LAG_BUCKETS
+
 DEAD = 0.01
 """A sample with |g| at or below this is dead: it does not move the policy."""
 
 PPO_BAND = 0.2
 """Half-width of the ratio band that PPO's usual clip keeps."""
-
-LAG_BUCKETS: dict[str, tuple[int, float]] = {
-    "0": (0, 0),
-    "1_3": (1, 3),
-    "4_15": (4, 15),
-    "16_63": (16, 63),
-    "64_up": (64, float("inf")),
-}
-"""Policy lag, in iterations: name and inclusive bounds."""
 
 
 def effective_sample_size(coefficient: Tensor) -> float:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gipo_cli.envs.success import read_success
-
 
 class EpisodeWindow:
     """The newest ``size`` finished episodes, and how many there were in all."""
@@ -26,8 +24,7 @@ class EpisodeWindow:
             episode = info.get("episode")
             if episode is None:
                 continue
-            reported = info.get("is_success")
-            success = np.nan if reported is None else float(read_success("is_success", reported))
+            success = float(info.get("is_success", np.nan))
             any_, last = info.get("success_any", success), info.get("success_last", success)
             numbers = (episode["r"], success, any_, last, episode["l"])
             self._episodes.append(tuple(float(number) for number in numbers))

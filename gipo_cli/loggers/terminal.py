@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
+import sys
 import time
-from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.text import duration
+from gipo_cli.runs.manifest import trust_flag
+from gipo_cli.runs.status import Rate
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console, RenderableType
     from rich.live import Live
 
 LINE_SECONDS = 10.0
-_RATE_WINDOW = 30
 _ABSENT = "-"
-
-Row = Mapping[str, Any]
-
-
-class Rate:
-    """Steps per second over the last few reports, pauses for evaluation included."""
-
-    def __init__(self) -> None:
-        self._points: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
-
-    def report(self, step: int) -> float | None:
-        """Take note of a step count.
-
-        Args:
-            step: Environment steps done now.
-
-        Returns:
-            Steps per second, once there are two different moments.
-        """
-        self._points.append((time.monotonic(), step))
-        (first, start), (last, end) = self._points[0], self._points[-1]
-        return (end - start) / (last - first) if last > first else None
 
 
 class Display:
-    """Shows progress; a context manager.
+    """Shows progress; a context manager, and a listener.
 
     Args:
         title: What is being trained, one short line.
@@ -63,17 +45,16 @@ class Display:
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
-        self.console = console or _console()
+        self.console = console or lasting_console()
         self._title, self._total, self._quiet = title, total_steps, quiet
-        self._rate = Rate()
+        self._rate, self._step = Rate(), step
         self._rate.report(step)
-        self._step = step
-        self._train: dict[str, Any] = {}
-        self._eval: dict[str, Any] = {}
+        self._speed: float | None = None
+        self._train: Mapping[str, float] = {}
+        self._eval: Mapping[str, float] = {}
         self._live: Live | None = None
         self._last_line = -math.inf
         self._news = False
-        self.steps_per_second: float | None = None
 
     def __enter__(self) -> Self:
         from rich.live import Live
@@ -83,56 +64,54 @@ class Display:
                 get_renderable=self.render, console=self.console, refresh_per_second=4, transient=False
             )
             self._live.start()
-        elif not self._quiet:
-            self._print(self._title)
+        else:
+            self.note(self._title)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was found, with the newest numbers on it."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-        elif not self._quiet and self._train and self._news:
-            self._print(self.line())
-
-    def update(self, row: Row) -> None:
-        """Show the newest iteration.
-
-        Args:
-            row: A row of ``metrics.csv``.
-        """
-        self._train, self._news = dict(row), True
-        self._step = int(row["step"])
-        self.steps_per_second = self._rate.report(self._step)
-        if self._live is None and not self._quiet and time.monotonic() - self._last_line >= LINE_SECONDS:
-            self._last_line = time.monotonic()
+        elif self._train and self._news:
             self._news = False
-            self._print(self.line())
+            self.note(self.line())
 
-    def evaluation(self, row: Row) -> None:
-        """Show the newest evaluation.
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Show the newest iteration or evaluation."""
+        if "iteration" in values:
+            self._train, self._news = values, True
+            self._step = step
+            self._speed = self._rate.report(step)
+            if self._live is None and time.monotonic() - self._last_line >= LINE_SECONDS:
+                self._last_line = time.monotonic()
+                self._news = False
+                self.note(self.line())
+        elif "eval/return_mean" in values:
+            self._eval, self._news = values, True
 
-        Args:
-            row: A row of ``eval.csv``.
-        """
-        self._eval, self._news = dict(row), True
+    def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
+        """Nothing is shown of it."""
 
     def note(self, text: str) -> None:
-        """Say something once, above the panel.
+        """Say something once, above the panel."""
+        from rich.text import Text
 
-        Args:
-            text: One sentence.
-        """
         if not self._quiet:
-            self._print(text)
+            # As an object: without markup, which the live panel below it needs.
+            self.console.print(Text(text), soft_wrap=True)
 
     def line(self) -> str:
         """The state of the run as one plain line."""
         cells = self._cells()
         parts = [
             f"{self._step}/{self._total} {self._percent()}",
-            f"{_number(self.steps_per_second, '.0f')} steps/s, {self._left()} left",
+            f"{_number(self._speed, '.0f')} steps/s, {self._left()} left",
             f"train return {cells['train/return']} success {cells['train/success']}",
             f"eval return {cells['eval/return']} success {cells['eval/success']}",
             f"utilisation {cells['utilisation']} ess {cells['ess']} lag {cells['lag']}",
@@ -153,7 +132,7 @@ class Display:
         head.add_row(
             ProgressBar(total=self._total, completed=min(self._step, self._total)),
             f"[bold]{self._percent()}[/]",
-            f"{_number(self.steps_per_second, ',.0f')} steps/s",
+            f"{_number(self._speed, ',.0f')} steps/s",
             f"{self._left()} left",
         )
         body = Table.grid(padding=(0, 3))
@@ -170,17 +149,12 @@ class Display:
     def _rows(self) -> list[tuple[str, ...]]:
         cells = self._cells()
         lag = f"{cells['lag']} (max {cells['lag_max']})"
+        training = (cells[f"train/{name}"] for name in ("return", "success"))
         evaluation = (f"[bold]{cells[f'eval/{name}']}[/]" for name in ("return", "success"))
         return [
-            ("", "[dim]return[/]", "[dim]success[/]", "samples that count", cells["utilisation"]),
-            (
-                "training",
-                cells["train/return"],
-                cells["train/success"],
-                "effective sample size",
-                cells["ess"],
-            ),
-            ("evaluation", *evaluation, "policy lag, updates", lag),
+            ("", "[dim]return[/]", "[dim]success[/]", "utilisation", cells["utilisation"]),
+            ("training", *training, "effective sample size", cells["ess"]),
+            ("evaluation", *evaluation, "policy lag", lag),
         ]
 
     def _cells(self) -> dict[str, str]:
@@ -188,8 +162,8 @@ class Display:
         return {
             "train/return": _number(train.get("train/return")),
             "train/success": _share(train.get("train/success")),
-            "eval/return": _number(evaluation.get("return_mean")),
-            "eval/success": _share(evaluation.get("success")),
+            "eval/return": _number(evaluation.get("eval/return_mean")),
+            "eval/success": _share(evaluation.get("eval/success")),
             "utilisation": _share(train.get("health/utilisation")),
             "ess": _number(train.get("health/ess"), ".2f"),
             "lag": _number(train.get("health/lag_mean"), ".1f"),
@@ -201,44 +175,55 @@ class Display:
         return f"{100 * min(self._step, self._total) // self._total}%"
 
     def _left(self) -> str:
-        if not self.steps_per_second:
+        if not self._speed:
             return _ABSENT
-        return duration(max(self._total - self._step, 0) / self.steps_per_second)
-
-    def _print(self, text: str) -> None:
-        from rich.text import Text
-
-        # As an object: without markup, which the live panel below it needs.
-        self.console.print(Text(text), soft_wrap=True)
+        return _duration(max(self._total - self._step, 0) / self._speed)
 
 
-def _console() -> Console:
-    from contextlib import suppress
+class _Lasting:
+    """A stream whose reader may leave, whose terminal may close and whose disk may fill.
 
+    Printing is never a reason for a run to fail: what cannot be written is dropped, from then on silently.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or give up writing."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or give up writing."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        # In place of the stream, so that what it still holds, and Python's last flush, end well.
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def lasting_console() -> Console:
+    """Standard output, to which printing never fails."""
     from rich.console import Console
 
-    class Unwatched(Console):
-        """Falls silent when its reader leaves (``gipo train | head``): that is no reason for a run to end."""
-
-        def on_broken_pipe(self) -> None:
-            with suppress(SystemExit):
-                super().on_broken_pipe()
-
-    return Unwatched(highlight=False)
+    return Console(file=cast(Any, _Lasting(sys.stdout)), highlight=False)
 
 
 def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:
-    """Say where the results are and what to type next.
-
-    Args:
-        console: Where to.
-        run: The run folder.
-        tensorboard: Whether there are events to look at.
-    """
-    import shlex
-
-    from gipo_cli.runs.trust import trust_flag
-
+    """Say where the results are and what to type next."""
     ref, trust = shlex.quote(str(run.path)), trust_flag(run)
     lines = [
         f"results in {run.path}",
@@ -258,3 +243,9 @@ def _number(value: Any, form: str = ".4g") -> str:
 
 def _share(value: Any) -> str:
     return _ABSENT if value is None or not math.isfinite(value) else f"{value:.0%}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,35 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
-from gipo_cli.runs.durable import fsync_dir, read_sealed, write_sealed
+from gipo_cli.runs.durable import fsync_dir, open_own, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1
+FORMAT = 2
+OLDEST = 1
+"""Of which the policy can be read and nothing else."""
 CONTENTS = "manifest.json"
 STATE = "state.json"
-_NAME = re.compile(r"[a-z0-9_]+")
+_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _WRITERS = 4
 
 Buffers = list[bytes | memoryview]
+
+
+@dataclass
+class Tree:
+    """Everything a run needs to continue.
+
+    Attributes:
+        state: Counters, random states, positions: a JSON object.
+        tensors: Per name, nested dicts and lists of tensors, numbers, strings, None.
+        arrays: Nested dicts of arrays, each written straight from memory if contiguous.
+    """
+
+    state: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Any] = field(default_factory=dict)
 
 
 class File(BaseModel):
@@ -50,45 +68,33 @@ class Contents(BaseModel):
     score: list[float]
     files: dict[str, File]
 
+    def names(self) -> set[str]:
+        """What there is, by the outermost name."""
+        return {name.partition(".")[0] for name in self.files}
+
 
 class Damaged(Exception):  # noqa: N818 - a finding, turned into a UserError by the caller
     """A file is not what was written."""
 
 
-def write_bundle(
-    folder: Path,
-    step: int,
-    score: list[float],
-    state: Mapping[str, Any],
-    tensors: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
-) -> None:
+def write_bundle(folder: Path, step: int, score: list[float], tree: Tree) -> None:
     """Write a new folder durably.
-
-    Args:
-        folder: Must not exist.
-        step: Environment step it belongs to.
-        score: Evaluation result, empty if there was none.
-        state: A JSON object.
-        tensors: Nested plain containers of tensors, by name.
-        arrays: Arrays of numbers, by name.
 
     Raises:
         OSError: The disk refused.
         TypeError: Something in it could not be read back.
         ValueError: A name is odd, or the state is not JSON.
     """
-    files: dict[str, Buffers] = {STATE: [json.dumps(state).encode()]}
-    for name, value in tensors.items():
+    files: dict[str, Buffers] = {STATE: [json.dumps(tree.state).encode()]}
+    for name, value in tree.tensors.items():
         files[f"{_checked(name)}.pt"] = _tensor_bytes(value, name)
-    for name, array in arrays.items():
-        files[f"{_checked(name)}.npy"] = _array_bytes(array, name)
+    for name, array in _leaves(tree.arrays):
+        files[f"{name}.npy"] = _array_bytes(array, name)
     folder.mkdir()
     # Hashing and writing both release the interpreter lock, and the disk syncs several files at once.
     with ThreadPoolExecutor(_WRITERS) as pool:
-        listed = dict(
-            zip(files, pool.map(lambda item: _write(folder / item[0], item[1]), files.items()), strict=True)
-        )
+        done = pool.map(lambda item: _write(folder / item[0], item[1]), files.items())
+        listed = dict(zip(files, done, strict=True))
     contents = Contents(format=FORMAT, gipo=__version__, step=step, score=score, files=listed)
     write_sealed(folder / CONTENTS, contents.model_dump(mode="json"))
     fsync_dir(folder)
@@ -96,12 +102,6 @@ def write_bundle(
 
 def read_contents(folder: Path) -> Contents:
     """Read the list of files.
-
-    Args:
-        folder: Written by ``write_bundle``.
-
-    Returns:
-        Step, score, and size and digest of every file.
 
     Raises:
         Damaged: The list is missing or was changed.
@@ -111,7 +111,7 @@ def read_contents(folder: Path) -> Contents:
         contents = read_sealed(folder / CONTENTS)
     except UserError as error:
         raise Damaged(f"{CONTENTS} is missing or was changed") from error
-    if contents.get("format") != FORMAT:
+    if contents.get("format") not in range(OLDEST, FORMAT + 1):
         raise UserError(
             f"checkpoint {folder} has format {contents.get('format')} of gipo {contents.get('gipo')}; this "
             f"gipo {__version__} reads format {FORMAT}"
@@ -122,44 +122,46 @@ def read_contents(folder: Path) -> Contents:
         raise Damaged(f"{CONTENTS} is not one that gipo writes") from error
 
 
-def read_bundle(
-    folder: Path, contents: Contents, only: Collection[str] | None
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]:
-    """Read the state and the named tensors and arrays, each verified first.
-
-    Args:
-        folder: Written by ``write_bundle``.
-        contents: From ``read_contents``.
-        only: Names to read; None: all.
-
-    Returns:
-        State, tensors by name, arrays by name.
+def read_bundle(folder: Path, contents: Contents, only: Collection[str] | None) -> Tree:
+    """Read the state and what is named, by the outermost name (None: all), each file verified first.
 
     Raises:
         Damaged: A file is missing or was changed, or is of a kind that could run code.
     """
-    files = contents.files
-    wanted = [name for name in files if name == STATE or only is None or name.partition(".")[0] in only]
-    state: dict[str, Any] = {}
-    tensors: dict[str, Any] = {}
-    arrays: dict[str, np.ndarray] = {}
-    for name in wanted:
-        stem, _, kind = name.partition(".")
+    tree = Tree()
+    if STATE not in contents.files:
+        raise Damaged(f"{STATE} is missing")
+    for name, listed in contents.files.items():
+        if name != STATE and only is not None and name.partition(".")[0] not in only:
+            continue
+        stem, _, kind = name.rpartition(".")
         # The list itself may be hostile: no name may lead out of the folder.
         if _NAME.fullmatch(stem) is None or kind not in ("json", "pt", "npy"):
             raise Damaged(f"{name!r} is not a file of a checkpoint")
-        value = _read(folder / name, kind, files[name])
+        value = _read(folder / name, kind, listed)
         if kind == "json":
-            state = value
+            tree.state = value
+        elif kind == "pt":
+            tree.tensors[stem] = value
         else:
-            (tensors if kind == "pt" else arrays)[stem] = value
-    if STATE not in wanted:
-        raise Damaged(f"{STATE} is missing")
-    return state, tensors, arrays
+            *parents, leaf = stem.split(".")
+            inner = tree.arrays
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[leaf] = value
+    return tree
+
+
+def _leaves(arrays: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in arrays.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{_checked(name)}.")
+        else:
+            yield f"{prefix}{_checked(name)}", value
 
 
 def _checked(name: str) -> str:
-    if _NAME.fullmatch(name) is None or name in ("state", "manifest"):
+    if _NAME.fullmatch(name) is None or "." in name or name in ("state", "manifest"):
         raise ValueError(f"{name!r} cannot name a part of a checkpoint: use a-z, 0-9 and _")
     return name
 
@@ -202,15 +204,15 @@ def _array_bytes(array: np.ndarray, name: str) -> Buffers:
 
 
 def _write(path: Path, buffers: Buffers) -> File:
-    digest = hashlib.sha256()
-    with path.open("wb", buffering=0) as handle:
+    digest, size = hashlib.sha256(), 0
+    with open(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb", buffering=0) as handle:
         for buffer in buffers:
             digest.update(buffer)
             rest = memoryview(buffer)
+            size += rest.nbytes
             while rest.nbytes:
                 rest = rest[handle.write(rest) :]
         os.fsync(handle.fileno())
-    size = sum(memoryview(buffer).nbytes for buffer in buffers)
     return File(size=size, sha256=digest.hexdigest())
 
 

@@ -1,222 +1,92 @@
-"""Every column of ``metrics.csv`` and ``eval.csv``, which are the TensorBoard tags too, and what each means.
+"""The one catalogue of what a run records: every column, its unit and what it means.
 
-The run's files take their headers from here and ``docs/metrics.md`` is generated from here. No torch.
+The tables take their headers from here, TensorBoard its tags, and ``docs/metrics.md`` is made from it. No torch.
 """
+# A table reads best with one line per row.
+# ruff: noqa: E501
+# fmt: off
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from gipo_cli.core.lags import LAG_BUCKETS
+
 
 class Metric(NamedTuple):
-    """One logged number.
-
-    ``reading`` says what high and low values mean, or what to do about them.
-    """
+    """One number; ``reading`` says what high and low values mean, or what to do about them."""
 
     tag: str
     unit: str
     formula: str
-    reading: str
+    reading: str = ""
 
 
 _USED = "over the samples of this iteration's actor steps, each at the moment of its use"
+_LAGS = [(name, name.replace("_up", " or more").replace("_", " to ")) for name in LAG_BUCKETS]
 
 METRICS: tuple[Metric, ...] = (
     Metric("step", "steps", "environment steps so far, over all environments", "the x axis of every figure"),
-    Metric("iteration", "count", "rollouts so far, and updates", "policy lag is counted in these"),
-    Metric("episodes", "count", "finished training episodes so far", ""),
-    Metric(
-        "train/return",
-        "raw reward",
-        "mean return of the last logging.window episodes",
-        "of the sampled, not the deterministic, policy",
-    ),
+    Metric("iteration", "count", "rollouts so far, and updates", "the learner's version, in which policy lag is counted"),
+    Metric("episodes", "count", "finished training episodes so far"),
+    Metric("train/return", "raw reward", "mean return of the last logging.window episodes", "of the sampled, not the deterministic, policy"),
     Metric("train/success", "share", "mean success of those episodes by env.success", "1 is every episode"),
-    Metric(
-        "train/success_any", "share", "of those, episodes with success at any step", "Meta-World's protocol"
-    ),
-    Metric(
-        "train/success_last",
-        "share",
-        "of those, episodes with success at the last step",
-        "stricter than success_any where success can be lost",
-    ),
-    Metric("train/length", "steps", "mean length of those episodes", ""),
-    Metric(
-        "loss/actor",
-        "advantage",
-        "minus the mean surrogate, before scaling",
-        "its size says little; its sign flips freely",
-    ),
-    Metric(
-        "loss/critic",
-        "scaled reward^2",
-        "mean (V - target)^2 over all critic steps",
-        "falls as the critic fits; jumps when the policy finds new reward",
-    ),
-    Metric(
-        "loss/entropy",
-        "nats",
-        "mean entropy; per action where the ratio is joint, else per dimension",
-        "a fall to its floor is premature convergence",
-    ),
-    Metric(
-        "loss/kl_penalty",
-        "nats",
-        "penalty weight times the mean exact KL(mu || pi); empty without a penalty",
-        "",
-    ),
-    Metric(
-        "loss/grad_norm",
-        "loss / parameter",
-        "mean global gradient norm before clipping",
-        "far above max_grad_norm all the time: every step is clipped",
-    ),
-    Metric("lr/actor", "", "learning rate of actor and encoder in this iteration", ""),
-    Metric("lr/critic", "", "learning rate of the critic in this iteration", ""),
-    Metric(
-        "update/actor_steps",
-        "count",
-        "optimizer steps that moved the actor",
-        "0: the KL stop ended the iteration before its first step",
-    ),
-    Metric("update/critic_steps", "count", "optimizer steps that moved the critic", ""),
-    Metric("update/kl_stopped", "0 or 1", "1 if agent.update.kl_stop ended the iteration", ""),
-    Metric("buffer/size", "transitions", "transitions held", ""),
-    Metric(
-        "health/ess",
-        "share",
-        f"(sum g)^2 / (n sum g^2) {_USED}",
-        "1: all samples count alike; near 0: a few samples decide the step",
-    ),
-    Metric(
-        "health/utilisation",
-        "share",
-        f"samples with |g| > 0.01 {_USED}",
-        "the rest are dead: collected, stored and not learned from",
-    ),
-    Metric(
-        "health/log_ratio_mean",
-        "nats",
-        f"mean log r {_USED}",
-        "strongly negative: the policy has moved away from the data",
-    ),
-    Metric(
-        "health/log_ratio_std",
-        "nats",
-        f"standard deviation of log r {_USED}",
-        "compare with sigma: far above it, the trust weight removes most samples",
-    ),
-    Metric("health/log_ratio_abs_p50", "nats", f"median of |log r| {_USED}", ""),
-    Metric("health/log_ratio_abs_p95", "nats", f"95th percentile of |log r| {_USED}", ""),
-    Metric(
-        "health/log_ratio_abs_p99",
-        "nats",
-        f"99th percentile of |log r| {_USED}",
-        "the tail that makes unclipped objectives diverge",
-    ),
+    Metric("train/success_any", "share", "of those, episodes with success at any step", "Meta-World's protocol"),
+    Metric("train/success_last", "share", "of those, episodes with success at the last step", "stricter than success_any where success can be lost"),
+    Metric("train/length", "steps", "mean length of those episodes"),
+    Metric("loss/actor", "advantage", "minus the mean surrogate, before scaling", "its size says little; its sign flips freely"),
+    Metric("loss/critic", "scaled reward^2", "mean (V - target)^2 over all critic steps", "falls as the critic fits; jumps when the policy finds new reward"),
+    Metric("loss/entropy", "nats", "mean entropy; per action where the ratio is joint, else per dimension", "a fall to its floor is premature convergence"),
+    Metric("loss/kl_penalty", "nats", "penalty weight times the mean exact KL(mu || pi); empty without a penalty"),
+    Metric("loss/grad_norm", "loss / parameter", "mean global gradient norm before clipping", "far above max_grad_norm all the time: every step is clipped"),
+    Metric("lr/actor", "", "learning rate of actor and encoder in this iteration"),
+    Metric("lr/critic", "", "learning rate of the critic in this iteration"),
+    Metric("update/actor_steps", "count", "optimizer steps that moved the actor", "0: the KL stop ended the iteration before its first step"),
+    Metric("update/critic_steps", "count", "optimizer steps that moved the critic"),
+    Metric("update/kl_stopped", "0 or 1", "1 if agent.update.kl_stop ended the iteration"),
+    Metric("buffer/size", "transitions", "transitions held"),
+    Metric("health/ess", "share", f"effective sample size, (sum g)^2 / (n sum g^2) {_USED}", "1: all samples count alike; near 0: a few samples decide the step"),
+    Metric("health/utilisation", "share", f"samples with |g| > 0.01 {_USED}", "the rest are dead: collected, stored and not learned from"),
+    Metric("health/log_ratio_mean", "nats", f"mean log r {_USED}", "strongly negative: the policy has moved away from the data"),
+    Metric("health/log_ratio_std", "nats", f"standard deviation of log r {_USED}", "compare with sigma: far above it, the trust weight removes most samples"),
+    Metric("health/log_ratio_abs_p50", "nats", f"median of |log r| {_USED}"),
+    Metric("health/log_ratio_abs_p95", "nats", f"95th percentile of |log r| {_USED}"),
+    Metric("health/log_ratio_abs_p99", "nats", f"99th percentile of |log r| {_USED}", "the tail that makes unclipped objectives diverge"),
     Metric("health/weight_mean", "", f"mean of g / r {_USED}", "for gipo its trust weight; 1 is no damping"),
-    Metric("health/weight_p05", "", f"5th percentile of g / r {_USED}", ""),
-    Metric(
-        "health/outside_band",
-        "share",
-        f"|r - 1| > 0.2 {_USED}, whatever the objective and the sign of A",
-        "what PPO's usual clip would call outside",
-    ),
-    Metric(
-        "health/kl",
-        "nats",
-        "KL(mu || pi), mean over the batches of this iteration's actor steps, each at the moment of its use: "
-        "exact where the distribution is stored, else the mean of r - 1 - log r",
-        "grows with lag and with the learning rate",
-    ),
-    Metric(
-        "health/lag_mean",
-        "iterations",
-        f"mean of learner version minus behaviour version {_USED}",
-        "how stale the data is, measured",
-    ),
-    Metric("health/lag_max", "iterations", f"largest lag {_USED}", ""),
-    Metric(
-        "health/explained_variance",
-        "share",
-        "1 - Var(target - V) / Var(target) on the actor steps' batches, before each step",
-        "below 0: the critic is worse than a constant",
-    ),
-    *(
-        Metric(
-            f"health/{name}_lag_{bucket}",
-            "share",
-            f"{name} of the samples with lag {words}",
-            "empty if there are none",
-        )
-        for name in ("utilisation", "ess")
-        for bucket, words in (
-            ("0", "0"),
-            ("1_3", "1 to 3"),
-            ("4_15", "4 to 15"),
-            ("16_63", "16 to 63"),
-            ("64_up", "64 or more"),
-        )
-    ),
-    Metric(
-        "time/wall",
-        "s",
-        "time since the run's first start, gaps between attempts left out",
-        "not reproducible, as all of time/",
-    ),
-    Metric("time/rollout", "s", "acting and stepping in this iteration", ""),
-    Metric("time/update", "s", "learning in this iteration", ""),
-    Metric("time/eval", "s", "evaluation after this iteration", ""),
-    Metric(
-        "time/diagnostics",
-        "s",
-        "bias-variance measurement in this iteration, between collecting and updating",
-        "its sum over time/wall is the measurement's cost",
-    ),
+    Metric("health/weight_p05", "", f"5th percentile of g / r {_USED}"),
+    Metric("health/outside_band", "share", f"|r - 1| > 0.2 {_USED}, whatever the objective and the sign of A", "what PPO's usual clip would call outside"),
+    Metric("health/kl", "nats", "KL(mu || pi), mean over the batches of this iteration's actor steps, each at the moment of its use: exact where the distribution is stored, else the mean of r - 1 - log r", "grows with policy lag and with the learning rate"),
+    Metric("health/lag_mean", "versions", f"mean policy lag, learner version minus behaviour version, {_USED}", "how stale the data is, measured"),
+    Metric("health/lag_max", "versions", f"largest policy lag {_USED}"),
+    Metric("health/explained_variance", "share", "1 - Var(target - V) / Var(target) on the actor steps' batches, before each step", "below 0: the critic is worse than a constant"),
+    *(Metric(f"health/utilisation_lag_{name}", "share", f"utilisation of the samples with policy lag {words}", "empty if there are none") for name, words in _LAGS),
+    *(Metric(f"health/ess_lag_{name}", "share", f"effective sample size of the samples with policy lag {words}", "empty if there are none") for name, words in _LAGS),
+    Metric("time/wall", "s", "time since the run's first start, without the gaps between attempts", "differs from machine to machine, as all of time/"),
+    Metric("time/rollout", "s", "acting and stepping in this iteration"),
+    Metric("time/update", "s", "learning in this iteration"),
+    Metric("time/eval", "s", "evaluation after this iteration"),
+    Metric("time/diagnostics", "s", "bias-variance measurement in this iteration, between collecting and updating", "its sum over time/wall is the measurement's cost"),
 )
 
 EVALUATION: tuple[Metric, ...] = (
-    Metric("step", "steps", "environment steps trained", ""),
-    Metric("episodes", "count", "episodes played", ""),
-    Metric("return_mean", "raw reward", "mean return", ""),
-    Metric(
-        "return_std",
-        "raw reward",
-        "standard deviation of the return over episodes",
-        "of one policy over starts; says nothing of seeds",
-    ),
-    Metric("return_min", "raw reward", "smallest return", ""),
-    Metric("return_max", "raw reward", "largest return", ""),
-    Metric("success", "share", "episodes that succeeded by env.success", ""),
-    Metric("success_any", "share", "episodes with success at any step", ""),
-    Metric("success_last", "share", "episodes with success at the last step", ""),
-    Metric("length_mean", "steps", "mean length", ""),
-    Metric("time/wall", "s", "as in metrics.csv", ""),
+    Metric("step", "steps", "environment steps trained"),
+    Metric("episodes", "count", "episodes played"),
+    Metric("return_mean", "raw reward", "mean return"),
+    Metric("return_std", "raw reward", "standard deviation of the return over episodes", "of one policy over starts; says nothing of seeds"),
+    Metric("return_min", "raw reward", "smallest return"),
+    Metric("return_max", "raw reward", "largest return"),
+    Metric("success", "share", "episodes that succeeded by env.success"),
+    Metric("success_any", "share", "episodes with success at any step"),
+    Metric("success_last", "share", "episodes with success at the last step"),
+    Metric("length_mean", "steps", "mean length"),
+    Metric("time/wall", "s", "as in metrics.csv"),
 )
 
 METRIC_COLUMNS: tuple[str, ...] = tuple(metric.tag for metric in METRICS)
 EVALUATION_COLUMNS: tuple[str, ...] = tuple(metric.tag for metric in EVALUATION)
+DIAGNOSTIC_KEYS: tuple[str, ...] = ("step", "reference", "family", "knob", "value", "trained", "n", "batch_size")
+"""What a row of ``diagnostics.csv`` measured; docs/diagnostics.md explains every column."""
 DIAGNOSTIC_COLUMNS: tuple[str, ...] = (
-    "step",
-    "reference",
-    "family",
-    "knob",
-    "value",
-    "trained",
-    "n",
-    "batch_size",
-    "bias2",
-    "bias2_se",
-    "variance",
-    "variance_se",
-    "mse",
-    "mse_se",
-    "cosine",
-    "norm",
-    "reference_norm",
-    "utilisation",
-    "ess",
+    *DIAGNOSTIC_KEYS,
+    "bias2", "bias2_se", "variance", "variance_se", "mse", "mse_se", "cosine", "norm", "reference_norm", "utilisation", "ess",
 )
-"""Columns of ``diagnostics.csv``; docs/diagnostics.md explains them."""

@@ -15,15 +15,13 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
-from gipo_cli.runs.bundle import FORMAT, Damaged, read_bundle, read_contents, write_bundle
+from gipo_cli.runs.bundle import FORMAT, Contents, Damaged, Tree, read_bundle, read_contents, write_bundle
 from gipo_cli.runs.durable import TEMPORARY, fsync_dir, write_sealed, writing
 
-if TYPE_CHECKING:
-    import numpy as np
+__all__ = ["Checkpoint", "CheckpointStore", "Tree"]
 
 BEST_FILE = "best.json"
 _REPLACED = ".old-"
@@ -33,22 +31,7 @@ Score = float | Sequence[float] | None
 
 
 @dataclass
-class CheckpointPayload:
-    """Everything a run needs to go on.
-
-    Attributes:
-        state: Counters, random states, recorder position: a JSON object.
-        tensors: Per name, nested dicts and lists of tensors, numbers, strings, None.
-        arrays: Per name, one array; written straight from memory if contiguous.
-    """
-
-    state: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass
-class Checkpoint(CheckpointPayload):
+class Checkpoint(Tree):
     """A checkpoint read back; tensors are on the CPU.
 
     Attributes:
@@ -114,28 +97,25 @@ class CheckpointStore:
                     _remove(leftover)
             fsync_dir(self.folder)
 
-    def save(self, step: int, payload: CheckpointPayload, *, score: Score = None) -> Path:
-        """Write a checkpoint and drop those that the policy does not keep.
+    def save(self, step: int, tree: Tree, *, score: Score = None) -> Path:
+        """Write a checkpoint and drop those that the policy does not keep; returns its folder.
 
         Args:
             step: Environment steps done; an existing checkpoint of that step is replaced.
-            payload: What to save.
+            tree: What to save.
             score: Evaluation result, larger is better; several numbers compare in order, and of equals the
                 earlier checkpoint stays the best. NaN is never the best.
 
-        Returns:
-            Its folder.
-
         Raises:
             RunFailed: The disk refused; the earlier checkpoints are still there.
-            TypeError: The payload holds something that could not be read back.
+            TypeError: The tree holds something that could not be read back.
         """
         final = self.path(step)
         aside = self.folder / f"{TEMPORARY}{os.getpid()}-{final.name}"
         with writing(final):
             self.folder.mkdir(exist_ok=True)
             try:
-                write_bundle(aside, step, _score(score), payload.state, payload.tensors, payload.arrays)
+                write_bundle(aside, step, _score(score), tree)
                 replaced = self.folder / f"{_REPLACED}{final.name}"
                 if final.exists():
                     final.rename(replaced)
@@ -161,11 +141,9 @@ class CheckpointStore:
         Args:
             which: ``last`` passes over damaged ones, newest first, and says so in ``notes``; ``best`` is the
                 one with the best score; a number, also as text, is that step.
-            only: Names of the tensors and arrays to read; None: all of them. The state is always read.
+            only: Outermost names of the tensors and arrays to read; None: all of them. The state is always
+                read.
             needs: Names without which the checkpoint is of no use.
-
-        Returns:
-            The checkpoint.
 
         Raises:
             UserError: There is none, or it is damaged, incomplete or from another version.
@@ -205,15 +183,11 @@ class CheckpointStore:
             raise UserError(f"{self.folder} holds no checkpoint of step {step}; it holds: {self._known()}")
         try:
             contents = read_contents(path)
-            if contents.step != step:
-                raise Damaged(f"it is of step {contents.step}")
-            missing = sorted(set(needs) - {name.partition(".")[0] for name in contents.files})
-            if missing:
-                raise UserError(f"checkpoint {path} holds no {', '.join(missing)}; it was saved without")
-            state, tensors, arrays = read_bundle(path, contents, only)
+            _check_contents(path, contents, step, only, needs)
+            tree = read_bundle(path, contents, only)
         except Damaged as error:
             raise _DamagedError(f"checkpoint {path} is damaged ({error})") from error
-        return Checkpoint(state, tensors, arrays, step=step, path=path, gipo=contents.gipo)
+        return Checkpoint(tree.state, tree.tensors, tree.arrays, step=step, path=path, gipo=contents.gipo)
 
     def _scores(self, newest: int | None = None) -> dict[int, list[float]]:
         scores = {}
@@ -236,13 +210,28 @@ class CheckpointStore:
         if best is not None and self._best:
             keep.add(best)
         if best in keep:
-            write_sealed(self.folder / BEST_FILE, {"format": FORMAT, "step": best, "score": scores[best]})
+            write_sealed(self.folder / BEST_FILE, {"format": 1, "step": best, "score": scores[best]})
         for step in set(steps) - keep:
             _remove(self.path(step))
 
 
 class _DamagedError(UserError):
     """A checkpoint is not what was written; an older one may serve."""
+
+
+def _check_contents(
+    path: Path, contents: Contents, step: int, only: Collection[str] | None, needs: Collection[str]
+) -> None:
+    if contents.step != step:
+        raise Damaged(f"it is of step {contents.step}")
+    if contents.format < FORMAT and not (only and set(only) <= {"policy"}):
+        raise UserError(
+            f"checkpoint {path} was written by gipo {contents.gipo}: this version reads its policy and "
+            f"nothing else; install gipo-cli=={contents.gipo} to resume or diagnose the run"
+        )
+    missing = sorted(set(needs) - contents.names())
+    if missing:
+        raise UserError(f"checkpoint {path} holds no {', '.join(missing)}; it was saved without")
 
 
 def _best(scores: dict[int, list[float]]) -> int | None:

@@ -1,13 +1,17 @@
-"""Files that are either the old one or the new one, never half of each.
+"""The one place that opens files of a run for writing.
 
-A sealed JSON file also carries a digest of its own content, so that a changed byte is noticed.
+A file is replaced as a whole, so that it is the old one or the new one and never half of each, or it grows.
+No link is followed: nothing is written outside the folder. Sealed files carry a digest of their own content,
+so that a changed byte is noticed.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,14 +21,54 @@ from gipo_cli.errors import RunFailed, UserError
 
 SEAL = "seal"
 TEMPORARY = ".tmp-"
+_TEXT_SEAL = "# sha256 of the lines above: "
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a plain file that lies in its folder and nowhere else; returns the descriptor.
+
+    Raises:
+        UserError: It is a link, has a second name, or is a pipe or a device.
+        OSError: As ``os.open``.
+    """
+    try:
+        # Without waiting: a pipe that nobody reads would wait for ever.
+        opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _is_link(path) from error
+        if error.errno == errno.ENXIO:
+            raise _is_odd(path) from error
+        raise
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(opened)
+        raise _is_link(path) if stat.S_ISREG(found.st_mode) else _is_odd(path)
+    return opened
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder with a link anywhere inside; the folder itself may be one.
+
+    Raises:
+        UserError: The link, by name.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(path := Path(parent, name)):
+                raise _is_link(path)
+
+
+def _is_link(path: Path) -> UserError:
+    return UserError(f"{path} is a link, and gipo writes through none; put a copy of its target there")
+
+
+def _is_odd(path: Path) -> UserError:
+    return UserError(f"{path} is a pipe or a device and not a file; remove it")
 
 
 def fsync_dir(path: Path) -> None:
-    """Make the names inside a folder durable.
-
-    Args:
-        path: The folder.
-    """
+    """Make the names inside a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -34,13 +78,10 @@ def fsync_dir(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failing disk into one sentence.
-
-    Args:
-        path: What is being written, for the message.
+    """Turn an ``OSError`` of the body (disk full, read-only, ...) into one sentence.
 
     Raises:
-        RunFailed: The body raised an ``OSError`` (disk full, read-only, too many open files, ...).
+        RunFailed: ``path`` could not be written.
     """
     try:
         yield
@@ -49,19 +90,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file's content atomically and durably.
-
-    Args:
-        path: Destination; its folder must exist.
-        data: The whole new content.
+    """Replace a file atomically and durably.
 
     Raises:
-        RunFailed: The file could not be written; the old content is still there.
+        RunFailed: It could not be written; the old content is still there.
     """
     aside = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     with writing(path):
         try:
-            with aside.open("wb") as handle:
+            with open(open_own(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as handle:
                 handle.write(data)
                 handle.flush()
                 os.fsync(handle.fileno())
@@ -74,96 +111,79 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file atomically and durably, in UTF-8 whatever the locale.
-
-    Args:
-        path: Destination.
-        text: The whole new content.
-
-    Raises:
-        RunFailed: The file could not be written.
-    """
+    """As :func:`write_bytes`, in UTF-8 whatever the locale."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace a JSON file atomically and durably.
-
-    Args:
-        path: Destination.
-        content: A JSON object; NaN and infinity are refused, since other readers cannot parse them.
-
-    Raises:
-        RunFailed: The file could not be written.
-        ValueError: The content is not JSON.
-    """
-    write_text(path, _json_text(content))
-
-
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON object together with a digest of itself under the key ``seal``.
-
-    Args:
-        path: Destination.
-        content: A JSON object without the key ``seal``.
+    """Replace a JSON object, with a digest of itself under the key ``seal``.
 
     Raises:
-        RunFailed: The file could not be written.
-        ValueError: The content is not JSON.
+        RunFailed: It could not be written.
+        ValueError: It is not JSON: NaN and infinity are refused, since other readers cannot parse them.
     """
-    write_json(path, {**content, SEAL: _seal(content)})
+    write_text(path, _sealed_json(content))
 
 
 def overwrite_sealed(path: Path, content: dict[str, Any]) -> None:
-    """As ``write_sealed``, in place and without complaint: for last words on a disk without room.
+    """As :func:`write_sealed`, in place and without complaint: for last words on a disk without room.
 
-    Args:
-        path: An existing file; a reader can meet it half-written, and its seal then says so.
-        content: A JSON object without the key ``seal``.
+    A reader may meet the file half-written; its seal then says so.
     """
-    with suppress(OSError), path.open("r+b") as handle:
-        handle.write(_json_text({**content, SEAL: _seal(content)}).encode())
+    with suppress(OSError, UserError), open(open_own(path, os.O_RDWR), "r+b") as handle:
+        handle.write(_sealed_json(content).encode())
         handle.truncate()
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what ``write_sealed`` wrote.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The content without its seal.
+    """Read what :func:`write_sealed` wrote, without its seal.
 
     Raises:
         UserError: The file is missing, unreadable or not what was written.
     """
-    try:
-        content = json.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: it is not JSON") from error
+    content = _json(path)
     if not isinstance(content, dict) or content.pop(SEAL, None) != _seal(content):
         raise UserError(f"{path} is damaged: its content does not match its seal")
     return content
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that killed writers left; only the folder's one writer may call this.
+def _json(path: Path) -> Any:
+    try:
+        # A pipe would wait for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _is_odd(path)
+        return json.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: it is not JSON") from error
 
-    Args:
-        folder: The run folder.
-    """
+
+def seal_text(text: str) -> str:
+    """The text with the digest of its lines as its last one."""
+    return f"{text}{_TEXT_SEAL}{_sha256(text.encode())}\n"
+
+
+def unseal_text(content: bytes) -> bytes | None:
+    """The text without its digest; None if it lacks one, or was changed since."""
+    text, _, digest = content.rpartition(_TEXT_SEAL.encode())
+    return text if digest == f"{_sha256(text)}\n".encode() else None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that killed writers left; only the folder's one writer may call this."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
 
 
-def _json_text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+def _sealed_json(content: dict[str, Any]) -> str:
+    return json.dumps({**content, SEAL: _seal(content)}, indent=2, allow_nan=False) + "\n"
 
 
 def _seal(content: Any) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

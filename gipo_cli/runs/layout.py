@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gipo_cli.errors import UserError
+from gipo_cli.errors import UserError, suggest
 from gipo_cli.runs.durable import TEMPORARY, fsync_dir
 
 if TYPE_CHECKING:
@@ -23,116 +23,61 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,149}")
 _DEPTH = 6
 
 
+class _Entry:
+    """A path in a run folder, by its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunDir, owner: type) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True)
 class RunDir:
     """The files of one run; see docs/run-folder.md for what is in them."""
 
     path: Path
 
+    config = _Entry("config.yaml")  # resolved configuration
+    overrides = _Entry("overrides.txt")  # as typed, one per line
+    command = _Entry("command.txt")  # the command line as typed
+    meta = _Entry("meta.json")  # versions, hardware, git state, seeds, protocol
+    git_diff = _Entry("git.diff")  # uncommitted changes, only if there were any
+    status = _Entry("status.json")  # state, step, heartbeat, reason
+    metrics = _Entry("metrics.csv")  # one row per iteration
+    evaluations = _Entry("eval.csv")  # one row per evaluation
+    diagnostics = _Entry("diagnostics.csv")  # one row per estimator and measurement
+    log = _Entry("log.txt")  # what was said while it ran
+    tensorboard = _Entry("tb")  # event files
+    checkpoints = _Entry("checkpoints")  # one folder per checkpoint, and best.json
+    lock = _Entry(".lock")  # held by the one process that writes here
+
     @property
     def name(self) -> str:
         """The folder's own name."""
         return self.path.name
-
-    @property
-    def config(self) -> Path:
-        """Resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def overrides(self) -> Path:
-        """Overrides as typed, one per line."""
-        return self.path / "overrides.txt"
-
-    @property
-    def command(self) -> Path:
-        """The command line as typed."""
-        return self.path / "command.txt"
-
-    @property
-    def meta(self) -> Path:
-        """Versions, hardware, git state, seeds, protocol."""
-        return self.path / "meta.json"
-
-    @property
-    def git_diff(self) -> Path:
-        """Uncommitted changes, only if there were any."""
-        return self.path / "git.diff"
-
-    @property
-    def status(self) -> Path:
-        """State, step, heartbeat, reason."""
-        return self.path / "status.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One row per iteration."""
-        return self.path / "metrics.csv"
-
-    @property
-    def evaluations(self) -> Path:
-        """One row per evaluation."""
-        return self.path / "eval.csv"
-
-    @property
-    def diagnostics(self) -> Path:
-        """One row per estimator and measurement."""
-        return self.path / "diagnostics.csv"
-
-    @property
-    def log(self) -> Path:
-        """What was said while it ran."""
-        return self.path / "log.txt"
-
-    @property
-    def tensorboard(self) -> Path:
-        """TensorBoard event files."""
-        return self.path / "tb"
-
-    @property
-    def checkpoints(self) -> Path:
-        """One folder per checkpoint, and best.json."""
-        return self.path / "checkpoints"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the one process that writes here."""
-        return self.path / ".lock"
 
     def exists(self) -> bool:
         """Whether there is a run here, finished or not."""
         return os.path.isfile(self.config)
 
     def is_import(self) -> bool:
-        """Whether ``gipo import-tb`` made it from another program's records."""
+        """Whether ``gipo import-tb`` made it from another program's records, which hold no checkpoints."""
         try:
-            return "imported_from" in self.meta.read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            facts = json.loads(self.meta.read_bytes())
+        except (OSError, ValueError, RecursionError):
             return False
+        return isinstance(facts, dict) and "imported_from" in facts and not self.checkpoints.exists()
 
 
 def runs_root(given: Path | None = None) -> Path:
-    """Folder that holds the runs.
-
-    Args:
-        given: What ``--runs`` says, if anything.
-
-    Returns:
-        That, else the environment variable ``GIPO_RUNS``, else ``runs`` below the current directory.
-    """
+    """Folder that holds the runs: what ``--runs`` gives, else ``GIPO_RUNS``, else ``./runs``."""
     return given if given is not None else Path(os.environ.get(ROOT_VARIABLE) or "runs")
 
 
 def default_name(config: RunConfig, now: datetime | None = None) -> str:
-    """Name of a run that the user did not name.
-
-    Args:
-        config: The run's configuration.
-        now: Time of its start, in any zone; default: this moment.
-
-    Returns:
-        ``<env>[-<task>]-<objective>-n<buffer>-s<seed>-<utc yyyymmdd-hhmmss>``.
-    """
+    """Name a run as ``<env>[-<task>]-<objective>-n<buffer>-s<seed>-<utc yyyymmdd-hhmmss>``."""
     subject = "-".join(config.env.names)
     stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%d-%H%M%S")
     tail = f"-n{config.buffer_size}-s{config.seed}-{stamp}"
@@ -153,9 +98,6 @@ def _no_import(run: RunDir) -> RunDir:
 def check_name(name: str) -> None:
     """Refuse what cannot be a run's name.
 
-    Args:
-        name: What the user typed.
-
     Raises:
         UserError: It is a path, reserved, too long or holds odd characters.
     """
@@ -167,15 +109,12 @@ def check_name(name: str) -> None:
 
 
 def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
-    """Make a run's folder.
+    """Make a run's new, empty folder below ``root``, which is made if missing.
 
     Args:
-        root: Folder that holds the runs; made if missing.
+        root: Folder that holds the runs.
         name: The run's name.
         unique: Append ``-2``, ``-3``, ... when the name is taken; for names that nobody chose.
-
-    Returns:
-        The new, empty folder.
 
     Raises:
         UserError: The name is odd or taken, or nothing can be written there.
@@ -223,14 +162,7 @@ def _abandoned(path: Path) -> bool:
 
 
 def list_runs(root: Path) -> list[RunDir]:
-    """All runs below a folder.
-
-    Args:
-        root: Folder that holds runs, directly or in sub-folders (a sweep's, for example).
-
-    Returns:
-        The runs in order of their paths; none if the folder is missing. Links are not followed.
-    """
+    """All runs below a folder and its sub-folders (a sweep's, for example), in order; follows no links."""
     return [RunDir(path) for path in _walk(root, _DEPTH)]
 
 
@@ -247,14 +179,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def find(root: Path, ref: str) -> RunDir:
-    """Resolve what the user typed for RUN.
-
-    Args:
-        root: Folder that holds the runs.
-        ref: A path, a name below ``root``, the unique beginning of one, or ``latest`` (started last).
-
-    Returns:
-        The run.
+    """Find the run that the user typed: a path, a name below ``root``, its unique beginning, or ``latest``.
 
     Raises:
         UserError: No run, or more than one, is meant.
@@ -290,8 +215,7 @@ def find(root: Path, ref: str) -> RunDir:
         if inside is not None:
             raise UserError(f"{ref} is a folder of runs; name one of them, such as {inside}")
         raise UserError(f"{ref} is not a run folder: it holds no config.yaml")
-    near = difflib.get_close_matches(ref, names, n=1, cutoff=0.4)
+    near = suggest(ref, names)
     if not near and _names_a_folder(ref):
         raise UserError(f"there is no folder {ref}; `gipo list runs` prints the runs in {root}")
-    hint = f"; did you mean {near[0]!r}?" if near else "; `gipo list runs` prints them all"
-    raise UserError(f"no run {ref!r} in {root}{hint}")
+    raise UserError(f"no run {ref!r} in {root}{near}; `gipo list runs` prints them all")

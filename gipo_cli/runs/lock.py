@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gipo_cli.errors import UserError
-from gipo_cli.runs.durable import remove_leftovers
+from gipo_cli.runs.durable import open_own, remove_leftovers
 
 BEAT_SECONDS = 4.0
 # A foreign holder that misses this many beats in a row is taken for dead.
@@ -30,12 +30,8 @@ _RECORD_BYTES = 512
 class RunLock:
     """Exclusive right to write to a run folder; a context manager.
 
-    Args:
-        path: The lock file.
-        beat_seconds: Time between two heartbeats.
-
     Raises:
-        UserError: On entering, when a live process holds the lock.
+        UserError: On entering, when a live process holds the lock or the folder cannot be written.
     """
 
     def __init__(self, path: Path, *, beat_seconds: float = BEAT_SECONDS) -> None:
@@ -57,13 +53,9 @@ class RunLock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock, from a dead holder too, and clean up after that one.
-
-        Raises:
-            UserError: A live process holds it, or the folder cannot be written.
-        """
+        """Take the lock, from a dead holder too, and clean up after that one."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
@@ -100,6 +92,7 @@ class RunLock:
         self._descriptor = None
 
     def _flock(self, descriptor: int) -> bool:
+        """Whether the kernel gave us the lock; false where the file system knows none."""
         deadline = time.monotonic() + _RETRY_SECONDS
         while True:
             try:
@@ -124,11 +117,8 @@ class RunLock:
         return UserError(f"{self._path.parent} cannot be written: {error.strerror or error}")
 
     def _refusal(self, record: dict[str, Any]) -> UserError:
-        who = (
-            f"process {record['pid']} on {record['host']}"
-            if {"pid", "host"} <= record.keys()
-            else "another process"
-        )
+        known = {"pid", "host"} <= record.keys()
+        who = f"process {record['pid']} on {record['host']}" if known else "another process"
         return UserError(
             f"{self._path.parent} is being written by {who}; stop that one first, or start another run under "
             f"another name"
@@ -142,27 +132,17 @@ class RunLock:
 
     def _write_beat(self, descriptor: int) -> None:
         self._beats += 1
-        record = {
-            "host": socket.gethostname(),
-            "pid": self._owner,
-            "process_started": _process_started(self._owner),
-            "beat": self._beats,
-        }
+        record = {"host": socket.gethostname(), "pid": self._owner, "beat": self._beats}
         os.pwrite(descriptor, json.dumps(record).ljust(_RECORD_BYTES - 1).encode() + b"\n", 0)
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """Who writes to a run folder now, as far as this host can tell.
+    """Who holds a lock now, as far as this host can tell: ``host``, ``pid`` and ``beat``; None if it is free.
 
-    Args:
-        path: The lock file.
-
-    Returns:
-        ``host``, ``pid``, ``process_started`` and ``beat`` of the holder, or None if it is free. A process on
-        a host with which no ``flock`` is shared is reported as the holder, dead or alive.
+    A process on a host with which no ``flock`` is shared is reported as the holder, dead or alive.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -186,12 +166,6 @@ def last_beat(path: Path) -> float:
     except OSError:
         return 0.0
     return found.st_mtime if found.st_size else 0.0
-
-
-def _process_started(pid: int) -> float:
-    import psutil
-
-    return float(psutil.Process(pid).create_time())
 
 
 def _parse(data: bytes) -> dict[str, Any]:

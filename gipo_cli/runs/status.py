@@ -6,8 +6,9 @@ import math
 import os
 import socket
 import time
+from collections import deque
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +20,7 @@ from gipo_cli.runs.lock import last_beat
 State = Literal["running", "done", "failed", "interrupted"]
 BEAT_SECONDS = 3.0
 SILENT_SECONDS = 60.0
+_RATE_WINDOW = 30
 
 
 class Status(BaseModel):
@@ -41,20 +43,9 @@ class Status(BaseModel):
     steps_per_second: float | None = None
     latest: dict[str, float | None] = Field(default_factory=dict)
 
-    @property
-    def share(self) -> float:
-        """Progress from 0 to 1; the last rollout may reach beyond the budget."""
-        return min(1.0, self.step / self.total_steps)
-
 
 def read_status(path: Path) -> Status:
-    """Read a run's status.
-
-    Args:
-        path: Its ``status.json``.
-
-    Returns:
-        The status as last written.
+    """Read a run's status as last written.
 
     Raises:
         UserError: The file is missing, damaged or of another version.
@@ -65,83 +56,71 @@ def read_status(path: Path) -> Status:
         raise UserError(f"{path} is not a status of this version of gipo") from error
 
 
+def status_or_none(path: Path) -> Status | None:
+    """As :func:`read_status`; None where it cannot be read."""
+    try:
+        return read_status(path)
+    except UserError:
+        return None
+
+
 def is_silent(run: RunDir, status: Status) -> bool:
     """Whether nothing was heard of a run for a minute: no iteration ended, and its lock did not beat."""
     return time.time() - max(status.heartbeat, last_beat(run.lock)) > SILENT_SECONDS
 
 
-def state_now(run: RunDir, status: Status) -> str:
-    """Return the state of a run: ``lost`` if it claims to run and has been silent for a minute."""
-    return "lost" if status.state == "running" and is_silent(run, status) else status.state
+class Rate:
+    """Steps per second over the last few reports, pauses for evaluation included."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+
+    def report(self, step: int) -> float | None:
+        """Take note of a step count; returns steps per second, once there are two different moments."""
+        self._points.append((time.monotonic(), step))
+        (first, start), (last, end) = self._points[0], self._points[-1]
+        return (end - start) / (last - first) if last > first else None
 
 
 class StatusFile:
-    """Keeps ``status.json`` up to date while a run goes on.
-
-    Args:
-        path: The file.
-        total_steps: Steps to train for.
-        step: Where this attempt starts.
-    """
+    """Keeps ``status.json`` up to date while a run goes on from ``step``."""
 
     def __init__(self, path: Path, *, total_steps: int, step: int = 0) -> None:
         self._path = path
         self.status = Status(total_steps=total_steps, step=step)
-        if path.exists():
-            self._continue_from(path)
+        # The checkpoints, not this file, say what the run is: a damaged status is replaced.
+        before = status_or_none(path)
+        if before is not None:
+            self.status.attempt = before.attempt + 1
+            self.status.started = before.started
+            self.status.active_seconds = before.active_seconds
+            self.status.latest = before.latest
         self._begun, self._active_before = time.monotonic(), self.status.active_seconds
+        self._rate = Rate()
+        self._rate.report(step)
         self._write()
 
-    def _continue_from(self, path: Path) -> None:
-        try:
-            before = read_status(path)
-        except UserError:
-            # The checkpoints, not this file, say what the run is: a damaged status is replaced.
-            return
-        self.status = self.status.model_copy(
-            update={
-                "attempt": before.attempt + 1,
-                "started": before.started,
-                "active_seconds": before.active_seconds,
-                "latest": before.latest,
-            }
-        )
-
-    def beat(
-        self,
-        step: int,
-        *,
-        steps_per_second: float | None = None,
-        latest: dict[str, float | None] | None = None,
-        force: bool = False,
-    ) -> None:
+    def beat(self, step: int, *, latest: dict[str, float | None] | None = None, force: bool = False) -> None:
         """Say that the run is alive; written at most every few seconds.
 
         Args:
             step: Environment steps done.
-            steps_per_second: Current speed.
             latest: Newest ``return``, ``success``, ``eval_return``, ``eval_success``; kept where absent.
             force: Write now.
 
         Raises:
             RunFailed: The file could not be written.
         """
-        self.status.step = step
-        if steps_per_second is not None:
-            self.status.steps_per_second = _finite(steps_per_second)
+        if step != self.status.step:
+            self.status.step = step
+            self.status.steps_per_second = self._rate.report(step)
         for key, value in (latest or {}).items():
             self.status.latest[key] = _finite(value)
         if force or time.monotonic() - self._written >= BEAT_SECONDS:
             self._write()
 
     def finish(self, state: State, reason: str | None = None) -> None:
-        """Say how it ended. Call it last, when everything else is on disk.
-
-        Args:
-            state: ``done``, ``failed`` or ``interrupted``.
-            reason: One sentence, unless done.
-
-        """
+        """Say how it ended, when everything else is on disk."""
         self.status.state = state
         self.status.reason = reason
         self.status.ended = time.time()
@@ -156,8 +135,7 @@ class StatusFile:
         now = time.monotonic()
         self.status.heartbeat = time.time()
         self.status.active_seconds = self._active_before + now - self._begun
-        content: dict[str, Any] = self.status.model_dump(mode="json")
-        write_sealed(self._path, content)
+        write_sealed(self._path, self.status.model_dump(mode="json"))
         self._written = now
 
 

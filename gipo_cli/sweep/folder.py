@@ -10,9 +10,9 @@ from pathlib import Path
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import read_sealed, write_sealed
-from gipo_cli.runs.recorder import flatten
 from gipo_cli.settings.compose import validate
 from gipo_cli.settings.explain import shown
+from gipo_cli.settings.flat import flatten
 from gipo_cli.sweep.plan import PlannedRun, Study
 
 FORMAT = 1

@@ -13,16 +13,15 @@ from rich.console import Console
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import fsync_dir, remove_leftovers
 from gipo_cli.runs.lock import RunLock
-from gipo_cli.runs.manifest import typed_command
+from gipo_cli.runs.machine import typed_command
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.estimate import Estimate, Trial, earlier_trials, free_memory, jobs_that_fit, measure
 from gipo_cli.sweep.folder import StudyDir, check_same, read_study, write_study
 from gipo_cli.sweep.options import Options
 from gipo_cli.sweep.plan import PlannedRun, Study, plan
 from gipo_cli.sweep.state import RunState, last_words, observe_all
-from gipo_cli.sweep.view import View, counts, table
+from gipo_cli.sweep.view import View, counts, duration, table
 from gipo_cli.sweep.worker import printable_command
-from gipo_cli.text import duration
 
 Summary = Callable[[Sequence[str], Console], None]
 """Prints the results of a study's folder."""

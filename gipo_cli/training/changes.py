@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gipo_cli.errors import UserError, suggest
-from gipo_cli.runs.recorder import flatten
 from gipo_cli.settings.compose import parse_overrides, validate
+from gipo_cli.settings.flat import flatten
 from gipo_cli.settings.schema import RunConfig
 
 

@@ -147,7 +147,7 @@ def build_report(
         The report.
     """
     from gipo_cli.envs.registry import ENVIRONMENTS
-    from gipo_cli.runs.manifest import versions
+    from gipo_cli.runs.machine import versions
 
     # Meta-World's score is success at any step, whatever the run trained with.
     success = result.success_any if protocol == "metaworld" else result.success

@@ -8,9 +8,9 @@ from typing import Any
 from gipo_cli.envs.make import make_env
 from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
-from gipo_cli.runs.checkpoint import Checkpoint, CheckpointStore
-from gipo_cli.runs.layout import RunDir, find, runs_root
-from gipo_cli.runs.manifest import read_config
+from gipo_cli.runs.checkpoint import Checkpoint
+from gipo_cli.runs.layout import find, runs_root
+from gipo_cli.runs.run import open_run
 from gipo_cli.settings.schema import RunConfig
 
 
@@ -38,9 +38,9 @@ def load_agent(
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda was asked for and there is no usable GPU; use cpu or auto")
-    config = read_config(RunDir(run), trust=trust)
-    store = CheckpointStore(RunDir(run).checkpoints)
-    saved = store.load(which(checkpoint), only=("policy",), needs=("policy",))
+    opened = open_run(run, trust=trust)
+    config = opened.config
+    saved = opened.checkpoints.load(which(checkpoint), only=("policy",), needs=("policy",))
     env = make_env(config.env, config.seed)
     spaces = env.observation_space, env.action_space
     env.close()

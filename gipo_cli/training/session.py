@@ -7,42 +7,27 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from types import FrameType
 
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.loggers.terminal import Display, print_summary
-from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS, EVALUATION_COLUMNS, METRIC_COLUMNS
+from gipo_cli.loggers.terminal import print_summary
 from gipo_cli.runs.checkpoint import Checkpoint
+from gipo_cli.runs.durable import refuse_links
 from gipo_cli.runs.layout import RunDir, create
 from gipo_cli.runs.lock import RunLock
 from gipo_cli.runs.logs import log_to
-from gipo_cli.runs.manifest import (
-    changed_texts,
-    moved_processor,
-    moved_versions,
-    note_update,
-    read_config,
-    trained_on,
-    typed_command,
-    write_config,
-    write_inputs,
-)
-from gipo_cli.runs.recorder import Recorder, flatten, last_row, last_step
+from gipo_cli.runs.machine import typed_command
+from gipo_cli.runs.manifest import Manifest, trust_flag, write_config, write_inputs
+from gipo_cli.runs.run import Run, open_run
 from gipo_cli.runs.signals import stop_signals
-from gipo_cli.runs.status import StatusFile, read_status
-from gipo_cli.runs.trust import trust_flag
-from gipo_cli.runs.watchdog import Watchdog
+from gipo_cli.runs.status import read_status, status_or_none
+from gipo_cli.runs.tables import last_row, last_step
+from gipo_cli.runs.watchdog import watched
 from gipo_cli.settings.schema import RunConfig
-from gipo_cli.training.trainer import Loop, Stop, Workshop, checkpoint_store
-
-TABLES = {
-    "columns": METRIC_COLUMNS,
-    "eval_columns": EVALUATION_COLUMNS,
-    "diagnostics_columns": DIAGNOSTIC_COLUMNS,
-}
-HPARAM_METRICS = ("eval/success", "eval/return_mean", "train/return")
+from gipo_cli.training.attempt import Attempt, attempt
+from gipo_cli.training.changes import changed
+from gipo_cli.training.trainer import Loop, Workshop
 
 
 def train(
@@ -70,18 +55,17 @@ def train(
     Raises:
         UserError: The run cannot be started; nothing was written.
     """
-    run = create(run_dir.parent, run_dir.name, unique=unique)
-    with RunLock(run.lock):
+    folder = create(run_dir.parent, run_dir.name, unique=unique)
+    with RunLock(folder.lock):
         try:
-            watchdog = Watchdog(run, config.runtime.env_timeout_s)
-            with stop_signals(_end), watchdog, Workshop(config) as workshop:
-                write_inputs(
-                    run, workshop.config, overrides=overrides, command=command, device=workshop.device
-                )
-                return _attempt(run, workshop, None, quiet)
+            watch = watched(folder, config.runtime.env_timeout_s)
+            with stop_signals(_end), watch, Workshop(config) as workshop:
+                config, device = workshop.config, workshop.device
+                write_inputs(folder, config, overrides=overrides, command=command, device=device)
+                return _train(Run(folder, config), workshop, None, None, (), quiet)
         except BaseException:
-            if not run.exists():
-                shutil.rmtree(run.path)
+            if not folder.exists():
+                shutil.rmtree(folder.path)
             raise
 
 
@@ -104,148 +88,135 @@ def resume(
     Raises:
         UserError: The run cannot be continued as asked; nothing was changed.
     """
-    from gipo_cli.training.changes import changed
-
-    run = RunDir(run_dir)
-    with RunLock(run.lock):
-        config, changes = changed(read_config(run, trust=trust), overrides, allow=allow_changes)
-        moved = moved_versions(run)
+    folder = RunDir(run_dir)
+    refuse_links(run_dir)
+    with RunLock(folder.lock):
+        before = open_run(run_dir, trust=trust)
+        config, changes = changed(before.config, overrides, allow=allow_changes)
+        manifest = Manifest(folder)
+        moved = manifest.moved_versions()
         if moved and not allow_changes:
             raise UserError(
-                f"{run.path} went on with other versions so far ({', '.join(moved)}), so that its numbers "
+                f"{run_dir} went on with other versions so far ({', '.join(moved)}), so that its numbers "
                 "would be others from here on; install those, or add --allow-changes"
             )
-        store = checkpoint_store(run, config)
-        store.recover()
-        saved = store.load("last", needs=("policy", "optimizer")) if store.steps() else None
-        if saved is None:
-            _check_begun(run, config)
-        # A process killed after its last checkpoint still owes the last evaluation and its final word.
-        if saved and saved.state["agent"]["num_timesteps"] >= config.total_steps and _says_done(run):
-            raise UserError(
-                f"{run.path} has finished its {config.total_steps} steps; to go on, raise them with "
-                f"total_steps={2 * config.total_steps}"
-            )
-        with Watchdog(run, config.runtime.env_timeout_s), Workshop(config) as workshop:
-            before = trained_on(run)
-            if before not in (None, workshop.device) and not allow_changes:
+        saved = _newest(Run(folder, config))
+        with watched(folder, config.runtime.env_timeout_s), Workshop(config) as workshop:
+            then, now = manifest.device, workshop.device
+            if then not in (None, now) and not allow_changes:
                 raise UserError(
-                    f"{run.path} was trained on {before} so far, and on {workshop.device} its numbers would "
-                    f"be others from here on; go on where there is {before}, or add --allow-changes"
+                    f"{run_dir} was trained on {then} so far, and on {now} its numbers would be others from "
+                    f"here on; go on where there is {then}, or add --allow-changes"
                 )
-            return _attempt(run, workshop, saved, quiet, changes)
+            return _train(Run(folder, workshop.config), workshop, saved, manifest, changes, quiet)
 
 
-def _remarks(run: RunDir, saved: Checkpoint | None) -> list[str]:
+def _newest(run: Run) -> Checkpoint | None:
+    """The checkpoint to go on from; None if the run was killed before its first.
+
+    Raises: UserError where the run is finished, or its checkpoints are gone: beginning again would overwrite
+        its results.
+    """
+    folder, config, store = run.folder, run.config, run.checkpoints
+    store.recover()
+    saved = store.load("last", needs=("policy", "optimizer")) if store.steps() else None
+    status = status_or_none(folder.status)
+    done = status is not None and status.state == "done"
+    due = min(config.checkpoint.interval or config.total_steps, config.total_steps)
+    if saved is None and (done or last_step(last_row(folder.metrics)) >= due + config.rollout_size):
+        raise UserError(
+            f"{folder.path} has results and its checkpoints are gone, so it cannot go on; restore "
+            f"{folder.checkpoints}, or start a new run"
+        )
+    # A process killed after its last checkpoint still owes the last evaluation and its final word.
+    if saved and saved.step >= config.total_steps and done:
+        raise UserError(
+            f"{folder.path} has finished its {config.total_steps} steps; to go on, raise them with "
+            f"total_steps={2 * config.total_steps}"
+        )
+    return saved
+
+
+def _remarks(run: Run, saved: Checkpoint | None, manifest: Manifest) -> list[str]:
     """What the user should know about a run that is resumed."""
     remarks = list(saved.notes) if saved else []
-    if saved is None and run.metrics.exists():
+    if saved is None and run.folder.metrics.exists():
         remarks.append("there is no checkpoint, so the run begins again at step 0")
     try:
-        read_status(run.status)
+        read_status(run.folder.status)
     except UserError as error:
         remarks.append(f"{error}; it is written anew")
-    remarks += [f"{name} is not as it was written; nothing depends on it" for name in changed_texts(run)]
-    moved = [*moved_versions(run), *filter(None, [moved_processor(run)])]
-    remarks += [f"{move}: from here on the run may differ in the last digits" for move in moved]
-    return remarks
+    texts = manifest.changed_texts()
+    remarks += [f"{name} is not as it was written; nothing depends on it" for name in texts]
+    moved = [*manifest.moved_versions(), *manifest.moved_processor()]
+    return remarks + [f"{move}: from here on the run may differ in the last digits" for move in moved]
 
 
-def _check_begun(run: RunDir, config: RunConfig) -> None:
-    """Refuse a run whose checkpoints are gone: beginning again would overwrite its results.
-
-    One that was killed before its first checkpoint makes the same rows again.
-    """
-    due = min(config.checkpoint.interval or config.total_steps, config.total_steps)
-    if _says_done(run) or last_step(last_row(run.metrics)) >= due + config.rollout_size:
-        raise UserError(
-            f"{run.path} has results and its checkpoints are gone, so it cannot go on; restore "
-            f"{run.checkpoints}, or start a new run"
-        )
-
-
-def _says_done(run: RunDir) -> bool:
-    try:
-        return read_status(run.status).state == "done"
-    except UserError:
-        return False
-
-
-def _attempt(
-    run: RunDir,
+def _train(
+    run: Run,
     workshop: Workshop,
     saved: Checkpoint | None,
+    manifest: Manifest | None,
+    changes: Sequence[str],
     quiet: bool,
-    changes: Sequence[str] | None = None,
 ) -> int:
-    """One process's share of a run, whose lock the caller holds; its status is told truly come what may."""
-    config = workshop.config
-    with ExitStack() as stack:
-        log = stack.enter_context(log_to(run.log))
-        step = saved.step if saved else 0
-        remarks = [] if changes is None else _remarks(run, saved)
-        recorder = stack.enter_context(closing(_recorder(run, config, saved)))
-        status = StatusFile(run.status, total_steps=config.total_steps, step=step)
-        title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
-        display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
-        stop = Stop()
-        stack.enter_context(stop_signals(stop))
-        loop = Loop(run, workshop, recorder, status, display, log, stop)
-        try:
-            loop.start(saved, remarks)
-            if changes is not None:
-                # Only now: values that the checkpoint does not fit must not become the run's own.
-                attempt = status.status.attempt
-                note_update(
-                    run,
-                    attempt=attempt,
-                    step=step,
-                    command=typed_command(),
-                    changes=changes,
-                    device=workshop.device,
-                )
-                if changes:
-                    write_config(run, config)
-            loop.run()
-        except (RunFailed, UserError) as error:
-            log.error("%s", error)
-            status.finish("failed", str(error))
-            raise
-        except KeyboardInterrupt:
-            status.finish("interrupted", "stopped at once by a second signal")
-            return 128 + (stop.signal or signal.SIGINT)
-        except BaseException as error:
-            log.exception("unexpected")
-            status.finish("failed", f"{type(error).__name__}: {error}")
-            raise
-        if stop.signal is not None:
-            status.finish("interrupted", f"stopped by {signal.Signals(stop.signal).name}; resume it to go on")
-            code = 128 + stop.signal
-        else:
-            status.finish("done")
-            code = 0
+    """Work on a run whose lock the caller holds; ``manifest`` is that of a run to be continued."""
+    with log_to(run.folder.log) as log:
+        remarks = _remarks(run, saved, manifest) if manifest else []
+        with attempt(run, log, saved, quiet=quiet) as opened:
+            loop = Loop(opened, workshop)
+            try:
+                loop.start(saved, remarks)
+                if manifest:
+                    # Only now: values that the checkpoint does not fit must not become the run's own.
+                    manifest.add_update(
+                        attempt=opened.status.status.attempt,
+                        step=saved.step if saved else 0,
+                        command=typed_command(),
+                        changes=changes,
+                        device=workshop.device,
+                    )
+                    if changes:
+                        write_config(run.folder, run.config)
+                loop.run()
+            except BaseException as error:
+                code = _say_why(opened, error)
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+                return code
+            code = _say_ended(opened)
+    console = opened.display.console
     if code:
-        again = f"gipo train --resume {shlex.quote(str(run.path))}{trust_flag(run)}"
-        display.console.print(
-            f"stopped at step {loop.agent.num_timesteps}; go on with: {again}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        again = f"gipo train --resume {shlex.quote(str(run.folder.path))}{trust_flag(run.folder)}"
+        text = f"stopped at step {loop.agent.num_timesteps}; go on with: {again}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     elif not quiet:
-        print_summary(display.console, run, tensorboard=config.logging.tensorboard)
+        print_summary(console, run.folder, tensorboard=run.config.logging.tensorboard)
     return code
 
 
-def _recorder(run: RunDir, config: RunConfig, saved: Checkpoint | None) -> Recorder:
-    tensorboard = config.logging.tensorboard
-    if saved is not None:
-        return Recorder.resume(run, saved.state["recorder"], tensorboard=tensorboard, **TABLES)
-    fresh = not run.metrics.exists()
-    make = Recorder.start if fresh else (lambda run, **tables: Recorder.resume(run, None, **tables))
-    recorder = make(run, tensorboard=tensorboard, **TABLES)
-    recorder.hparams(flatten(config.model_dump(mode="json")), HPARAM_METRICS)
-    return recorder
+def _say_why(opened: Attempt, error: BaseException) -> int:
+    """Have the status tell what broke the attempt off; returns the exit code of a second signal."""
+    if isinstance(error, KeyboardInterrupt):
+        opened.status.finish("interrupted", "stopped at once by a second signal")
+        return 128 + (opened.stop.signal or signal.SIGINT)
+    if isinstance(error, RunFailed | UserError):
+        opened.log.error("%s", error)
+        opened.status.finish("failed", str(error))
+    else:
+        opened.log.error("unexpected", exc_info=error)
+        opened.status.finish("failed", f"{type(error).__name__}: {error}")
+    return 1
+
+
+def _say_ended(opened: Attempt) -> int:
+    """Have the status tell that the attempt ended well; returns the exit code."""
+    number = opened.stop.signal
+    if number is None:
+        opened.status.finish("done")
+        return 0
+    opened.status.finish("interrupted", f"stopped by {signal.Signals(number).name}; resume it to go on")
+    return 128 + number
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import logging
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import psutil
@@ -21,12 +16,9 @@ from gipo_cli.envs.make import make_vec_env
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.learning.updater import NonFinite, UpdateStats
-from gipo_cli.loggers.terminal import Display
-from gipo_cli.runs.checkpoint import Checkpoint, CheckpointPayload, CheckpointStore
-from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.recorder import Recorder
-from gipo_cli.runs.status import StatusFile
+from gipo_cli.runs.checkpoint import Checkpoint, Tree
 from gipo_cli.settings.schema import RunConfig
+from gipo_cli.training.attempt import Attempt
 from gipo_cli.training.evaluate import Evaluator
 
 
@@ -67,49 +59,13 @@ class Workshop(ExitStack):
         self.config = config.model_copy(update={"agent": self.agent.agent})
 
 
-def _newest_evaluation(run: RunDir) -> dict[str, float]:
-    """What a resumed run shows until its next evaluation; empty where none was made."""
-    with run.evaluations.open(newline="", encoding="utf-8") as file:
-        last = deque(csv.DictReader(file), maxlen=1)
-    return {name: float(row[name]) for row in last for name in ("return_mean", "success") if row[name]}
-
-
-def checkpoint_store(run: RunDir, config: RunConfig) -> CheckpointStore:
-    """Store of a run's checkpoints, with its retention settings."""
-    keep = config.checkpoint
-    return CheckpointStore(run.checkpoints, keep_last=keep.keep_last, every=keep.every, best=keep.best)
-
-
-@dataclass
-class Stop:
-    """Which signal asked to stop, at the end of the iteration, if any; the second stops at once."""
-
-    signal: int | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; a second one unwinds as Ctrl-C does."""
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-
-
 class Loop:
     """Collect, learn, record, evaluate, save: until the budget is used or somebody says stop."""
 
-    def __init__(
-        self,
-        run: RunDir,
-        workshop: Workshop,
-        recorder: Recorder,
-        status: StatusFile,
-        display: Display,
-        log: logging.Logger,
-        stop: Stop,
-    ) -> None:
+    def __init__(self, attempt: Attempt, workshop: Workshop) -> None:
         self.config, self.agent, self.evaluator = workshop.config, workshop.agent, workshop.evaluator
-        self.folder = run
-        self.recorder, self.status, self.display, self.log, self.stop = recorder, status, display, log, stop
-        self.store = checkpoint_store(run, self.config)
+        self.attempt, self.log, self.stop = attempt, attempt.log, attempt.stop
+        self.recorder, self.status, self.store = attempt.record, attempt.status, attempt.run.checkpoints
         self.best: tuple[float, float] | None = None
         self.evaluated = 0
         self.saved = 0
@@ -119,35 +75,31 @@ class Loop:
     def start(self, saved: Checkpoint | None, remarks: Sequence[str]) -> None:
         """Begin at step 0, or where a checkpoint left off."""
         for remark in remarks:
-            self._say(remark)
+            self.attempt.say(remark)
         if saved is None:
             self.agent.begin(self.config.total_steps)
             self.log.info("started")
             return
         state = saved.state
         exact = "buffer" in state
-        buffer = {
-            name.removeprefix("buffer_"): array
-            for name, array in saved.arrays.items()
-            if name.startswith("buffer_")
-        }
         try:
-            running = [saved.arrays[f"running_{e}"] for e in range(len(state["running"]))]
+            running = [saved.arrays["running"][str(e)] for e in range(len(state["running"]))]
             repeats = self.agent.replay_episodes(state["running"], running, saved.arrays["last_obs"])
-            self.agent.load_state(state["agent"], saved.tensors, buffer if exact else None)
+            self.agent.load_state(state["agent"], saved.tensors, saved.arrays["buffer"] if exact else None)
         except (LookupError, ValueError, RuntimeError) as error:
             raise RunFailed(f"checkpoint {saved.path} does not fit this configuration: {error}") from error
         self.agent.begin(self.config.total_steps)
         self.best = None if state["best"] is None else tuple(state["best"])
         self.evaluated, self.saved, self.before = state["evaluated"], saved.step, state["wall"]
-        self.display.evaluation(_newest_evaluation(self.folder))
         if not repeats:
-            self._say(
+            self.attempt.say(
                 "the running episodes did not repeat themselves (a random environment, or changed settings): "
                 "new ones begin here, and the run is not exact"
             )
         if not exact:
-            self._say("the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact")
+            self.attempt.say(
+                "the checkpoint holds no buffer (checkpoint.buffer=false), so the run is not exact"
+            )
         self.log.info("continued at step %d", saved.step)
 
     def run(self) -> None:
@@ -187,10 +139,8 @@ class Loop:
         self.recorder.metrics(row)
         if self._due(self.config.logging.histograms, before):
             self._histograms(stats)
-        self.display.update(row)
         self.status.beat(
             agent.num_timesteps,
-            steps_per_second=self.display.steps_per_second,
             latest={"return": row.get("train/return"), "success": row.get("train/success")},
         )
         if self._due(self.config.checkpoint.interval, before) or (improved and self.config.checkpoint.best):
@@ -223,7 +173,7 @@ class Loop:
         try:
             rows = measure_buffer(agent.policy, agent.buffer, self.config, agent.num_timesteps, agent.device)
         except ValueError as error:
-            self._say(f"step {agent.num_timesteps}: nothing measured: {error}")
+            self.attempt.say(f"step {agent.num_timesteps}: nothing measured: {error}")
             return time.perf_counter() - begun
         self.recorder.diagnostics([row.record(agent.num_timesteps) for row in rows])
         return time.perf_counter() - begun
@@ -248,7 +198,6 @@ class Loop:
             )
         row = {"step": step, **result.row(), "time/wall": self._wall()}
         self.recorder.evaluation(row)
-        self.display.evaluation(row)
         self.status.beat(
             step, latest={"eval_return": row["return_mean"], "eval_success": row["success"]}, force=True
         )
@@ -266,8 +215,8 @@ class Loop:
         step = self.agent.num_timesteps
         state, tensors, buffer = self.agent.state()
         numbers, actions, last_obs = self.agent.running_episodes()
-        arrays = {f"running_{e}": done for e, done in enumerate(actions)} | {"last_obs": last_obs}
-        payload = CheckpointPayload(
+        running = {str(e): done for e, done in enumerate(actions)}
+        tree = Tree(
             state={
                 "agent": state,
                 "running": numbers,
@@ -277,15 +226,11 @@ class Loop:
                 "recorder": self.recorder.position(),
             },
             tensors=tensors,
-            arrays=arrays,
+            arrays={"running": running, "last_obs": last_obs},
         )
         if self.config.checkpoint.buffer:
-            payload.state["buffer"] = True
-            arrays |= {f"buffer_{name}": array for name, array in buffer.items()}
-        self.store.save(step, payload, score=self.score if self.evaluated == step else None)
+            tree.state["buffer"] = True
+            tree.arrays["buffer"] = buffer
+        self.store.save(step, tree, score=self.score if self.evaluated == step else None)
         self.saved = step
         self.log.info("step %d: saved", step)
-
-    def _say(self, text: str) -> None:
-        self.log.warning("%s", text)
-        self.display.note(text)

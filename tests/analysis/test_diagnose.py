@@ -104,7 +104,7 @@ def test_advantages_are_formed_anew_with_the_checkpoints_critic(
     agent.updater.refresh_advantages(buffer)
     assert (buffer.advantage == advantage).all()
     stored = CheckpointStore(RunDir(runs / "kept").checkpoints).load(256)
-    assert not (stored.arrays["buffer_advantage"] == advantage).all()
+    assert not (stored.arrays["buffer"]["advantage"] == advantage).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from gipo_cli.compare.csv_text import DamagedFile
 from gipo_cli.compare.load import find_runs, find_studies, flatten, load_run, load_runs
 from gipo_cli.compare.metric import find_metric, usual_metric
 from gipo_cli.errors import UserError
-from gipo_cli.settings.sealed import seal
+from gipo_cli.runs.durable import seal_text
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_return_is_compared_where_no_run_reports_success(run, tmp_path):
 def test_an_edited_configuration_is_noticed(run, lines):
     meta = {**json.loads((run / "meta.json").read_text()), "files": {}}
     (run / "meta.json").write_text(json.dumps(meta))
-    whole = seal((run / "config.yaml").read_text())
+    whole = seal_text((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(whole)
     assert load_run(run).config["objective.sigma"] == 0.5
     edited = whole.replace("sigma: 0.5", "sigma: 0.4").splitlines(keepends=True)[lines]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gipo_cli.runs.checkpoint import CheckpointStore
 
@@ -118,21 +118,19 @@ def rows(path):
 
 
 def curves(run):
-    """Every point of TensorBoard's curves in the order written, as (tag, step, value)."""
-    points = []
-    for path in sorted((run / "tb").iterdir()):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                numbers = tuple(value.tensor.float_val)
-                if numbers and not value.tag.startswith("time/"):
-                    points.append((value.tag, event.step, numbers))
-    return points
+    """Every point of TensorBoard's curves, in the order in which it shows them."""
+    events = EventAccumulator(str(run / "tb"), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("time/")]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
 def assert_plain_equal(one, other, where="state"):
     """Equal to the bit, through nested containers of tensors."""
     if isinstance(other, torch.Tensor):
         assert torch.equal(one, other), where
+    elif isinstance(other, np.ndarray):
+        np.testing.assert_array_equal(one, other, where)
     elif isinstance(other, dict):
         assert one.keys() == other.keys(), where
         for key in other:
@@ -156,9 +154,7 @@ def assert_same_run(run: Path, expected: Path):
     assert_plain_equal(one.tensors, other.tensors, "tensors")
     for part in ("agent", "running", "best", "evaluated"):
         assert_plain_equal(one.state[part], other.state[part], part)
-    assert one.arrays.keys() == other.arrays.keys()
-    for name, array in other.arrays.items():
-        np.testing.assert_array_equal(one.arrays[name], array, name)
+    assert_plain_equal(one.arrays, other.arrays, "arrays")
 
 
 def dice_of(*names):

@@ -16,7 +16,7 @@ import torch
 
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.bundle import Contents, File
-from gipo_cli.runs.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.runs.checkpoint import CheckpointStore, Tree
 from gipo_cli.runs.durable import read_sealed, write_sealed
 
 
@@ -26,7 +26,7 @@ def payload(seed=0):
     optimizer = torch.optim.Adam(layer.parameters())
     layer(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    return CheckpointPayload(
+    return Tree(
         state={"step": seed, "rng": rng.bit_generator.state, "note": "ü", "mean": float("nan")},
         tensors={
             "policy": layer.state_dict(),
@@ -43,7 +43,7 @@ def payload(seed=0):
             "empty": np.zeros((0, 4), np.float32),
             "scalar": np.array(2.5),
             "strided": np.arange(24).reshape(4, 6)[:, ::2],
-            "fortran": np.asfortranarray(rng.normal(size=(3, 4))),
+            "nested": {"fortran": np.asfortranarray(rng.normal(size=(3, 4))), "deep": {"0": np.arange(3)}},
         },
     )
 
@@ -55,10 +55,17 @@ def assert_same(found, expected):
     assert torch.equal(found.tensors["policy"]["weight"], expected.tensors["policy"]["weight"])
     assert torch.equal(found.tensors["random"]["torch"], expected.tensors["random"]["torch"])
     assert found.tensors["random"]["half"].dtype == torch.bfloat16
-    assert found.arrays.keys() == expected.arrays.keys()
-    for name, array in expected.arrays.items():
-        assert found.arrays[name].dtype == array.dtype
-        np.testing.assert_array_equal(found.arrays[name], array)
+    assert_same_arrays(found.arrays, expected.arrays)
+
+
+def assert_same_arrays(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        if isinstance(array, dict):
+            assert_same_arrays(found[name], array)
+        else:
+            assert found[name].dtype == array.dtype
+            np.testing.assert_array_equal(found[name], array)
 
 
 def test_what_is_saved_comes_back(tmp_path):
@@ -150,18 +157,29 @@ def test_another_format_is_named(tmp_path):
     path = store.save(5, payload())
     contents = read_sealed(path / "manifest.json")
     write_sealed(path / "manifest.json", {**contents, "format": 99, "gipo": "9.9"})
-    with pytest.raises(UserError, match=r"format 99 of gipo 9\.9; this gipo .* reads format 1"):
+    with pytest.raises(UserError, match=r"format 99 of gipo 9\.9; this gipo .* reads format 2"):
         store.load()
+
+
+def test_of_an_older_format_only_the_policy_is_read(tmp_path):
+    store = CheckpointStore(tmp_path)
+    path = store.save(5, payload())
+    contents = read_sealed(path / "manifest.json")
+    write_sealed(path / "manifest.json", {**contents, "format": 1, "gipo": "0.1.0"})
+    assert "weight" in store.load(only=("policy",), needs=("policy",)).tensors["policy"]
+    for only in (None, ("policy", "obs"), ("obs",)):
+        with pytest.raises(UserError, match=r"written by gipo 0\.1\.0.*install gipo-cli==0\.1\.0 to resume"):
+            store.load(only=only)
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        CheckpointPayload(tensors={"a": {"b": object()}}),
-        CheckpointPayload(tensors={"a": [np.float64(1.0)]}),
-        CheckpointPayload(tensors={"a": {(1, 2): 3}}),
-        CheckpointPayload(arrays={"a": np.array([object()])}),
-        CheckpointPayload(state={"a": np.zeros(2)}),
+        Tree(tensors={"a": {"b": object()}}),
+        Tree(tensors={"a": [np.float64(1.0)]}),
+        Tree(tensors={"a": {(1, 2): 3}}),
+        Tree(arrays={"a": np.array([object()])}),
+        Tree(state={"a": np.zeros(2)}),
     ],
 )
 def test_what_could_not_be_read_back_is_refused_when_saving(tmp_path, broken):
@@ -171,10 +189,10 @@ def test_what_could_not_be_read_back_is_refused_when_saving(tmp_path, broken):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "A", "state", "manifest", "", "a.b"])
+@pytest.mark.parametrize("name", ["../evil", "a/b", "A", "state", "manifest", "", "a.b", ".", "é"])
 def test_odd_names_of_parts_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match="cannot name a part"):
-        CheckpointStore(tmp_path).save(1, CheckpointPayload(arrays={name: np.zeros(1)}))
+        CheckpointStore(tmp_path).save(1, Tree(arrays={name: np.zeros(1)}))
 
 
 def variants(content, rng):
@@ -358,7 +376,7 @@ SAVER = textwrap.dedent(
     import sys
     from pathlib import Path
     import numpy as np, torch
-    from gipo_cli.runs.checkpoint import CheckpointPayload, CheckpointStore
+    from gipo_cli.runs.checkpoint import CheckpointStore, Tree
     store = CheckpointStore(Path(sys.argv[1]), keep_last=2)
     store.recover()
     step = store.load().step if store.steps() else 0
@@ -368,7 +386,7 @@ SAVER = textwrap.dedent(
         for _ in range(2):
             arrays = {"a": np.full(20_000, step), "b": np.full((100, 30), step)}
             tensors = {"w": torch.full((50,), step)}
-            store.save(step, CheckpointPayload({"n": step}, tensors, arrays), score=-step)
+            store.save(step, Tree({"n": step}, tensors, arrays), score=-step)
     """
 )
 
@@ -398,5 +416,5 @@ def test_a_writer_killed_at_any_moment_leaves_good_checkpoints_only(tmp_path):
 
 def test_an_ordered_dict_is_plain(tmp_path):
     store = CheckpointStore(tmp_path)
-    store.save(1, CheckpointPayload(tensors={"policy": OrderedDict(a=torch.ones(2))}))
+    store.save(1, Tree(tensors={"policy": OrderedDict(a=torch.ones(2))}))
     assert torch.equal(store.load().tensors["policy"]["a"], torch.ones(2))

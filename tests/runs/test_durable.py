@@ -1,4 +1,3 @@
-import json
 import os
 import resource
 import signal
@@ -14,7 +13,6 @@ from gipo_cli.runs.durable import (
     overwrite_sealed,
     read_sealed,
     remove_leftovers,
-    write_json,
     write_sealed,
     write_text,
 )
@@ -39,7 +37,7 @@ def test_a_word_that_is_not_text_can_still_be_written(tmp_path):
 
 def test_json_without_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "a.json", {"a": float("nan")})
+        write_sealed(tmp_path / "a.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,13 +110,13 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file(tmp_path):
 
 def test_a_disk_that_refuses_leaves_the_old_content_and_one_sentence(tmp_path):
     path = tmp_path / "a.json"
-    write_json(path, {"old": 1})
+    write_sealed(path, {"old": 1})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(RunFailed, match=r"could not write .*a\.json: File too large"):
-            write_json(path, {"new": "x" * 5000})
+            write_sealed(path, {"new": "x" * 5000})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert json.loads(path.read_text()) == {"old": 1}
+    assert read_sealed(path) == {"old": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]

@@ -136,7 +136,7 @@ def test_find_resolves_paths_names_beginnings_and_latest(tmp_path, monkeypatch):
     ("ref", "message"),
     [
         ("reach", "beginning of 2 runs: reach-s1, reach-s2"),
-        ("raech-s1", "did you mean 'reach-s1'"),
+        ("raech-s1", "did you mean reach-s1 or reach-s2"),
         ("", "no run ''"),
         ("zzz", "gipo list runs"),
         ("x" * 5000, "no run"),

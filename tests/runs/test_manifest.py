@@ -10,15 +10,8 @@ from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import read_sealed
 from gipo_cli.runs.layout import create
-from gipo_cli.runs.manifest import (
-    hardware,
-    note_update,
-    read_config,
-    trained_on,
-    versions,
-    write_config,
-    write_inputs,
-)
+from gipo_cli.runs.machine import hardware, versions
+from gipo_cli.runs.manifest import Manifest, read_config, write_config, write_inputs
 from gipo_cli.settings.schema import RunConfig
 
 
@@ -128,10 +121,12 @@ def test_without_git_or_a_repository(tmp_path, monkeypatch):
 def test_a_resumed_run_adds_what_it_resumed_on(tmp_path):
     run = start(tmp_path)
     changes = ["total_steps: 1000 -> 2000"]
-    assert trained_on(run) == "cpu"
+    assert Manifest(run).device == "cpu"
     for attempt in (2, 3):
-        note_update(run, attempt=attempt, step=500, command=["gipo", "x"], changes=changes, device="cuda")
-    assert trained_on(run) == "cuda"
+        Manifest(run).add_update(
+            attempt=attempt, step=500, command=["gipo", "x"], changes=changes, device="cuda"
+        )
+    assert Manifest(run).device == "cuda"
     updates = read_sealed(run.meta)["updates"]
     assert [update["attempt"] for update in updates] == [2, 3]
     assert updates[0]["changes"] == ["total_steps: 1000 -> 2000"]

@@ -15,7 +15,7 @@ from gipo_cli.commands import sweep_worker
 from gipo_cli.commands.sweep_worker import work, work_apart
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.learning.sb3 import GIPO
-from gipo_cli.runs.checkpoint import CheckpointPayload, CheckpointStore
+from gipo_cli.runs.checkpoint import CheckpointStore, Tree
 from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock
@@ -201,7 +201,7 @@ def test_copy_from_under_a_writer(tmp_path: Path, reference: Path):
             with table.open("ab") as file:
                 file.write(b"1\n")
             state = {**payload.state, "rows": table.stat().st_size}
-            store.save(step, CheckpointPayload(state, payload.tensors, payload.arrays))
+            store.save(step, Tree(state, payload.tensors, payload.arrays))
 
     writer = threading.Thread(target=save_on)
     writer.start()

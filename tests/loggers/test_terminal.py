@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gipo_cli.loggers.terminal import Display, Rate, print_summary
+from gipo_cli.loggers.terminal import Display, print_summary
 from gipo_cli.runs.layout import RunDir
 
+STEP = 12_345
 ROW = {
-    "step": 12_345,
+    "iteration": 9,
     "train/return": -1234.5678,
     "train/success": 0.854,
     "health/utilisation": 0.981,
@@ -18,7 +19,7 @@ ROW = {
     "health/lag_mean": 12.34,
     "health/lag_max": 56,
 }
-EVALUATION = {"step": 10_000, "return_mean": 4321.9, "success": 1.0}
+EVALUATION = {"eval/return_mean": 4321.9, "eval/success": 1.0}
 TITLE = "metaworld/pick-place-wall-v3 gipo"
 
 
@@ -37,8 +38,8 @@ def panel(width, display):
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_panel_shows_everything_on_five_lines(width):
     display = Display(TITLE, 1_000_000, console=screen(width))
-    display.update(ROW)
-    display.evaluation(EVALUATION)
+    display.scalars(ROW, STEP)
+    display.scalars(EVALUATION, STEP)
     lines = panel(width, display)
     assert len(lines) == 5
     assert all(len(line) <= width for line in lines)
@@ -57,15 +58,15 @@ def test_before_anything_is_known():
 
 def test_numbers_that_are_missing_or_not_finite_are_dashes():
     display = Display(TITLE, 500, console=screen(80))
-    display.update({"step": 100, "train/return": float("nan"), "train/success": None})
+    display.scalars({"iteration": 1, "train/return": float("nan")}, 100)
     assert "train return - success -" in display.line()
 
 
 def test_a_hundred_percent_means_finished():
     display = Display(TITLE, 100_000, console=screen(80))
-    display.update({"step": 99_999})
+    display.scalars({"iteration": 1}, 99_999)
     assert "99%" in display.line()
-    display.update({"step": 100_400})
+    display.scalars({"iteration": 2}, 100_400)
     assert "100%" in display.line()
     assert "0:00:00 left" in display.line()
 
@@ -77,7 +78,7 @@ def test_markup_in_a_title_is_text():
 def test_a_terminal_sees_a_live_panel_with_notes_above_it():
     console = screen(80)
     with Display(TITLE, 20_000, console=console) as display:
-        display.update(ROW)
+        display.scalars(ROW, STEP)
         display.note("checkpoint [1] saved")
     text = console.file.getvalue()
     assert "checkpoint [1] saved" in text
@@ -92,7 +93,7 @@ def test_elsewhere_plain_lines_appear_now_and_then():
     console = screen(80, terminal=False)
     with Display(TITLE, 20_000, console=console) as display:
         for step in range(1, 100):
-            display.update({**ROW, "step": step})
+            display.scalars(ROW, step)
     lines = console.file.getvalue().splitlines()
     # The title, the first, and the last when it ends.
     assert [line.split(" | ")[0] for line in lines] == [TITLE, "1/20000 0%", "99/20000 0%"]
@@ -102,8 +103,8 @@ def test_elsewhere_plain_lines_appear_now_and_then():
 def test_the_last_line_knows_the_evaluation_at_the_end():
     console = screen(80, terminal=False)
     with Display(TITLE, 512, console=console) as display:
-        display.update({**ROW, "step": 512})
-        display.evaluation(EVALUATION)
+        display.scalars(ROW, 512)
+        display.scalars(EVALUATION, STEP)
     assert [line.split(" | ")[3] for line in console.file.getvalue().splitlines()[1:]] == [
         "eval return - success -",
         "eval return 4322 success 100%",
@@ -114,7 +115,7 @@ def test_quiet_says_nothing():
     for terminal in (True, False):
         console = screen(80, terminal=terminal)
         with Display(TITLE, 20_000, console=console, quiet=True) as display:
-            display.update(ROW)
+            display.scalars(ROW, STEP)
             display.note("x")
         assert console.file.getvalue() == ""
 
@@ -124,15 +125,6 @@ def test_an_error_leaves_the_terminal_usable():
     with pytest.raises(KeyError), Display(TITLE, 5, console=console):
         raise KeyError
     assert console.file.getvalue().count("\x1b[?25l") == console.file.getvalue().count("\x1b[?25h")
-
-
-def test_rate_is_steps_over_time():
-    rate = Rate()
-    assert rate.report(0) is None
-    for step in range(1, 200):
-        speed = rate.report(step * 7)
-    assert speed is not None
-    assert speed > 0
 
 
 def test_the_summary_can_be_pasted_into_a_shell(tmp_path):
@@ -152,7 +144,7 @@ def test_the_summary_can_be_pasted_into_a_shell(tmp_path):
 def test_an_ascii_terminal_is_enough():
     code = (
         "from gipo_cli.loggers.terminal import Display\n"
-        "with Display('t', 10) as d: d.update({'step': 5}); d.console.print(d.render())"
+        "with Display('t', 10) as d: d.scalars({'iteration': 1}, 5); d.console.print(d.render())"
     )
     result = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", code],
@@ -169,7 +161,7 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
         "display.LINE_SECONDS = 0\n"
         "with display.Display('a run', 100) as shown:\n"
         "    for step in range(1, 51):\n"
-        "        shown.update({'step': step})\n"
+        "        shown.scalars({'iteration': step}, step)\n"
         "        time.sleep(0.01)\n"
         "Path(sys.argv[1]).write_text('finished')"
     )
