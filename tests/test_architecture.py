@@ -11,7 +11,7 @@ import gipo_cli
 
 ROOT = Path(gipo_cli.__file__).parent
 LAYERS = [
-    {"errors", "children", ""},
+    {"errors", "children", "text", ""},
     {"core"},
     {"settings"},
     {"data", "envs", "runs"},
@@ -37,6 +37,7 @@ NUMPY_ALLOWED = {"Generator", "RandomState", "SeedSequence", "default_rng", "get
 LIGHT = [
     "commands/app.py",
     "children.py",
+    "text.py",
     "settings",
     "core/objectives",
     "envs/registry.py",

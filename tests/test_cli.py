@@ -101,7 +101,7 @@ def test_config_folders_by_flag_and_by_environment_variable(tmp_path: Path):
     assert yaml.safe_load(by_variable.stdout)["buffer"]["size"] == 1001
     # A run has its configuration: a folder typed for it is a mistake, one set for all commands is not.
     resumed = ["train", "--resume", "x"]
-    assert "--config-dir does not go with --resume" in gipo(*resumed, *flags, cwd=tmp_path).stderr
+    assert "--config-dir cannot be used with --resume" in gipo(*resumed, *flags, cwd=tmp_path).stderr
     assert "no runs" in gipo(*resumed, cwd=tmp_path, GIPO_CONFIG_DIR=variable).stderr
 
 
@@ -257,7 +257,7 @@ def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp
     assert "--resume" not in runner.invoke(app, ["show", "done", "--runs", str(tmp_path)]).output
     status.beat(10, force=True)
     assert "running" in runner.invoke(app, ["list", "runs", "--runs", str(tmp_path)]).output
-    from gipo_cli.commands.listing import state_now
+    from gipo_cli.runs.status import state_now
 
     old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * SILENT_SECONDS})
     assert state_now(silent, old) == "lost"
@@ -333,7 +333,7 @@ def test_version_is_the_packages(tmp_path: Path):
         (["train", "quiet=true"], "write --quiet"),
         (["sweep", "config_dir=mine"], "write --config-dir mine"),
         (["train", "--name", "x", "--resume", "a=b", "trust=1"], "write --trust"),
-        (["train", "--dry-run", "--resume", "x"], "--dry-run does not go with --resume: `gipo show`"),
+        (["train", "--dry-run", "--resume", "x"], "--dry-run cannot be used with --resume: `gipo show`"),
         (["train", "buffer=50000"], "such as buffer.size=50000"),
         (["show", "runs/nope/r"], "there is no folder runs/nope/r"),
         (["resume", "latest"], "there is no command 'resume'; type `gipo train --resume RUN`"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gipo_cli.analysis.exact_settings import SCALES, Study
-from gipo_cli.analysis.frontier import frontier
+from gipo_cli.analysis.exact_study import Outcome
+from gipo_cli.analysis.frontier import LEVELS, SCALES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,31 +17,30 @@ if TYPE_CHECKING:
 Look = tuple[str, str, Any]
 """Colour, marker, dashes."""
 
-LEVELS = np.geomspace(1e-3, 0.5, 25)
 TITLES = {"raw": "raw", "scale_free": "scale-free"}
 VARIANTS = ("gipo", "gipo_upper", "gipo_laplacian", "gipo_cauchy")
 SHOWN = ("random 1", "random 4", "lagged 4", "lagged 16")
 
 
-def frontiers(studies: Sequence[Study], looks: Mapping[str, Look], variants: bool) -> Figure:
+def frontiers(outcomes: Sequence[Outcome], looks: Mapping[str, Look], variants: bool) -> Figure:
     """Least variance at a given bias, by family; ``variants``: GIPO's kernels and sides, not its rivals.
 
     The line is the median over pairs; no line where most pairs do not reach that bias.
     """
     from matplotlib.figure import Figure
 
-    shown = [s for s in studies if s.setting.name in SHOWN]
+    shown = [one for one in outcomes if one.case.name in SHOWN]
     figure = Figure(figsize=(4.0 * len(shown), 7.6), layout="constrained")
     axes = figure.subplots(2, len(shown), sharex=True, sharey="row", squeeze=False)
     for row, scale in zip(axes, SCALES, strict=True):
-        for axis, study in zip(row, shown, strict=True):
-            for name, line in _lines(study, scale, variants):
+        for axis, outcome in zip(row, shown, strict=True):
+            for name, line in _lines(outcome, scale, variants):
                 color, marker, dash = looks[name]
                 axis.plot(LEVELS, line, color=color, marker=marker, ls=dash, markevery=6, label=name)
             axis.set(
                 xscale="log",
                 yscale="log" if scale == "raw" else "linear",
-                title=f"{study.setting.name}, {TITLES[scale]}",
+                title=f"{outcome.case.name}, {TITLES[scale]}",
             )
             axis.yaxis.set_minor_formatter("")
         row[0].set_ylabel("variance / variance of no_clip")
@@ -53,19 +51,19 @@ def frontiers(studies: Sequence[Study], looks: Mapping[str, Look], variants: boo
     return figure
 
 
-def duels(studies: Sequence[Study]) -> Figure:
+def duels(outcomes: Sequence[Outcome]) -> Figure:
     """GIPO's variance over each rival's at equal bias, in every setting: a table in colour and numbers."""
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
 
-    rivals = [name for name in studies[0].duels["raw"] if name != "no_clip"]
+    rivals = [name for name in outcomes[0].duels["raw"] if name != "no_clip"]
     figure = Figure(figsize=(13.5, 6.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     norm = TwoSlopeNorm(0.0, np.log(0.5), np.log(2.0))
     for axis, scale in zip(axes, SCALES, strict=True):
-        ratio = np.array([[s.duels[scale][r].variance_ratio for s in studies] for r in rivals])
+        ratio = np.array([[s.duels[scale][r].variance_ratio for s in outcomes] for r in rivals])
         image = axis.imshow(np.log(ratio), cmap="PuOr_r", norm=norm, aspect="auto")
-        axis.set_xticks(range(len(studies)), [s.setting.name for s in studies], rotation=35, ha="right")
+        axis.set_xticks(range(len(outcomes)), [s.case.name for s in outcomes], rotation=35, ha="right")
         axis.set_yticks(range(len(rivals)), rivals)
         axis.set_title(TITLES[scale])
         axis.grid(visible=False)
@@ -78,15 +76,13 @@ def duels(studies: Sequence[Study]) -> Figure:
     return figure
 
 
-def _lines(study: Study, scale: str, variants: bool) -> list[tuple[str, NDArray[np.float64]]]:
-    unclipped = next(s for s in study.sweeps if s.family.name == "no_clip").points(scale)[1][0]
-    lines = []
-    for sweep in study.sweeps:
-        name = sweep.family.name
+def _lines(outcome: Outcome, scale: str, variants: bool) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    names = [swept.name for swept in outcome.swept]
+    best = dict(zip(names, outcome.best[scale], strict=True))
+    # What does not clip has one point, whose variance is the same at every level.
+    unclipped = best["no_clip"].variance[-1]
+    for name in names:
         if name == "no_clip" or ((name in VARIANTS) != variants and name != "gipo"):
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            line = np.median(frontier(*sweep.points(scale), LEVELS) / unclipped, axis=1)
-        lines.append((name, np.where(np.isfinite(line), line, np.nan)))
-    return lines
+        line = (best[name].variance / unclipped).quantile(0.5, 1)
+        yield name, np.where(line.isfinite(), line, np.nan)

@@ -10,7 +10,7 @@ pairs: mu collected the data, pi is being updated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from gipo_cli.core.health import DEAD
 from gipo_cli.core.objectives import ObjectiveParams, evaluate
 
 STATES, ACTIONS, GAMMA, GOAL = 3, 4, 0.9, 3
+CELLS = STATES * ACTIONS
+STEP_SIZE = 0.25
+"""Length of a policy-gradient step, over that of the gradient, between the two policies of a lagged pair."""
 NEXT_STATE = torch.tensor([[0, 2, 0, 1], [1, 3, 0, 1], [0, 2, 2, 3]])
 """Successor of each state under up, down, left, right."""
 REWARD = torch.where(NEXT_STATE == GOAL, 1.0, -1.0).double()
@@ -39,6 +42,10 @@ class Pairs:
     weight: Tensor
     advantage: Tensor
     reference: Tensor
+
+    def take(self, pair: Tensor) -> Pairs:
+        """The pairs of these numbers, in that order; a number may come again."""
+        return Pairs(*(getattr(self, one.name)[pair] for one in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,15 @@ def advantages(policy: Tensor) -> Tensor:
 
 
 def policy_gradient(policy: Tensor) -> Tensor:
-    """Exact gradient sum_s d_pi(s) sum_a pi A grad log pi by the logits, ``[B, 3, 4]``."""
-    return visitation(policy).unsqueeze(-1) * policy * advantages(policy)
+    """Exact gradient of the start state's value V^pi(0) by the logits, ``[B, 3, 4]`` in and out.
+
+    It is sum_s d(s) sum_a pi A grad log pi with d(s) = sum_t gamma^t P(s_t = s), from state 0 to the goal.
+    Source: the policy gradient theorem (Sutton et al., 1999).
+    """
+    identity = torch.eye(STATES, dtype=policy.dtype)
+    inward = identity - GAMMA * _transitions(policy)[..., :STATES].transpose(-1, -2)
+    occupancy: Tensor = torch.linalg.solve(inward, identity[0].expand(*policy.shape[:-1]))
+    return occupancy.unsqueeze(-1) * policy * advantages(policy)
 
 
 def pair_up(mu_logits: Tensor, pi_logits: Tensor) -> Pairs:
@@ -106,19 +120,20 @@ def random_pairs(count: int, distance: float, seed: int) -> Pairs:
     return pair_up(mu, mu + distance * step / step.flatten(1).norm(dim=1)[:, None, None])
 
 
-def lagged_pairs(count: int, steps: int, seed: int, step_size: float = 1.0) -> Pairs:
-    """Pairs with pi reached from mu by that many exact policy-gradient steps."""
+def lagged_pairs(count: int, steps: int, seed: int) -> Pairs:
+    """Pairs with pi reached from mu by that many exact policy-gradient steps of size :data:`STEP_SIZE`."""
     generator = torch.Generator().manual_seed(seed)
     mu, _ = torch.randn(2, count, STATES, ACTIONS, generator=generator, dtype=torch.float64).unbind(0)
     pi = mu
     for _ in range(steps):
-        pi = pi + step_size * policy_gradient(pi.softmax(-1))
+        pi = pi + STEP_SIZE * policy_gradient(pi.softmax(-1))
     return pair_up(mu, pi)
 
 
 def moments(pairs: Pairs, objective: ObjectiveParams) -> Moments:
     """Exact moments of the one-sample estimator X = g(r, A) A grad log pi of one objective.
 
+    A knob of the objective may be a tensor with a value for each of the 12 B cells.
     An objective with a KL(mu || pi) penalty of its own (``ppo_kl``) adds that term's exact gradient,
     kl_coef (mu - pi) in the logits of the sample's state.
     Shapes: see :class:`Moments`. Source: definitions of bias and variance of an estimator's mean and trace.
@@ -127,7 +142,8 @@ def moments(pairs: Pairs, objective: ObjectiveParams) -> Moments:
     terms = evaluate(objective, pairs.log_pi.flatten(), pairs.log_mu.flatten(), pairs.advantage.flatten())
     g = terms.coefficient.view(shape)
     pi, p, scale = pairs.log_pi.exp(), pairs.weight, g * pairs.advantage
-    penalty = objective.kl_coef * (pairs.log_mu.exp() - pi)
+    kl_coef = torch.as_tensor(objective.kl_coef, dtype=pi.dtype).expand(pi.numel()).view(shape)
+    penalty = kl_coef * (pairs.log_mu.exp() - pi)
     # X(s, a) = scale(s, a) (e_a - pi(s)) + penalty(s).
     weighted = p * scale
     mean = weighted - pi * weighted.sum(-1, True) + p.sum(-1, True) * penalty
@@ -143,6 +159,12 @@ def moments(pairs: Pairs, objective: ObjectiveParams) -> Moments:
         / (_total(mean.square()) * _total(pairs.reference.square())).sqrt(),
         dead_mass=_total(p * (g.abs() <= DEAD)),
     )
+
+
+def relative(pairs: Pairs, exact: Moments) -> tuple[Tensor, Tensor]:
+    """bias^2 and variance ``[B]`` over the squared norm of the reference."""
+    norm2 = _total(pairs.reference.square())
+    return exact.bias2 / norm2, exact.variance / norm2
 
 
 def scale_free(pairs: Pairs, exact: Moments) -> tuple[Tensor, Tensor]:

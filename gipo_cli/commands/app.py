@@ -18,20 +18,17 @@ from gipo_cli.commands import (
     train,
     video,
 )
-from gipo_cli.commands.parsing import USAGE_ERROR, App, Command, Group, SettingsCommand, usage
+from gipo_cli.commands.parsing import USAGE_ERROR, Command, Group, SettingsCommand, usage
 from gipo_cli.errors import RunFailed, UserError
 
 app = typer.Typer(
     name="gipo",
-    cls=App,
-    help="How stale may replayed data be, and which policy objective survives it.",
+    cls=Group,
     epilog="Start with gipo train --dry-run, or with gipo list envs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-listing = typer.Typer(cls=Group, help="List environments, objectives, presets or runs.", no_args_is_help=True)
-app.add_typer(listing, name="list")
 app.command("train", cls=SettingsCommand)(train.train)
 app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
@@ -40,6 +37,7 @@ app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)
 app.command("compare", cls=Command)(compare_cli.compare_runs)
 app.command("import-tb", cls=Command)(import_tb_cli.import_tb_folder)
+listing = typer.Typer(cls=Group, help="List environments, objectives, presets or runs.", no_args_is_help=True)
 app.add_typer(listing, name="list")
 listing.command("envs", cls=Command)(list.list_envs)
 listing.command("objectives", cls=Command)(list.list_objectives)
@@ -61,7 +59,7 @@ def _root(
         bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """How stale may replayed data be, and which policy objective survives it."""
+    """How stale may replayed data be, and which policy objective copes with it best?"""
 
 
 def main() -> NoReturn:

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Option, echo
 
-from gipo_cli.commands.options import Checkpoint, Device, Run, RunsRoot, Trust
+from gipo_cli.commands.options import Deterministic, Device, Run, RunsRoot, Seed, Trust, open_run
 
 
 def evaluate(
     run: Run,
     episodes: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="episodes (the run's own number)")
+        int | None, Option(min=1, metavar="N", help="episodes (the run's own number)")
     ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic/--stochastic", help="the policy's mode, or samples from it")
-    ] = True,
-    seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="of the episodes (the run's eval.seed)")
-    ] = None,
-    checkpoint: Checkpoint = "last",
-    protocol: Annotated[
-        str | None, typer.Option(help="standard or metaworld (metaworld for its tasks)")
-    ] = None,
+    deterministic: Deterministic = True,
+    seed: Seed = None,
+    checkpoint: Annotated[str, Option(help="last, best or an environment step")] = "last",
+    protocol: Annotated[str | None, Option(help="standard or metaworld (metaworld for its tasks)")] = None,
     device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+    as_json: Annotated[bool, Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Evaluate a run's policy over fixed episodes, with an interval for its success rate."""
-    from gipo_cli.runs import layout
-
-    found = layout.find(layout.runs_root(runs), run)
+    """Evaluate a run's policy, with an interval for its success rate."""
+    found = open_run(run, runs)
     from gipo_cli.training.evaluate import evaluate_run
 
     report = evaluate_run(
@@ -46,8 +38,8 @@ def evaluate(
         trust=trust,
     )
     if as_json:
-        import json
+        from json import dumps
 
-        typer.echo(json.dumps(report.to_json(), indent=2))
+        echo(dumps(report.to_json(), indent=2))
     else:
-        typer.echo("\n".join(report.lines()))
+        echo("\n".join(report.lines()))

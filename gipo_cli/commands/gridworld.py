@@ -16,7 +16,7 @@ from gipo_cli.commands.diagnose import SCREEN, check_free, writing_whole
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from gipo_cli.analysis.exact_settings import Study
+    from gipo_cli.analysis.exact_study import Outcome
     from gipo_cli.analysis.monte_carlo import Check
 
 SAMPLES = 200_000
@@ -59,7 +59,7 @@ def gridworld(
         )
     check_free(out, RECORD, "study", force=force)
     from gipo_cli.analysis.exact_report import brief, verdict, warning
-    from gipo_cli.analysis.exact_settings import run_study
+    from gipo_cli.analysis.exact_study import run_study
 
     studies = run_study(pairs, points, seed)
     checks = _monte_carlo(studies, seed) if monte_carlo else []
@@ -76,16 +76,15 @@ def gridworld(
     return [HEADING, *aligned(brief(studies), SCREEN), *said, f"setting by setting: {out / 'verdict.md'}"]
 
 
-def _monte_carlo(studies: list[Study], seed: int) -> list[Check]:
+def _monte_carlo(studies: list[Outcome], seed: int) -> list[Check]:
+    """Every objective at the middle of its grid, in every setting."""
     from gipo_cli.analysis.monte_carlo import check
 
     return [
         one
         for study in studies
-        for sweep in study.sweeps
-        for one in check(
-            study.pairs, sweep.family, sweep.family.values[len(sweep.family.values) // 2], SAMPLES, seed
-        )
+        for swept, table in zip(study.swept, study.tables, strict=True)
+        for one in check(study.pairs, swept, table.knob[len(table.knob) // 2 :][:1], SAMPLES, seed)
     ]
 
 
@@ -100,7 +99,7 @@ def _checked(checks: list[Check]) -> str:
     )
 
 
-def _write_tables(out: Path, studies: list[Study]) -> None:
+def _write_tables(out: Path, studies: list[Outcome]) -> None:
     from gipo_cli.analysis.exact_report import COLUMNS, rows
 
     with (out / RECORD).open("w", newline="") as file:
@@ -109,7 +108,7 @@ def _write_tables(out: Path, studies: list[Study]) -> None:
         writer.writerows(rows(studies))
 
 
-def _write_summary(out: Path, studies: list[Study], checks: list[Check], arguments: dict[str, Any]) -> None:
+def _write_summary(out: Path, studies: list[Outcome], checks: list[Check], arguments: dict[str, Any]) -> None:
     import numpy
     import torch
 
@@ -124,8 +123,8 @@ def _write_summary(out: Path, studies: list[Study], checks: list[Check], argumen
         "arguments": arguments,
         "duels": [
             {
-                "setting": s.setting.kind,
-                "distance": s.setting.distance,
+                "setting": s.case.kind,
+                "distance": s.case.distance,
                 "scale": scale,
                 "rival": rival,
                 **asdict(duel),
@@ -139,7 +138,7 @@ def _write_summary(out: Path, studies: list[Study], checks: list[Check], argumen
     (out / "gridworld.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
-def _draw(out: Path, studies: list[Study]) -> None:
+def _draw(out: Path, studies: list[Outcome]) -> None:
     import matplotlib as mpl
 
     from gipo_cli.analysis.exact_figures import VARIANTS, duels, frontiers

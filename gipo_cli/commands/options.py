@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Context, Option
 
 from gipo_cli.errors import UserError, suggest
 
+if TYPE_CHECKING:
+    from gipo_cli.runs.layout import RunDir
 
-def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def open_run(run: str, runs: Path | None) -> RunDir:
+    """Find the run that the user means."""
+    from gipo_cli.runs import layout
+
+    return layout.find(layout.runs_root(runs), run)
+
+
+def complete_override(ctx: Context, incomplete: str) -> list[str]:
     """Complete a setting or its value."""
     from os import environ, pathsep
 
@@ -21,7 +33,7 @@ def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
     return complete(incomplete, ctx.params.get("overrides") or [], folders)
 
 
-def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_run(ctx: Context, incomplete: str) -> list[str]:
     """Complete the name of a run."""
     from gipo_cli.runs.layout import list_runs, runs_root
 
@@ -30,62 +42,46 @@ def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-DEVICES = ("auto", "cpu", "cuda")
-
-
-def known_device(ctx: typer.Context, name: str | None) -> str | None:
+def known_device(ctx: Context, name: str | None) -> str | None:
     """Refuse a device that does not exist."""
     if name is None or name in DEVICES or ctx.resilient_parsing:
         return name
-    raise UserError(f"--device {name} is not one of {' or '.join(DEVICES)}{suggest(name, DEVICES)}")
+    raise UserError(f"--device {name} is not one of {', '.join(DEVICES)}{suggest(name, DEVICES)}")
 
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(
+    Argument(
         metavar="OVERRIDES",
         help="key=value pairs, such as env=fetch_push objective=sapo buffer.size=50000 seed=3",
         autocompletion=complete_override,
     ),
 ]
-
-
 Run = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="RUN",
         help="a run's folder, its name, the beginning of its name, or latest",
         autocompletion=complete_run,
     ),
 ]
-
-
 RunsRoot = Annotated[
     Path | None,
-    typer.Option("--runs", metavar="FOLDER", help="folder that holds the runs (runs/)", envvar="GIPO_RUNS"),
+    Option("--runs", metavar="FOLDER", help="folder of the runs (runs/)", envvar="GIPO_RUNS"),
 ]
-
-
 ConfigDir = Annotated[
     list[Path] | None,
-    typer.Option(
+    Option(
         metavar="FOLDER",
-        help="your own configuration folder, searched before the shipped one; may be repeated",
+        help="your own configuration folder, searched before the built-in one; repeatable",
         envvar="GIPO_CONFIG_DIR",
     ),
 ]
-
-
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda", callback=known_device)]
-
-
-Checkpoint = Annotated[str, typer.Option(help="last, best or an environment step")]
-
-
-Trust = Annotated[
-    bool,
-    typer.Option("--trust", help="import the modules that the run names: they run as code"),
+Device = Annotated[str, Option(help="auto, cpu or cuda", callback=known_device)]
+DryRun = Annotated[bool, Option("--dry-run", help="print what would be done and stop")]
+Trust = Annotated[bool, Option("--trust", help="import the modules that the run names; they run as code")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="print errors only")]
+Seed = Annotated[int | None, Option(min=0, metavar="N", help="seed of the episodes (the run's eval.seed)")]
+Deterministic = Annotated[
+    bool, Option("--deterministic/--stochastic", help="take the policy's mode, or sample from it")
 ]
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]

@@ -1,42 +1,39 @@
-"""``gipo video``: record a run's policy."""
+"""``gipo video``: record a run's policy as a film."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option, echo
 
-from gipo_cli.commands.options import Device, Run, RunsRoot, Trust
+from gipo_cli.commands.options import Deterministic, Device, Run, RunsRoot, Seed, Trust, open_run
+from gipo_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from gipo_cli.commands.film import Film
+
+BEST_OR_LAST = "best-or-last"
 
 
 def video(
     run: Run,
-    out: Annotated[Path | None, typer.Option(help="an .mp4 or .gif file (RUN/videos/...)")] = None,
-    episodes: Annotated[int, typer.Option(help="episodes, one after the other")] = 1,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic/--stochastic", help="the policy's mode, or samples from it")
-    ] = True,
-    seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="of the episodes (the run's eval.seed)")
-    ] = None,
+    out: Annotated[Path | None, Option(help="an .mp4 or .gif file (RUN/videos/...)")] = None,
+    episodes: Annotated[int, Option(help="number of episodes")] = 1,
+    deterministic: Deterministic = True,
+    seed: Seed = None,
     checkpoint: Annotated[
-        str, typer.Option(help="last, best, a step, or best-or-last: the best if any was evaluated")
-    ] = "best-or-last",
-    fps: Annotated[float | None, typer.Option(help="pictures per second (the simulated speed)")] = None,
-    every: Annotated[int | None, typer.Option(help="film every so many steps")] = None,
+        str, Option(help="last, best, a step, or best-or-last: the best, if any was evaluated")
+    ] = BEST_OR_LAST,
+    fps: Annotated[float | None, Option(help="frames per second (the simulated speed)")] = None,
+    every: Annotated[int | None, Option(help="record every N-th step", metavar="N")] = None,
     device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
 ) -> None:
-    """Film a run's policy as MP4 or GIF, without a display too."""
-    from gipo_cli.runs import layout
-
-    found = layout.find(layout.runs_root(runs), run)
-    from gipo_cli.commands.film import record
-
+    """Record the policy as MP4 or GIF (works headless)."""
     film = record(
-        found.path,
+        open_run(run, runs).path,
         out=out,
         episodes=episodes,
         deterministic=deterministic,
@@ -49,4 +46,60 @@ def video(
     )
     count = f"{len(film.returns)} episode{'s' if len(film.returns) != 1 else ''}"
     wins = f", {sum(film.successes)} successful" if film.successes else ""
-    typer.echo(f"{film.path}: {film.frames} frames, {count}{wins}")
+    echo(f"{film.path}: {film.frames} frames, {count}{wins}")
+
+
+def record(
+    run: Path,
+    *,
+    out: Path | None = None,
+    episodes: int = 1,
+    deterministic: bool = True,
+    seed: int | None = None,
+    checkpoint: str = BEST_OR_LAST,
+    fps: float | None = None,
+    every: int | None = None,
+    device: str = "cpu",
+    trust: bool = False,
+) -> Film:
+    """Film the first episodes of a run's evaluation; see the options of ``gipo video``.
+
+    Raises:
+        UserError: Nothing can be rendered here, or the request does not fit.
+        RunFailed: The environment failed.
+    """
+    from gipo_cli.commands import film
+    from gipo_cli.runs.checkpoint import CheckpointStore
+    from gipo_cli.runs.layout import RunDir
+
+    for name, value in (("episodes", episodes), ("fps", fps), ("every", every)):
+        if value is not None and value <= 0:
+            raise UserError(f"--{name} {value} is too small; give a number above 0")
+    if checkpoint == BEST_OR_LAST:
+        best = CheckpointStore(RunDir(run).checkpoints).best_step()
+        checkpoint = "last" if best is None else str(best)
+    if out is not None:
+        film.check_destination(out)
+    renderer = film.choose_renderer()
+    import torch
+
+    from gipo_cli.training.loading import load_agent
+
+    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
+    # Other environments of Gymnasium may draw by other means.
+    if renderer is None and config.env.name != "gymnasium":
+        raise UserError(f"no renderer works here; {film.REMEDY}")
+    seed = config.eval.seed if seed is None else seed
+    # As an evaluation does.
+    torch.set_num_threads(config.runtime.torch_threads)
+    torch.manual_seed(seed)
+    return film.film(
+        lambda observations: agent.act(observations, deterministic),
+        config.env,
+        out or film.new_file(run / "videos", saved.step),
+        episodes=episodes,
+        seed=seed,
+        task_seed=config.seed,
+        fps=fps,
+        every=every,
+    )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ADAPTERS: dict[Family, Callable[[Request], Simulator]] = {
     "fetch": robotics.from_robotics,
-    "hand": robotics.from_robotics,
+    "hand": robotics.hand,
     "adroit": robotics.adroit,
     "kitchen": robotics.kitchen,
     "metaworld": metaworld.with_goals,

@@ -31,6 +31,24 @@ def from_robotics(request: Request) -> Simulator:
     return made
 
 
+def hand(request: Request) -> Simulator:
+    """Make a Shadow Hand whose episodes do not depend on the one before.
+
+    Upstream's reset of ``HandManipulate*`` puts back positions and velocities, but neither the solver's
+    warm start nor the controls.
+    """
+    import mujoco
+
+    made = from_robotics(request)
+    sim: Any = made.env.unwrapped
+
+    def begin(seed: int, episode: int, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        mujoco.mj_resetData(sim.model, sim.data)
+        return made.env.reset(seed=seed, options=options)
+
+    return dataclasses.replace(made, begin=begin)
+
+
 def adroit(request: Request) -> Simulator:
     """Make an Adroit hand, whose ``dense`` reward is the released one with its sign put right."""
     made, entry = from_robotics(request), request.choice.entry

@@ -13,6 +13,7 @@ import numpy as np
 from gipo_cli.envs.calls import CALLS
 from gipo_cli.envs.simulators import Simulator
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
+from gipo_cli.envs.success import read_success
 from gipo_cli.errors import RunFailed
 from gipo_cli.settings.schema import EnvConfig
 
@@ -159,15 +160,15 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
     def _step_success(self, info: dict[str, Any]) -> bool | None:
         """Whether this step is one of success; None where the simulator does not say."""
         # Upstream's per-step is_success is taken out: ours is set at the episode's end, and only there.
-        upstream = info.pop("is_success", None)
+        flags = {"is_success": info.pop("is_success", None), "success": info.get("success")}
         key = self._success_key
         if key is None:
-            reported = info.get("success") if upstream is None else upstream
-            return None if reported is None else bool(reported)
-        value = upstream if key == "is_success" else info.get(key)
+            key = "success" if flags["is_success"] is None else "is_success"
+            return None if flags[key] is None else read_success(key, flags[key])
+        value = flags.get(key, info.get(key))
         if value is None:
             raise RunFailed(f"info has no key {key!r} (env.success_key); it has: {', '.join(info) or 'none'}")
-        return bool(value)
+        return read_success(key, value)
 
     def _close_episode(self, info: dict[str, Any], success: bool) -> None:
         reports = self._success_any is not None

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gipo_cli.envs.success import read_success
+
 
 class EpisodeWindow:
     """The newest ``size`` finished episodes, and how many there were in all."""
@@ -24,7 +26,8 @@ class EpisodeWindow:
             episode = info.get("episode")
             if episode is None:
                 continue
-            success = float(info.get("is_success", np.nan))
+            reported = info.get("is_success")
+            success = np.nan if reported is None else float(read_success("is_success", reported))
             any_, last = info.get("success_any", success), info.get("success_last", success)
             numbers = (episode["r"], success, any_, last, episode["l"])
             self._episodes.append(tuple(float(number) for number in numbers))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.manifest import trust_flag
 from gipo_cli.runs.status import Rate
+from gipo_cli.text import duration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +178,7 @@ class Display:
     def _left(self) -> str:
         if not self._speed:
             return _ABSENT
-        return _duration(max(self._total - self._step, 0) / self._speed)
+        return duration(max(self._total - self._step, 0) / self._speed)
 
 
 class _Lasting:
@@ -243,9 +244,3 @@ def _number(value: Any, form: str = ".4g") -> str:
 
 def _share(value: Any) -> str:
     return _ABSENT if value is None or not math.isfinite(value) else f"{value:.0%}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, second = divmod(math.ceil(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"

@@ -43,6 +43,11 @@ class Status(BaseModel):
     steps_per_second: float | None = None
     latest: dict[str, float | None] = Field(default_factory=dict)
 
+    @property
+    def share(self) -> float:
+        """Progress from 0 to 1; the last rollout may reach beyond the budget."""
+        return min(1.0, self.step / self.total_steps)
+
 
 def read_status(path: Path) -> Status:
     """Read a run's status as last written.
@@ -67,6 +72,11 @@ def status_or_none(path: Path) -> Status | None:
 def is_silent(run: RunDir, status: Status) -> bool:
     """Whether nothing was heard of a run for a minute: no iteration ended, and its lock did not beat."""
     return time.time() - max(status.heartbeat, last_beat(run.lock)) > SILENT_SECONDS
+
+
+def state_now(run: RunDir, status: Status) -> str:
+    """Return the state of a run: ``lost`` if it claims to run and has been silent for a minute."""
+    return "lost" if status.state == "running" and is_silent(run, status) else status.state
 
 
 class Rate:

@@ -12,8 +12,8 @@ from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import read_sealed, write_sealed
 from gipo_cli.settings.compose import validate
 from gipo_cli.settings.explain import shown
-from gipo_cli.settings.flat import flatten
 from gipo_cli.sweep.plan import PlannedRun, Study
+from gipo_cli.text import flatten
 
 FORMAT = 1
 _DIFFERENCES_SHOWN = 4

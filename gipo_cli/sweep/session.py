@@ -20,8 +20,9 @@ from gipo_cli.sweep.folder import StudyDir, check_same, read_study, write_study
 from gipo_cli.sweep.options import Options
 from gipo_cli.sweep.plan import PlannedRun, Study, plan
 from gipo_cli.sweep.state import RunState, last_words, observe_all
-from gipo_cli.sweep.view import View, counts, duration, table
+from gipo_cli.sweep.view import View, counts, table
 from gipo_cli.sweep.worker import printable_command
+from gipo_cli.text import duration
 
 Summary = Callable[[Sequence[str], Console], None]
 """Prints the results of a study's folder."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gipo_cli.sweep.state import RunState
+from gipo_cli.text import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -148,15 +149,6 @@ def counts(states: States, left: float | None = None) -> str:
     if left and done < total:
         parts.append(f"{duration(left)} left")
     return ", ".join(parts)
-
-
-def duration(seconds: float | None) -> str:
-    """Hours, minutes and seconds; ``-`` for what is not known."""
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    minutes, second = divmod(math.ceil(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"
 
 
 def _line(name: str, state: RunState) -> str:

@@ -16,7 +16,7 @@ from gipo_cli.runs.run import Run
 from gipo_cli.runs.signals import stop_signals
 from gipo_cli.runs.status import StatusFile
 from gipo_cli.runs.tables import Tables, last_row, last_step
-from gipo_cli.settings.flat import flatten
+from gipo_cli.text import flatten
 
 HPARAM_METRICS = ("eval/success", "eval/return_mean", "train/return")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.compose import parse_overrides, validate
-from gipo_cli.settings.flat import flatten
 from gipo_cli.settings.schema import RunConfig
+from gipo_cli.text import flatten
 
 
 def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tuple[RunConfig, list[str]]:

@@ -101,7 +101,7 @@ class Evaluator:
         """
         self._open(min(self._lanes, episodes))
         playing = {
-            lane: _Episode(env, lane, self._stop_at_success) for lane, env in enumerate(self._envs[:episodes])
+            lane: Episode(env, lane, self._stop_at_success) for lane, env in enumerate(self._envs[:episodes])
         }
         observations = np.zeros((self._lanes, *playing[0].observation.shape), np.float32)
         outcomes: dict[int, _Outcome] = {}
@@ -115,7 +115,7 @@ class Evaluator:
                     outcomes[episode.number] = outcome
                     following = playing.pop(lane).number + self._lanes
                     if following < episodes:
-                        playing[lane] = _Episode(episode.env, following, self._stop_at_success)
+                        playing[lane] = Episode(episode.env, following, self._stop_at_success)
         columns = zip(*(outcomes[number] for number in range(episodes)), strict=True)
         result = EvalResult(*(np.array(column) for column in columns))
         if len(set(np.isnan(result.success_any))) > 1:
@@ -134,28 +134,30 @@ _Outcome = tuple[float | int, ...]
 _SUCCESSES = ("is_success", "success_any", "success_last")
 
 
-class _Episode:
-    def __init__(self, env: gym.Env[Any, Any], number: int, stop_at_success: bool) -> None:
+class Episode:
+    """One episode of an evaluation; ``number`` alone decides how it starts."""
+
+    def __init__(self, env: gym.Env[Any, Any], number: int, stop_at_success: bool = False) -> None:
         from gipo_cli.envs.spaces import clipped
 
         self.env, self.number = env, number
         self._stop_at_success, self._clipped = stop_at_success, clipped
-        self._return, self._steps = 0.0, 0
+        self._return, self.steps = 0.0, 0
         env.get_wrapper_attr("set_episode_index")(number)
         self.observation = env.reset()[0]
 
     def step(self, action: np.ndarray) -> _Outcome | None:
-        """Take one step; the outcome if it was the last."""
+        """Take one step; return, length and successes (NaN if not reported) if it was the last."""
         action = self._clipped(action, self.env.action_space)
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
-        self._steps += 1
-        check_length(self.env, self._steps)
+        self.steps += 1
+        check_length(self.env, self.steps)
         if terminated or truncated:
             successes = (float(info.get(key, np.nan)) for key in _SUCCESSES)
-            return self._return, self._steps, *successes
+            return self._return, self.steps, *successes
         if self._stop_at_success and info["is_success_step"]:
-            return self._return, self._steps, 1.0, 1.0, 1.0
+            return self._return, self.steps, 1.0, 1.0, 1.0
         return None
 
 

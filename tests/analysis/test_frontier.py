@@ -1,86 +1,103 @@
-"""Frontiers and duels on curves that are known in closed form."""
+"""Frontiers against brute force over thousands of knob values, and duels on curves in closed form."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import pytest
+import torch
 
-from gipo_cli.analysis.exact_report import standing
-from gipo_cli.analysis.exact_settings import Setting, Study
-from gipo_cli.analysis.families import Family, families
-from gipo_cli.analysis.frontier import LEVELS, Sweep, duels, frontier, sweep
-from gipo_cli.analysis.gridworld import moments, random_pairs
-from gipo_cli.core.objectives import Gipo, NoClip, PpoClip
+from gipo_cli.analysis.frontier import LEVELS, SCALES, Best, best, duel
+from gipo_cli.analysis.gridworld import Pairs, lagged_pairs, moments, random_pairs
+from gipo_cli.analysis.swept import GIPO, RIVALS, Swept
+from gipo_cli.core.objectives import PpoClip
 
-
-def curve(scale: float, low: float = 1e-5, high: float = 1.0, points: int = 40, name: str = "gipo") -> Sweep:
-    """Variance = scale / bias^2, on one pair."""
-    bias2 = np.geomspace(low, high, points)[:, None]
-    variance = scale / bias2
-    zero = np.zeros_like(bias2)
-    family = Family(name, "knob", tuple(bias2[:, 0]), lambda v: Gipo(sigma=v))
-    return Sweep(family, bias2, variance, bias2, variance, zero, zero)
+BY_NAME = {swept.name: swept for swept in RIVALS}
+PPO = BY_NAME["ppo_clip"]
+SWEPT = pytest.mark.parametrize("swept", [GIPO, *RIVALS], ids=lambda swept: swept.name)
 
 
-def test_frontier_interpolates_exactly_along_a_power_law() -> None:
-    one = curve(3.0, points=7)
-    assert frontier(one.bias2, one.variance)[:, 0] == pytest.approx(3.0 / LEVELS, rel=1e-12)
+def by_brute_force(pairs: Pairs, swept: Swept, scale: str, levels: torch.Tensor) -> torch.Tensor:
+    """The least variance among 20,000 knob values, on one pair."""
+    knob = swept.grid(20_000)
+    every = pairs.take(torch.zeros(len(knob), dtype=torch.long))
+    bias2, variance = SCALES[scale](every, moments(every, swept.at(knob)))
+    return torch.stack([variance.where(bias2 <= level, math.inf).min() for level in levels])
 
 
-def test_frontier_takes_the_best_point_within_the_level_and_says_where_it_is_not_reached() -> None:
-    bias2 = np.array([[0.01], [0.1], [0.2]])
-    variance = np.array([[5.0], [1.0], [9.0]])
-    got = frontier(bias2, variance, np.array([0.001, 0.01, 0.1, 0.5]))[:, 0]
-    assert got == pytest.approx([np.inf, 5.0, 1.0, 1.0])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("pairs", [random_pairs(1, 2.0, 1), lagged_pairs(1, 4, 4)], ids=["random", "lagged"])
+@SWEPT
+def test_the_frontier_is_the_least_that_any_knob_value_attains(
+    swept: Swept, pairs: Pairs, scale: str
+) -> None:
+    found = best(pairs, swept, scale, 40, (16,)).variance[:, 0]
+    brute = by_brute_force(pairs, swept, scale, LEVELS)
+    reached = brute.isfinite()
+    # Never above 20,000 tries; below them only by what lies between two of them.
+    assert (found <= brute * (1 + 1e-6)).all()
+    assert (found[reached] >= brute[reached] * (1 - 0.005)).all()
+    assert (found.isfinite() == reached).float().mean() > 0.95
 
 
-def test_a_single_point_is_reached_at_every_level() -> None:
-    assert frontier(np.zeros((1, 2)), np.full((1, 2), 4.0)) == pytest.approx(np.full((len(LEVELS), 2), 4.0))
+def test_ppo_attains_its_bias_levels_by_whole_samples_only() -> None:
+    """20,000 values of eps tried one by one, through the objective as a run has it."""
+    pairs, levels = lagged_pairs(1, 1, 4), torch.tensor([0.001, 0.01, 0.1], dtype=torch.float64)
+    norm2 = pairs.reference.square().sum()
+    tried = {}
+    for eps in torch.linspace(1e-4, 0.99, 20_000).tolist():
+        dead = ((pairs.log_pi - pairs.log_mu).expm1().abs() > eps).sum().item()
+        if dead not in tried:
+            exact = moments(pairs, PpoClip(eps=eps))
+            tried[dead] = (exact.bias2 / norm2).item(), (exact.variance / norm2).item()
+    expected = [min(v for b, v in tried.values() if b <= level) for level in levels]
+    assert len(tried) <= 13
+    for points in (4, 40):
+        assert best(pairs, PPO, "raw", points, (), levels).variance[:, 0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_verdict_does_not_depend_on_the_number_of_points(scale: str) -> None:
+    pairs = lagged_pairs(6, 4, 3)
+    for swept in (PPO, *(BY_NAME[name] for name in ("sapo", "tis", "cispo", "spo"))):
+        few, many = (
+            duel(*(best(pairs, one, scale, points, (16,)) for one in (GIPO, swept))) for points in (40, 800)
+        )
+        for name in ("lower", "equal", "higher", "variance_ratio"):
+            assert getattr(few, name) == pytest.approx(getattr(many, name), abs=0.01), (swept.name, name)
+        assert few.mse_ratio[16] == pytest.approx(many.mse_ratio[16], abs=0.005)
+
+
+def test_what_has_no_bias_is_reached_at_every_level() -> None:
+    pairs = random_pairs(3, 1.0, 0)
+    no_clip = BY_NAME["no_clip"]
+    variance = best(pairs, no_clip, "raw", 40, ()).variance
+    expected = SCALES["raw"](pairs, moments(pairs, no_clip.at(torch.ones(3))))[1]
+    assert torch.allclose(variance, expected.expand(len(LEVELS), -1))
+
+
+def power(scale: float, reached: torch.Tensor = LEVELS > 0, name: int = 10) -> Best:
+    """Variance = scale / bias^2 on two pairs, at the levels that are reached."""
+    variance = (scale / LEVELS).where(reached, math.inf)
+    return Best(variance[:, None].expand(-1, 2), {name: torch.full((2,), scale)})
 
 
 def test_duels_count_levels_and_average_ratios() -> None:
-    rivals = [curve(2.0, name="worse"), curve(1.0, name="same"), curve(0.5, name="better")]
-    out = duels(curve(1.0), rivals, "raw", (10,))
-    assert [(d.lower, d.equal, d.higher) for d in out.values()] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    assert [d.variance_ratio for d in out.values()] == pytest.approx([0.5, 1.0, 2.0])
-    # min over b of b + (s / b) / 10 is 2 sqrt(s / 10), on a grid of knob values.
-    assert out["worse"].mse_ratio[10] == pytest.approx(np.sqrt(0.5), rel=0.02)
-    assert (out["worse"].mse_wins[10], out["better"].mse_wins[10]) == (1.0, 0.0)
+    found = [duel(power(1.0), power(scale)) for scale in (2.0, 1.0, 0.5)]
+    assert [(d.lower, d.equal, d.higher) for d in found] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert [d.variance_ratio for d in found] == pytest.approx([0.5, 1.0, 2.0])
+    assert [d.mse_ratio[10] for d in found] == pytest.approx([0.5, 1.0, 2.0])
+    assert [d.mse_wins[10] for d in found] == [1.0, 0.0, 0.0]
 
 
 def test_a_level_that_only_one_side_reaches_is_that_sides() -> None:
-    out = duels(curve(1.0), [curve(0.5, low=0.1, name="short")], "raw", ())["short"]
-    assert out.lower == pytest.approx((LEVELS < 0.1).mean())
-    assert out.higher == pytest.approx((LEVELS >= 0.1).mean())
-    assert out.variance_ratio == pytest.approx(2.0)
+    late = LEVELS >= 0.1
+    found = duel(power(1.0), power(0.5, late))
+    assert found.lower == pytest.approx((~late).double().mean().item())
+    assert found.higher == pytest.approx(late.double().mean().item())
+    assert found.variance_ratio == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("scale", "word"), [(2.0, "dominates"), (1.0, "level"), (0.5, "dominated")])
-def test_standing_puts_the_duel_in_a_word(scale: float, word: str) -> None:
-    gipo, rival = curve(1.0), curve(scale, name="rival")
-    setting = Setting("random", 1.0, lambda count, *, seed: random_pairs(count, 1.0, seed))
-    study = Study(
-        setting, random_pairs(1, 1.0, 0), [gipo, rival], {"raw": duels(gipo, [rival], "raw", (10,))}
-    )
-    assert standing(study, "raw", "rival") == word
-
-
-def test_sweeps_are_relative_to_the_reference() -> None:
-    pairs = random_pairs(5, 1.0, 2)
-    family = next(f for f in families(6) if f.name == "ppo_clip")
-    got = sweep(pairs, family)
-    exact = moments(pairs, PpoClip(eps=family.values[2], eps_high=family.values[2]))
-    norm2 = pairs.reference.square().sum((1, 2))
-    assert got.bias2[2] == pytest.approx((exact.bias2 / norm2).numpy())
-    assert got.mse("raw", 8)[2] == pytest.approx(((exact.bias2 + exact.variance / 8) / norm2).numpy())
-
-
-@pytest.mark.parametrize("family", families(5), ids=lambda f: f.name)
-def test_every_family_reaches_no_clip_at_one_end_of_its_sweep(family: Family) -> None:
-    pairs = random_pairs(5, 1.0, 3)
-    unclipped = moments(pairs, NoClip())
-    gaps = [
-        float((moments(pairs, family.make(value)).mean - unclipped.mean).norm() / unclipped.mean.norm())
-        for value in (family.values[0], family.values[-1])
-    ]
-    assert min(gaps) < 0.05
+def test_a_level_that_neither_reaches_does_not_count() -> None:
+    late = LEVELS >= 0.1
+    assert duel(power(1.0, late), power(2.0, late)).lower == 1.0

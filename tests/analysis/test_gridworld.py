@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gipo_cli.analysis.gridworld import (
+    STEP_SIZE,
     Pairs,
     lagged_pairs,
     moments,
@@ -155,12 +156,26 @@ def test_no_clip_is_unbiased_and_all_agree_on_policy() -> None:
             assert moments(together, objective).bias2.max() < 1e-25
 
 
-def test_a_policy_gradient_step_raises_the_value_of_every_state() -> None:
-    logits_ = random_pairs(1, 0.0, 2).log_pi[0]
-    gradient = policy_gradient(logits_.softmax(-1)[None])[0]
-    assert gradient.sum(-1).abs().max() < 1e-15  # a softmax ignores a constant added to a state's logits
-    uphill = torch.tensor(state_values((logits_ + 0.1 * gradient).softmax(-1).tolist()))
-    assert (uphill > torch.tensor(state_values(logits_.softmax(-1).tolist())))[:3].all()
+def test_the_policy_gradient_is_that_of_the_start_states_value() -> None:
+    """Against finite differences of a value found by iteration."""
+    here = random_pairs(1, 0.0, 2).log_pi[0]
+    gradient = policy_gradient(here.softmax(-1)[None])[0]
+    for i in range(12):
+        step_ = torch.zeros(12).double()
+        step_[i] = 1e-5
+        up, down = (
+            state_values((here + d).softmax(-1).tolist())[0] for d in (step_.view(3, 4), -step_.view(3, 4))
+        )
+        assert gradient.flatten()[i].item() == pytest.approx((up - down) / 2e-5, abs=1e-8)
+
+
+def test_lagged_pairs_climb_that_value_step_by_step() -> None:
+    values = [state_values(lagged_pairs(1, k, 5).log_pi[0].exp().tolist())[0] for k in (0, 1, 2, 3)]
+    assert values == sorted(values)
+    pair, later = lagged_pairs(1, 1, 5), lagged_pairs(1, 2, 5)
+    assert torch.equal(pair.log_mu, later.log_mu)
+    moved = pair.log_mu + STEP_SIZE * policy_gradient(pair.log_mu.exp())
+    assert torch.allclose(pair.log_pi, moved.log_softmax(-1))
 
 
 def test_random_pairs_have_the_distance_asked_for_and_seeds_matter() -> None:

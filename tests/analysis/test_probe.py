@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gipo_cli.analysis.gridworld import Pairs, moments, policy_gradient, random_pairs, visitation
+from gipo_cli.analysis.gridworld import Pairs, moments, pair_up, random_pairs, visitation
 from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, least_mse, measure
 from gipo_cli.core.objectives import Gipo, NoClip, ObjectiveParams, PpoClip, PpoKl, Sapo, Spo, Tis
 from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS
@@ -79,7 +79,7 @@ def test_sampled_gridworld_reproduces_the_exact_bias_and_variance(ratio: str) ->
             )
         )
     truth: dict[str, list[float]] = {"bias2": [], "variance": [], "mse": [], "cosine": [], "norm": []}
-    for reference in (pairs.reference, policy_gradient(pi)):
+    for reference in (pairs.reference, pair_up(pairs.log_pi, pairs.log_pi).reference):
         for objective in GRID:
             exact = moments(pairs, objective)
             bias2 = (exact.mean - reference).square().sum().item()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from gipo_cli.commands.film import choose_renderer, film, record
+from gipo_cli.commands.film import choose_renderer, film
+from gipo_cli.commands.video import record
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.settings.schema import EnvConfig
 from gipo_cli.training.evaluate import Evaluator, evaluate_run
@@ -33,13 +34,13 @@ def renderer():
 
 def test_a_film_of_two_episodes(renderer, tmp_path):
     path = tmp_path / "a folder é" / "film.mp4"
-    returns, successes, frames, fps = film(up, FETCH, path, episodes=2, seed=3, task_seed=1, every=10)
-    assert (len(returns), len(successes)) == (2, 2)
+    made = film(up, FETCH, path, episodes=2, seed=3, task_seed=1, every=10)
+    assert (len(made.returns), len(made.successes)) == (2, 2)
     # The start and every tenth of 50 steps.
-    assert frames == 2 * 6
-    assert fps == 2.5
+    assert made.frames == 2 * 6
+    assert made.fps == 2.5
     evaluator = Evaluator(FETCH, seed=3, task_seed=1)
-    np.testing.assert_allclose(returns, evaluator.run(up, 2).returns, rtol=1e-6)
+    np.testing.assert_allclose(made.returns, evaluator.run(up, 2).returns, rtol=1e-6)
     evaluator.close()
     pictures = iio.imread(path)
     assert pictures.shape == (12, 480, 480, 3)
@@ -52,8 +53,8 @@ def test_a_film_of_two_episodes(renderer, tmp_path):
 
 def test_a_gif_of_metaworld_shows_the_robot_the_right_way_up(renderer, tmp_path):
     cfg = EnvConfig(name="metaworld", task="reach-v3", max_episode_steps=4)
-    _, _, frames, fps = film(up, cfg, tmp_path / "a.GIF", episodes=1, seed=3, task_seed=1, fps=5)
-    assert (frames, fps) == (3, 5)
+    made = film(up, cfg, tmp_path / "a.GIF", episodes=1, seed=3, task_seed=1, fps=5)
+    assert (made.frames, made.fps) == (3, 5)
     picture = iio.imread(tmp_path / "a.GIF")[0].astype(int)
     # The grey background is at the top, the robot's red to the left of the middle.
     assert np.abs(picture[:20] - picture[:20].mean((0, 1))).max() < 20
@@ -124,9 +125,9 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(renderer, trained_run, 
     [
         ({"out": "a.avi"}, "neither .mp4 nor .gif"),
         ({"out": "config.yaml.mp4"}, "already exists and is not overwritten"),
-        ({"episodes": 0}, "episodes=0"),
-        ({"every": -1}, "every=-1"),
-        ({"fps": 0.0}, "fps=0.0"),
+        ({"episodes": 0}, "--episodes 0"),
+        ({"every": -1}, "--every -1"),
+        ({"fps": 0.0}, "--fps 0.0"),
         ({"checkpoint": "77"}, "no checkpoint of step 77"),
     ],
 )
@@ -161,7 +162,7 @@ class Broken(Silent):
 @pytest.mark.parametrize(
     ("kind", "modes", "message"),
     [
-        (Silent, [], r"Silent-v0 makes no pictures that can be filmed: .* names none$"),
+        (Silent, [], r"Silent-v0 makes no pictures for a film: .* names none$"),
         (Silent, ["human"], r"names only human$"),
         (Broken, None, r"\(ImportError: no pencil\)$"),
     ],
@@ -183,7 +184,7 @@ def test_an_environment_that_cannot_be_drawn_is_one_sentence_about_it(
 def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run):
     code = (
         "import sys; from pathlib import Path; from gipo_cli.errors import UserError\n"
-        "from gipo_cli.commands.film import record\n"
+        "from gipo_cli.commands.video import record\n"
         "try: record(Path(sys.argv[1]))\n"
         "except UserError as error: print(error)"
     )

@@ -376,7 +376,9 @@ def test_every_objective_says_what_listings_and_figures_need(kind: type[Objectiv
     knob = {kind.knob} if kind.knob else set()
     assert knob <= set(kind.symbols) & set(kind.model_fields)
     assert (kind.span is None) == (not kind.knob)
-    assert all(kind.model_validate(kind.swept(value).model_dump()) for value in kind.span or ())
+    for end in kind.span or ():
+        swept = kind().swept(torch.tensor(end, dtype=torch.float64))
+        kind.model_validate({k: float(v) if isinstance(v, Tensor) else v for k, v in swept})
 
 
 def test_a_function_of_ones_own_is_evaluated_like_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,7 +400,7 @@ def test_a_function_of_ones_own_is_evaluated_like_ours(monkeypatch: pytest.Monke
 def test_a_knob_may_differ_from_sample_to_sample(params: ObjectiveParams) -> None:
     log_ratio = torch.tensor([-1.0, 0.2, 0.7], dtype=torch.float64)
     values = torch.tensor([0.3, 0.5, 0.8], dtype=torch.float64)
-    mixed = coefficient(params.with_knob(values), log_ratio, -0.5)  # type: ignore[arg-type]
+    mixed = coefficient(params.with_knob(values), log_ratio, -0.5)
     single = [
         coefficient(params.with_knob(float(v)), x[None], -0.5) for v, x in zip(values, log_ratio, strict=True)
     ]

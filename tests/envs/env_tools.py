@@ -4,8 +4,10 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import yaml
 
+from gipo_cli.commands.app import main
 from gipo_cli.envs.simulators import Simulator
 from gipo_cli.envs.task_env import TaskEnv
 from gipo_cli.settings.schema import EnvConfig
@@ -43,7 +45,11 @@ def assert_history_free_and_seeded(env, other, steps=15):
     other.set_episode_index(3)
     fresh = rollout(other, actions)
     rollout(env, random_actions(env, steps // 2, seed=1))
-    for _ in range(2):
+    for before in (steps // 2, steps, 0):
+        env.set_episode_index(3)
+        env.reset()
+        for action in actions[:before]:
+            env.step(action)
         env.set_episode_index(3)
         again = rollout(env, actions)
         np.testing.assert_array_equal(fresh[0], again[0])
@@ -84,3 +90,15 @@ def wrap(env, limit=None, seed=1, index=0, **cfg):
     """A simulator in the wrapper that every environment gets."""
     cfg = EnvConfig.model_validate({"name": "gymnasium", "id": "Script-v0", **cfg})
     return TaskEnv(Simulator(env, limit), cfg, label="script", seed=seed, index=index)
+
+
+def train(monkeypatch, capsys, folder, env_id, *overrides):
+    """``gipo train`` on an environment of ``odd_envs``, two iterations: exit code, output, errors."""
+    short = "total_steps=64 agent.rollout_steps=32 agent.update.rounds=1 agent.update.batch_size=16"
+    also = "eval.episodes=2 runtime.env_timeout_s=null env.imports=[odd_envs] env=gymnasium"
+    words = [*short.split(), *also.split(), f"env.id={env_id}", *overrides]
+    monkeypatch.setattr("sys.argv", ["gipo", "train", "--runs", str(folder), "--name", "odd", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return ended.value.code, said.out, said.err

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gipo_cli.loggers.tensorboard import TensorBoard
 from gipo_cli.runs.layout import create
 from gipo_cli.runs.tables import Tables
-from gipo_cli.settings.flat import flatten
+from gipo_cli.text import flatten
 
 
 def read(folder):

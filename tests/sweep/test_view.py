@@ -5,7 +5,8 @@ import io
 from rich.console import Console
 
 from gipo_cli.sweep.state import RunState
-from gipo_cli.sweep.view import View, counts, duration, short_names, table
+from gipo_cli.sweep.view import View, counts, short_names, table
+from gipo_cli.text import duration
 
 
 def state(kind: str, step: int, **more: object) -> RunState:

@@ -66,6 +66,8 @@ class ObjectiveParams(BaseModel):
     """Key of the ``diagnostics`` section that changes the grid; empty: it is fixed."""
     span: ClassVar[tuple[float, float] | None] = None
     """Smallest and largest knob value of the exact study."""
+    clipped: ClassVar[bool] = False
+    """Whether g depends on the knob only through which samples are clipped, by their |r - 1|."""
     symbols: ClassVar[Mapping[str, str]] = {}
     """Parameters as figures print them; empty: the value speaks for itself."""
     look: ClassVar[Look | None] = None
@@ -78,14 +80,13 @@ class ObjectiveParams(BaseModel):
         """Weight of a KL(mu || pi) penalty that the objective itself brings to the update."""
         return 0.0
 
-    def with_knob(self, value: float) -> Self:
+    def with_knob(self, value: float | Tensor) -> Self:
         """The same objective with its knob at ``value``; itself if it has none."""
         return self.model_copy(update={self.knob: value}) if self.knob else self
 
-    @classmethod
-    def swept(cls, value: float) -> Self:
-        """The objective at one knob value of the exact study."""
-        return cls().with_knob(value)  # type: ignore[call-arg] # subclasses default their name
+    def swept(self, values: Tensor) -> Self:
+        """The same objective at knob values of the exact study, one per sample."""
+        return self.with_knob(values)
 
     def surrogate(self, samples: Samples) -> ValueAndCoefficient:
         """Value of the surrogate and gradient coefficient g; here, those of the registered function."""

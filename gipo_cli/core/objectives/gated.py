@@ -100,14 +100,13 @@ class Sapo(ObjectiveParams):
     tau_pos: Positive = Field(1.0, description="gate temperature where A > 0; larger is narrower")
     tau_neg: Positive = Field(1.05, description="gate temperature where A <= 0")
 
-    def with_knob(self, value: float) -> Self:
+    def with_knob(self, value: float | Tensor) -> Self:
         """The ratio of the two temperatures is kept."""
         return self.model_copy(update={"tau_pos": value, "tau_neg": value * self.tau_neg / self.tau_pos})
 
-    @classmethod
-    def swept(cls, value: float) -> Self:
+    def swept(self, values: Tensor) -> Self:
         """One temperature for both signs."""
-        return cls(tau_pos=value, tau_neg=value)
+        return self.model_copy(update={"tau_pos": values, "tau_neg": values})
 
     def surrogate(self, samples: Samples) -> ValueAndCoefficient:
         """(4 / tau) s(tau (r - 1)) A with s the sigmoid and tau chosen by the sign of A.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from gipo_cli.core.objectives.base import (
     ValueAndCoefficient,
     registered,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Range = Annotated[float, Field(gt=0, lt=1)]
 LARGEST_EPS = 0.99
@@ -46,6 +49,7 @@ class PpoClip(ObjectiveParams):
     grid = (0.05, 0.1, 0.2, 0.4)
     grid_key = "ppo_eps"
     span = (0.005, 100.0)
+    clipped = True
     symbols = {"eps": "ε", "eps_high": "ε high"}
     look = ("#d55e00", "s", (0, (7, 2)))
     name: Literal["ppo_clip"] = "ppo_clip"
@@ -57,10 +61,9 @@ class PpoClip(ObjectiveParams):
         """Clip range above 1."""
         return self.eps if self.eps_high is None else self.eps_high
 
-    @classmethod
-    def swept(cls, value: float) -> Self:
-        """Clip range ``value`` above 1, and below it as far as there is room."""
-        return cls(eps=min(value, LARGEST_EPS), eps_high=value)
+    def swept(self, values: Tensor) -> Self:
+        """Clip ranges above 1, and below it as far as there is room."""
+        return self.model_copy(update={"eps": values.clamp(max=LARGEST_EPS), "eps_high": values})
 
     def surrogate(self, samples: Samples) -> ValueAndCoefficient:
         """min(r A, clip(r, 1 - eps, 1 + eps) A).
@@ -85,6 +88,7 @@ class PpoDualClip(ObjectiveParams):
     knob = "eps"
     grid = (0.2,)
     span = (0.005, LARGEST_EPS)
+    clipped = True
     symbols = {"eps": "ε", "c": "c"}
     look = ("#e69f00", "<", (0, (6, 1.5, 2, 1.5)))
     name: Literal["ppo_dual_clip"] = "ppo_dual_clip"
@@ -92,6 +96,10 @@ class PpoDualClip(ObjectiveParams):
     c: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         3.0, description="ratio beyond which a negative advantage has no gradient"
     )
+
+    def swept(self, values: Tensor) -> Self:
+        """Clip ranges as far as there is room below 1."""
+        return self.with_knob(values.clamp(max=LARGEST_EPS))
 
     def surrogate(self, samples: Samples) -> ValueAndCoefficient:
         """PPO-clip, and max(that, c A) where A < 0, whose g is 0 for r > c as well.

@@ -1,0 +1,32 @@
+"""Small ways of writing values, shared by everything that prints or records them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one with dotted keys; an empty mapping stays a value."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as ``h:mm:ss``, or ``-`` where they are unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"
+
+
+def printable(text: str) -> str:
+    r"""Replace characters that a terminal would obey, such as escape sequences, by ``\x1b`` and the like."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
