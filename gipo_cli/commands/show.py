@@ -87,10 +87,12 @@ def _changed(config: RunConfig) -> Iterator[tuple[str, str, str]]:
 
 
 def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
+    from gipo_cli.envs.registry import ENVIRONMENTS
     from gipo_cli.runs.status import state_now
 
     subject = " ".join(config.env.names)
     yield "what", f"{config.objective.name} on {subject}, buffer {config.buffer_size}, seed {config.seed}"
+    yield "sees", ENVIRONMENTS[config.env.name].sees
     if status is None:
         yield "state", "unknown: status.json is missing or damaged"
         return

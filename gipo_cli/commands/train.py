@@ -94,6 +94,7 @@ def _print(config: RunConfig, run_dir: Path) -> None:
     from rich.syntax import Syntax
     from rich.text import Text
 
+    from gipo_cli.envs.registry import ENVIRONMENTS
     from gipo_cli.settings.compose import to_yaml
 
     console, text = Console(soft_wrap=True), to_yaml(config).rstrip()
@@ -101,4 +102,5 @@ def _print(config: RunConfig, run_dir: Path) -> None:
         console.print(Syntax(text, "yaml", background_color="default"))
     else:
         console.file.write(text + "\n")
+    console.print(Text(f"# the agent sees {ENVIRONMENTS[config.env.name].sees}", style="dim"))
     console.print(Text(f"# would be written to {run_dir}", style="dim"))

@@ -26,6 +26,9 @@ METAWORLD_TASKS = tuple(f"{name}-v3" for name in _TASKS.split())
 
 _OTHER_PACKAGES = {"metaworld": "metaworld", "gymnasium": None}
 
+_GOAL = "observation + desired_goal (achieved_goal is a function of the observation)"
+_SEES = {"fetch": _GOAL, "hand": _GOAL, "kitchen": _GOAL, "gymnasium": "every part of the observation"}
+
 
 @dataclass(frozen=True)
 class EnvEntry:
@@ -50,6 +53,11 @@ class EnvEntry:
     rewards: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
     step_limit: int | None = None
+
+    @property
+    def sees(self) -> str:
+        """What the agent sees of its observation, in words."""
+        return _SEES.get(self.family, "the whole observation")
 
     @property
     def package(self) -> str | None:

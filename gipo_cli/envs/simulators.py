@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -47,11 +47,13 @@ class Simulator:
         env: The simulator.
         time_limit: Steps after which an episode is truncated; None for no limit.
         begin: Starts an episode; None: ``env.reset`` with the seed.
+        redundant: Parts of its observation that are functions of the other parts.
     """
 
     env: gym.Env[Any, Any]
     time_limit: int | None = None
     begin: Begin | None = None
+    redundant: Sequence[str] = ()
 
     def start(self, seed: int, episode: int, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """Start the episode with this seed and this number."""

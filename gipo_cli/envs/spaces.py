@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -16,28 +17,44 @@ Observation = npt.NDArray[np.float32]
 """What the agent sees. That it is one array is known here, in the buffer and in the policy's first layer."""
 
 
+GOAL = ("observation", "desired_goal")
+"""The parts that make a dictionary a goal dictionary."""
+
+
 class ObservationFlattener:
     """Concatenates what the agent may see of an observation into one float32 vector.
 
-    Goal dictionaries (with ``observation`` and ``desired_goal``) become observation + desired goal, since
-    the achieved goal is a function of the observation. Other dictionaries, nested ones too, are taken
-    whole in the order of their space.
+    Dictionaries, nested ones too, are taken whole in the order of their space; of a goal dictionary
+    ``observation`` and ``desired_goal`` come first.
     """
 
-    def __init__(self, space: gym.Space[Any], label: str) -> None:
-        """Plan the concatenation of a ``Box``, or a ``Dict`` of them; ``label`` names the environment.
+    def __init__(self, space: gym.Space[Any], label: str, redundant: Sequence[str] = ()) -> None:
+        """Plan the concatenation of a ``Box``, or a ``Dict`` of them.
+
+        Args:
+            space: The simulator's observation space.
+            label: How messages name the environment.
+            redundant: Parts of the dictionary to leave out, as functions of the others.
 
         Raises:
             UserError: The space holds something other than ``Box``.
         """
         self._leaves: list[tuple[tuple[str, ...], tuple[int, ...], slice]] = []
         self._size = 0
-        if isinstance(space, gym.spaces.Dict) and {"observation", "desired_goal"} <= space.keys():
-            for key in ("observation", "desired_goal"):
-                self._add(space[key], (key,), label)
+        if isinstance(space, gym.spaces.Dict):
+            first = GOAL if set(GOAL) <= space.keys() else ()
+            for key in dict.fromkeys([*first, *space]):
+                if key not in redundant:
+                    self._add(space[key], (key,), label)
         else:
             self._add(space, (), label)
         self.space = gym.spaces.Box(-np.inf, np.inf, (self._size,), np.float32)
+
+    @property
+    def text(self) -> str:
+        """What the agent sees, such as ``observation (10) + desired_goal (3)``."""
+        parts = (("/".join(path) or "observation", place) for path, _, place in self._leaves)
+        return " + ".join(f"{name} ({place.stop - place.start})" for name, place in parts)
 
     def _add(self, space: gym.Space[Any], path: tuple[str, ...], label: str) -> None:
         if isinstance(space, gym.spaces.Dict):

@@ -52,7 +52,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         """
         env = simulator.env
         super().__init__(env)
-        self._flatten = ObservationFlattener(env.observation_space, label)
+        self._flatten = ObservationFlattener(env.observation_space, label, simulator.redundant)
         self._act = ActionMap(env.action_space, cfg.action, label)
         self.observation_space = self._flatten.space
         self.action_space = self._act.space
@@ -62,6 +62,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._simulator = simulator
         self._success_is_any = cfg.success == "any"
         self._success_key = cfg.success_key
+        self.sees = self._flatten.text
         self._started = time.perf_counter()
         self._steps, self._return = 0, 0.0
         self._success_any: bool | None = None

@@ -17,13 +17,35 @@ def binned(space, bins):
     return ActionMap(space, ActionConfig(kind="binned", bins=bins), "toy")
 
 
-def test_goal_dictionary_becomes_observation_and_desired_goal():
+def test_goal_dictionary_becomes_observation_and_desired_goal_where_the_achieved_goal_is_redundant():
     space = gym.spaces.Dict(achieved_goal=box(2), desired_goal=box(2), observation=box(3))
-    flatten = ObservationFlattener(space, "toy")
+    flatten = ObservationFlattener(space, "toy", ["achieved_goal"])
     flat = flatten({"achieved_goal": [9, 9], "desired_goal": [4, 5], "observation": np.array([1, 2, 3])})
     assert flat.tolist() == [1, 2, 3, 4, 5]
     assert flat.dtype == np.float32
     assert flatten.space == gym.spaces.Box(-np.inf, np.inf, (5,), np.float32)
+
+
+def test_every_part_of_a_goal_dictionary_is_seen_the_goal_first():
+    space = gym.spaces.Dict(
+        achieved_goal=box(1), force=box(2, 2), desired_goal=box(1), observation=box(2), camera=box(0)
+    )
+    flatten = ObservationFlattener(space, "toy")
+    whole = {
+        "achieved_goal": [3],
+        "force": [[4, 5], [6, 7]],
+        "desired_goal": [2],
+        "observation": [0, 1],
+        "camera": [],
+    }
+    assert flatten(whole).tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert flatten.text == "observation (2) + desired_goal (1) + achieved_goal (1) + force (4) + camera (0)"
+
+
+def test_what_is_seen_of_a_box_and_of_parts_within_parts():
+    assert ObservationFlattener(box(2, 2), "toy").text == "observation (4)"
+    nested = gym.spaces.Dict(arm=gym.spaces.Dict(pose=box(7), grip=box()))
+    assert set(ObservationFlattener(nested, "toy").text.split(" + ")) == {"arm/pose (7)", "arm/grip (1)"}
 
 
 def test_nested_goals_and_other_dictionaries_and_matrices_are_flattened_in_order():
