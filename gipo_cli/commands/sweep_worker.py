@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -25,7 +24,7 @@ from gipo_cli.sweep import attempt as attempts
 from gipo_cli.sweep.estimate import Trial, free_memory
 from gipo_cli.sweep.folder import StudyDir, read_study
 from gipo_cli.sweep.plan import PlannedRun
-from gipo_cli.sweep.state import finished_in
+from gipo_cli.sweep.state import finished_in, what_is_lost
 
 ORPHAN_SECONDS = 120.0
 """Time that a worker whose parent died has for its last checkpoint."""
@@ -36,8 +35,7 @@ TRIAL_EPISODES = 4
 def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> int:
     """Work on a run in its own folder, under a lock that holds from before the folder exists.
 
-    Returns:
-        Exit code of training, 0 if the run is finished already.
+    Returns the exit code of training, 0 if the run is finished already.
 
     Raises:
         UserError: Another process works on it, or the folder holds another run.
@@ -51,9 +49,6 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
             taken = attempts.new_attempt(folder, run)
             attempts.continue_as(source, taken)
             attempts.publish(folder, run, taken)
-        if not finished_in(final, run) and final.is_dir() and not RunDir(final).exists():
-            # A process was killed before it had written the run's configuration.
-            shutil.rmtree(final)
         code = _train(final, run, allow_changes)
         if finished_in(final, run):
             attempts.drop_attempts(folder, run)
@@ -63,15 +58,14 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
 def work_apart(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> int:
     """Work on a run in a folder of this attempt alone, and publish it when it is finished.
 
-    Returns:
-        Exit code of training, 0 if the run is finished already.
+    Returns the exit code of training, 0 if the run is finished already.
 
     Raises:
         UserError: The run's folder is being written, or holds another run.
         RunFailed: The run cannot be continued.
     """
     own = folder.run(run.name)
-    if not finished_in(own, run):
+    if not finished_in(own, run) and not what_is_lost(own):
         own = attempts.new_attempt(folder, run)
         source = attempts.furthest(folder, run)
         if source is not None:
@@ -91,7 +85,9 @@ def _train(path: Path, run: PlannedRun, allow_changes: bool) -> int:
     if finished_in(path, run):
         sys.stdout.write(f"{run.name} is finished: {run.total_steps} steps\n")
         return 0
-    if not path.is_dir():
+    if lost := what_is_lost(path):
+        raise UserError(lost)
+    if not RunDir(path).exists():
         command = ["gipo", "train", *run.overrides]
         return train(run.config, run_dir=path, overrides=run.overrides, command=command, quiet=True)
     # Only looked at until it is known to be the plan's own: what it names is imported when it goes on.
@@ -112,12 +108,8 @@ def _train(path: Path, run: PlannedRun, allow_changes: bool) -> int:
 def try_out(text: str) -> Trial:
     """Measure an iteration of a run with a full buffer, without writing anything.
 
-    Args:
-        text: Its configuration as JSON.
-
-    Returns:
-        Time of an iteration, of the start until the first step and of an evaluation, and memory with a full
-        buffer, of which there are two while it is saved.
+    The text is its configuration as JSON. Memory is counted with a full buffer, of which there are two while
+    it is saved.
     """
     begun = time.perf_counter()
     import psutil

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,7 +134,7 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
                 raise UserError(
                     f"{root} is not a folder; name another with --runs or {ROOT_VARIABLE}"
                 ) from error
-            if not unique and _abandoned(path):
+            if not unique and abandoned(path):
                 RunDir(path).git_diff.unlink(missing_ok=True)
                 return RunDir(path)
             if not unique:
@@ -150,7 +151,7 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
         path = root / f"{name}-{attempt}"
 
 
-def _abandoned(path: Path) -> bool:
+def abandoned(path: Path) -> bool:
     """Whether a start was killed here before its configuration was written: the next may have the name."""
     from gipo_cli.runs.lock import holder
 
@@ -158,7 +159,9 @@ def _abandoned(path: Path) -> bool:
     before = {file.name for file in (run.lock, run.overrides, run.command, run.git_diff, run.meta)}
     names = {entry.name for entry in os.scandir(path)} if path.is_dir() else {""}
     leftover = all(name in before or name.startswith(TEMPORARY) for name in names)
-    return leftover and holder(run.lock) is None
+    record = holder(run.lock)
+    # One of another host may be dead; taking the lock will tell.
+    return leftover and (record is None or record.get("host") != socket.gethostname())
 
 
 def list_runs(root: Path) -> list[RunDir]:

@@ -1,14 +1,9 @@
 """Attempts: how a run survives a process that was given up for dead and goes on writing.
 
-On a cluster nobody can be sure that the process before has ended: a node that does not answer may still
-compute, and a lock on a shared file system may not reach it. So no two processes ever share a folder there.
-
-Every attempt works in a new folder of its own, ``.sweep/<run>.attempts/<random id>``, which begins as a copy
-of the furthest state that any earlier attempt saved. A checkpoint is verified against its digests when it is
-read, so a copy that raced with its writer is noticed and the checkpoint before it used. A finished attempt is
-published by renaming its folder to the run's: one atomic step, which only one attempt can win. Since every
-attempt computes the same numbers, it does not matter which. Publishing removes the other attempts; a process
-that still lives there ends at its next write.
+On a cluster nobody can be sure that the process before has ended, so no two processes ever share a folder.
+Every attempt works in ``.sweep/<run>.attempts/<random id>``, which begins as a copy of the furthest state of
+any earlier attempt (digests tell where the copy raced with its writer) and becomes the run by one rename when
+it is finished: see docs/sweeps.md, "Why nothing is written twice".
 """
 
 from __future__ import annotations
@@ -20,14 +15,14 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from gipo_cli.errors import RunFailed
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import TEMPORARY, fsync_dir
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock, last_beat
 from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
-from gipo_cli.sweep.state import finished_in, places
+from gipo_cli.sweep.state import finished_in, places, what_is_lost
 
 OVERTAKEN_SECONDS = 600.0
 """Silence after which an attempt is not counted on any more once another one goes on."""
@@ -84,12 +79,14 @@ def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> None:
     """Make an attempt the run, unless another one already finished it.
 
     Raises:
-        UserError: A live process works in the run's own folder.
+        UserError: A live process works in the run's own folder, or it has lost its configuration.
         RunFailed: The disk refused.
     """
     final = folder.run(run.name)
     if finished_in(final, run):
         return
+    if lost := what_is_lost(final):
+        raise UserError(lost)
     with ExitStack() as stack:
         if final.is_dir():
             stack.enter_context(RunLock(RunDir(final).lock))

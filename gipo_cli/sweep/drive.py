@@ -54,7 +54,7 @@ class Sweep:
         """Work until these runs have ended, or until a signal."""
         self.states = self._before = observe_all(self.folder, self.study.runs)
         pending = set(names)
-        with stop_signals(self._stop), self.view:
+        with stop_signals(self._stop), self.view.live():
             try:
                 self.view.update(self.states, None)
                 engine.submit(names)

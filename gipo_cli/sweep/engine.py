@@ -1,12 +1,21 @@
-"""What all engines share: they take over runs, start them as room allows, and say which have ended."""
+"""What all engines share, and the local one: one process per run, a few at a time, none left behind."""
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from gipo_cli.runs.lock import BEAT_SECONDS
 from gipo_cli.sweep.folder import StudyDir
+from gipo_cli.sweep.state import holder_of
+from gipo_cli.sweep.worker import Worker
 
+HELD_SECONDS = 60.0
+"""How long to wait, when nothing else is left to do, for a run that another process works on."""
+SILENT_BEATS = 4
+"""Beats that a lock of another host may miss until its holder counts as dead."""
 Task = TypeVar("Task")
 
 
@@ -84,3 +93,68 @@ class Engine(Generic[Task]):
     def end(self, task: Task, *, at_once: bool) -> None:
         """End a task: at once, or after it has saved."""
         raise NotImplementedError
+
+
+class LocalEngine(Engine[Worker]):
+    """Runs on this machine."""
+
+    def __init__(self, folder: StudyDir, jobs: int) -> None:
+        super().__init__(folder, jobs)
+        self._held: dict[str, str] = {}
+        self._held_since: float | None = None
+        self._seen: dict[str, tuple[dict[str, Any], float]] = {}
+
+    def poll(self) -> dict[str, str]:
+        """Wait for runs that others hold, but not for ever once nothing else is left to do."""
+        self._held = {}
+        ended = super().poll()
+        if self.tasks or not self._held:
+            self._held_since = None
+            return ended
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+            for name, who in self._held.items():
+                self.notes.append(f"waiting for {who}, which works on {name}")
+        if time.monotonic() - self._held_since < HELD_SECONDS:
+            return ended
+        self.queue.clear()
+        return ended | {
+            name: f"is being written by {who}; stop that one, then type this command again"
+            for name, who in self._held.items()
+        }
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.kill()
+        self.tasks.clear()
+
+    def free(self, name: str) -> bool:
+        """Whether no other process works on it; one of another host counts as long as its lock beats."""
+        record = holder_of(self.folder, name)
+        if record is None:
+            return True
+        now, own = time.monotonic(), record.get("host") in (None, socket.gethostname())
+        if self._seen.get(name, ({}, 0.0))[0] != record:
+            self._seen[name] = record, now
+        if not own and now - self._seen[name][1] > SILENT_BEATS * BEAT_SECONDS:
+            return True
+        self._held[name] = f"process {record.get('pid')}" + ("" if own else f" on {record.get('host')}")
+        return False
+
+    def start(self, name: str) -> Worker:
+        """Start a process."""
+        return Worker(self.folder, name)
+
+    def ended(self, name: str, task: Worker) -> str | None:
+        """How a process ended; what it left of its group is ended too."""
+        if task.running:
+            return None
+        task.kill()
+        return task.how
+
+    def end(self, task: Worker, *, at_once: bool) -> None:
+        """End a process."""
+        if at_once:
+            task.kill()
+        else:
+            task.stop()

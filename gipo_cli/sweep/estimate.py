@@ -115,17 +115,11 @@ def measure(
 ) -> tuple[dict[str, Trial], list[str]]:
     """Try one run of each environment, the one with the largest buffer, unless that was done before.
 
-    Args:
-        runs: Runs that are to be started.
-        folder: The study's, where trials are kept.
-        keep: Whether to write there.
-        here: Whether the runs are done on this machine; a node of a cluster may have what this one lacks.
-
-    Returns:
-        Trials by environment, and what went wrong.
+    With ``keep`` trials are written to the study's folder. Returns them by environment, and what went wrong.
 
     Raises:
-        UserError: A run is refused here as it is configured, so that starting it would be of no use.
+        UserError: The runs are done ``here``, and one is refused as it is configured; a node of a cluster may
+            have what this machine lacks.
     """
     file = folder.private / "trials.json"
     known = _read(file)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 from gipo_cli import __version__
@@ -19,35 +18,25 @@ FORMAT = 1
 _DIFFERENCES_SHOWN = 4
 
 
-@dataclass(frozen=True)
 class StudyDir:
     """The folder of one study.
 
     Runs lie directly in it. What belongs to the sweep itself lies in ``.sweep``, which listings do not enter
     and from which comparisons learn only what became of runs that have no folder yet.
+
+    Attributes:
+        manifest: The sealed plan.
+        lock: Held by the one sweep that works here.
+        private: Claims, outputs and attempts.
+        claims: Where only claims lie: the holder of a lock removes leftovers beside it.
     """
 
-    path: Path
-
-    @property
-    def manifest(self) -> Path:
-        """The sealed plan."""
-        return self.path / "study.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the one sweep that works here."""
-        return self.path / ".lock"
-
-    @property
-    def private(self) -> Path:
-        """Claims, outputs and attempts."""
-        return self.path / ".sweep"
-
-    @property
-    def claims(self) -> Path:
-        """Where only claims lie: the holder of a lock removes leftovers beside it."""
-        return self.private / "claims"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "study.json"
+        self.lock = path / ".lock"
+        self.private = path / ".sweep"
+        self.claims = self.private / "claims"
 
     def run(self, name: str) -> Path:
         """Folder of a run."""
@@ -97,12 +86,9 @@ def write_study(folder: StudyDir, study: Study, *, command: str) -> None:
 
 
 def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = True) -> Study:
-    """Read the plan that a folder was made for.
+    """Read the plan that a folder was made for, with one of its runs or all.
 
-    Args:
-        folder: The study's folder.
-        only: Check and return this run alone; default: all of them.
-        imports: Import the modules that its configurations name; without them a study can only be looked at.
+    Without ``imports`` the modules that it names are not imported, and it can only be looked at.
 
     Raises:
         UserError: There is no plan, it was edited or cut off, or it is of another version of gipo.
@@ -139,7 +125,15 @@ def check_same(folder: StudyDir, study: Study) -> None:
     """
     if not folder.manifest.exists():
         # A sweep that was killed before it had written its plan leaves hidden files only.
-        if folder.path.is_dir() and any(not path.name.startswith(".") for path in folder.path.iterdir()):
+        found = sorted(folder.path.iterdir()) if folder.path.is_dir() else []
+        names = [path.name for path in found if not path.name.startswith(".")]
+        strangers = [name for name in names if name not in {run.name for run in study.runs}]
+        if folder.private.is_dir() and strangers:
+            raise UserError(
+                f"{folder.manifest} is missing, and {strangers[0]} is no run of this study; restore that "
+                "file, or choose another folder with --name"
+            )
+        if names and not folder.private.is_dir():
             raise UserError(f"{folder.path} exists and is no study's folder; choose another with --name")
         return
     new = {run.key: run for run in study.runs}
@@ -166,8 +160,9 @@ def check_same(folder: StudyDir, study: Study) -> None:
 
 def _difference(old: Iterable[PlannedRun], new: Iterable[PlannedRun]) -> str:
     before, after = _values(old), _values(new)
+    absent = {"(absent)": None}
     found = [
-        f"{key} {_listed(before.get(key, {}))} there, {_listed(after.get(key, {}))} here"
+        f"{key} {','.join(before.get(key, absent))} there, {','.join(after.get(key, absent))} here"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
@@ -184,7 +179,3 @@ def _values(runs: Iterable[PlannedRun]) -> dict[str, dict[str, None]]:
             # Flattened, None is text.
             values.setdefault(key, {})[shown(None if value == "None" else value)] = None
     return values
-
-
-def _listed(values: Mapping[str, None]) -> str:
-    return ",".join(values) or "(absent)"

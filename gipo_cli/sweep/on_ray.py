@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,9 @@ _OBJECT_STORE = 100 * 2**20
 
 
 class RayEngine(Engine[Any]):
-    """Runs as Ray tasks.
+    """Runs as Ray tasks of ``cpus`` cores and ``gpus`` GPUs each.
 
-    Args:
-        folder: The study's folder.
-        study: Its plan, as written there.
-        jobs: Runs at a time at most; None: as many as the cluster has room for.
-        address: ``host:port`` of a cluster; None: a cluster of this machine, ended with the sweep.
-        cpus: Cores that a run takes.
-        gpus: GPUs that a run takes.
+    Without an address (``host:port``) a cluster of this machine is started, which ends with the sweep.
 
     Raises:
         UserError: No node is large enough.
@@ -101,11 +96,7 @@ class RayEngine(Engine[Any]):
 def run_on_node(study: str, name: str, directory: str, digest: str) -> None:
     """The task: work on a run, here.
 
-    Args:
-        study: The study's folder.
-        name: The run.
-        directory: Where the sweep was typed.
-        digest: Of the study's plan: a folder of the same path may be another one here.
+    The digest is of the study's plan, since a folder of the same path may be another one here.
 
     Raises:
         RunFailed: The run did not finish, or this node does not see the folder.
@@ -137,6 +128,7 @@ def check(address: str | None) -> None:
 
 def _connect(address: str | None, jobs: int | None, cpus: int) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["PYTHONSAFEPATH"] = "1"  # Ray's own processes inherit it
     if address is None:
         # Ray's ports are open to the network: without the token anybody there could run code here.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -152,7 +144,9 @@ def _connect(address: str | None, jobs: int | None, cpus: int) -> Any:
             "object_store_memory": _OBJECT_STORE,
             "_node_ip_address": "127.0.0.2",
         }
-    ray.init(**options)
+    # Workers get this process's directory as the first place that modules are looked up in.
+    with chdir("/"):
+        ray.init(**options)
     return ray
 
 

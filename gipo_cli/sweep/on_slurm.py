@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -39,13 +41,7 @@ REQUEUES = 1000
 
 
 class RunTask:
-    """What a job does: work on one run. submitit asks it for a checkpoint before time is up.
-
-    Args:
-        study: The study's folder.
-        name: The run.
-        directory: Where the sweep was typed.
-    """
+    """What a job does: work on one run. submitit asks it for a checkpoint before time is up."""
 
     def __init__(self, study: str, name: str, directory: str) -> None:
         self._arguments = (study, name, directory)
@@ -77,17 +73,11 @@ class RunTask:
 
 
 class SlurmEngine(Engine[str]):
-    """Runs as SLURM jobs, in arrays.
+    """Runs as SLURM jobs, in arrays; every node must see the study's folder under the same path.
 
     Jobs of an earlier sweep that was broken off and that are still in the queue are followed, not submitted
-    again.
-
-    Args:
-        folder: The study's folder; every node must see it under the same path.
-        jobs: Runs at a time at most; None: as many as the cluster grants.
-        cpus: Cores that a run takes.
-        gpus: GPUs that a run takes.
-        options: ``key=value`` in submitit's words, such as ``timeout_min=60`` or ``slurm_partition=short``.
+    again. A run takes ``cpus`` cores and ``gpus`` GPUs; ``options`` are in submitit's words, such as
+    ``timeout_min=60`` or ``slurm_partition=short``.
     """
 
     def __init__(
@@ -231,7 +221,12 @@ def _executor(logs: Path, *, cpus: int, gpus: int, jobs: int | None, options: Se
     given |= parse(options)
     given["slurm_signal_delay_s"] = given.pop("signal_delay_s")
     try:
-        executor = submitit.AutoExecutor(logs.resolve(), cluster="slurm", slurm_max_num_timeout=REQUEUES)
+        executor = submitit.AutoExecutor(
+            logs.resolve(),
+            cluster="slurm",
+            slurm_max_num_timeout=REQUEUES,
+            slurm_python=f"{shlex.quote(sys.executable)} -P",
+        )
         executor.update_parameters(**given)
     except (NameError, TypeError, ValueError, AssertionError) as error:
         raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gipo_cli.errors import UserError
-from gipo_cli.sweep.engine import Engine
+from gipo_cli.sweep.engine import Engine, LocalEngine
 from gipo_cli.sweep.folder import StudyDir
-from gipo_cli.sweep.local import LocalEngine
 from gipo_cli.sweep.plan import Study
 
 ENGINES = ("local", "ray", "slurm")
@@ -17,18 +16,7 @@ ENGINES = ("local", "ray", "slurm")
 
 @dataclass(frozen=True)
 class Options:
-    """How a sweep is run.
-
-    Attributes:
-        engine: ``local``, ``ray`` or ``slurm``.
-        jobs: Runs at a time; None: as many as this process may use cores, or as the cluster grants.
-        retry_failed: Try failed runs again.
-        allow_changes: Go on with runs that other versions of libraries began.
-        cpus: Cores of each run on a cluster.
-        gpus: GPUs of each run on a cluster.
-        address: Of a Ray cluster; None: one of this machine, for the sweep alone.
-        slurm: Further options of the SLURM jobs, ``key=value`` in submitit's words.
-    """
+    """The options of ``gipo sweep`` that say how it is run; None: as its help says."""
 
     engine: str = "local"
     jobs: int | None = None

@@ -39,17 +39,10 @@ def run_study(
     print_commands: bool,
     summary: Summary,
 ) -> int:
-    """Run a study, or continue it.
+    """Run a study of these overrides below ``root``, or continue it.
 
-    Args:
-        overrides: Hydra's sweep grammar, and ``study=NAME``.
-        root: Folder that holds the runs.
-        name: The study's name.
-        config_dirs: The user's own configuration folders.
-        options: How to run it.
-        dry_run: Show the plan and stop; nothing is written.
-        print_commands: Write the plan, print one command per unfinished run, and stop.
-        summary: Prints the results.
+    With ``dry_run`` the plan is shown and nothing is written; with ``print_commands`` the plan is written and
+    one command per unfinished run is printed.
 
     Returns:
         Exit code: 0 all finished, 1 some failed, 130 or 143 stopped by a signal.
@@ -78,6 +71,8 @@ def run_study(
         remove_leftovers(folder.private)
         # Looked at again: a sweep that ended just now may have left other runs.
         check_same(folder, study)
+        if not folder.manifest.exists() and any(folder.run(run.name).exists() for run in study.runs):
+            session.say(f"{folder.manifest} is missing; it is written anew for the runs that are here")
         write_study(folder, study, command=shlex.join(typed_command()))
         if print_commands:
             for run in session.unfinished(observe_all(folder, study.runs)):
@@ -87,17 +82,18 @@ def run_study(
 
 
 def show_status(ref: str, root: Path) -> None:
-    """Print what the runs of a study are doing, from any terminal.
-
-    Args:
-        ref: The study's name below ``root``, or its folder.
-        root: Folder that holds the runs.
+    """Print what the runs of a study are doing; it is named, below ``root``, or its folder is given.
 
     Raises:
         UserError: There is no such study.
     """
     found = [folder for folder in map(StudyDir, (root / ref, Path(ref))) if folder.manifest.exists()]
     if not found:
+        for folder in map(StudyDir, (root / ref, Path(ref))):
+            if folder.private.is_dir():
+                raise UserError(
+                    f"{folder.manifest} is missing; restore it, or write it anew with the study's command"
+                )
         known = sorted(path.parent.name for path in root.glob("*/study.json"))
         raise UserError(f"there is no study {ref!r} in {root}; there are: {', '.join(known) or 'none'}")
     study = read_study(found[0], imports=False)

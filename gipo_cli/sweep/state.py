@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gipo_cli.errors import UserError
-from gipo_cli.runs.layout import RunDir
+from gipo_cli.runs.layout import RunDir, abandoned
 from gipo_cli.runs.lock import holder
 from gipo_cli.runs.status import Status, is_silent, read_status
 from gipo_cli.sweep.folder import StudyDir
@@ -57,6 +58,8 @@ class RunState:
 def observe(folder: StudyDir, run: PlannedRun) -> RunState:
     """Look at a run's folder and at its attempts that are not published yet."""
     statuses = [(path, status) for path in places(folder, run.name) if (status := _status(path))]
+    if lost := what_is_lost(folder.run(run.name)):
+        return RunState("failed", 0, run.total_steps, reason=lost)
     if not statuses:
         return RunState("waiting", 0, run.total_steps)
     path, status = max(statuses, key=lambda pair: (_is_finished(pair[1], run), pair[1].heartbeat))
@@ -86,19 +89,26 @@ def places(folder: StudyDir, name: str) -> list[Path]:
     return [path for path in (folder.run(name), *found) if RunDir(path).exists()]
 
 
+def what_is_lost(path: Path) -> str | None:
+    """Say so if a folder holds a run's data without its configuration, which nobody may train over."""
+    if not path.is_dir() or RunDir(path).exists() or abandoned(path):
+        return None
+    return f"{RunDir(path).config} is missing; restore it, or move that folder away to train the run anew"
+
+
 def finished_in(path: Path, run: PlannedRun) -> bool:
     """Whether the run's planned steps are done in this folder."""
-    status = _status(path)
+    status = _status(path) if RunDir(path).exists() else None
     return status is not None and _is_finished(status, run)
 
 
-def holder_of(folder: StudyDir, name: str) -> int | None:
-    """Process that works on a run in its folder now, as far as this host can tell."""
-    for lock in (folder.claim(name), RunDir(folder.run(name)).lock):
-        record = holder(lock)
-        if record is not None:
-            return int(record.get("pid", 0))
-    return None
+def holder_of(folder: StudyDir, name: str) -> dict[str, Any] | None:
+    """Lock record of the process that works on a run in its folder now, as far as this host can tell.
+
+    A process of another host, or of this one before its name changed, may be dead: its beat tells.
+    """
+    records = map(holder, (folder.claim(name), RunDir(folder.run(name)).lock))
+    return next((record for record in records if record is not None), None)
 
 
 def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
@@ -122,7 +132,9 @@ def _state(folder: StudyDir, run: PlannedRun, path: Path, status: Status) -> Sta
     if status.state == "running":
         # A lock tells at once, a heartbeat only after a while; an attempt's process may be on any host.
         if path == folder.run(run.name):
-            return "running" if holder_of(folder, run.name) is not None else "interrupted"
+            record = holder_of(folder, run.name)
+            if record is None or record.get("host") == socket.gethostname():
+                return "running" if record else "interrupted"
         return "interrupted" if is_silent(RunDir(path), status) else "running"
     return "interrupted" if status.state == "done" and not _is_finished(status, run) else status.state
 

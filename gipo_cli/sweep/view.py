@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import takewhile
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from gipo_cli.sweep.state import RunState
 from gipo_cli.text import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.live import Live
     from rich.table import Table
 
 LINE_SECONDS = 30.0
@@ -28,35 +27,32 @@ States = Mapping[str, RunState]
 
 
 class View:
-    """Shows the states of a sweep's runs under the study's name; a context manager."""
+    """Shows the states of a sweep's runs under the study's name."""
 
     def __init__(self, title: str, console: Console) -> None:
         self.console = console
         self._title = title
-        self._live: Live | None = None
+        self._live = False
         self._states: States = {}
         self._left: float | None = None
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Keep a table up to date meanwhile, if this is a terminal."""
         from rich.live import Live
 
-        if self.console.is_terminal:
-            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        if not self.console.file.isatty():  # whatever FORCE_COLOR says
+            yield
+            return
+        self._live = True
+        with Live(get_renderable=self._render, console=self.console, refresh_per_second=2):
+            yield
 
     def update(self, states: States, left: float | None) -> None:
         """Show how far the runs are, and the seconds until the sweep ends, if that can be told."""
         before, self._states, self._left = self._states, states, left
-        if self._live is not None:
+        if self._live:
             return
         for name, state in states.items():
             if name in before and before[name].state != state.state:
@@ -77,14 +73,10 @@ class View:
 def table(
     title: str, states: States, left: float | None = None, *, room: int | None = None, width: int = 80
 ) -> Table:
-    """The states as a table that fits the terminal's width.
+    """The states as a table of this width.
 
-    Args:
-        title: The study's name.
-        states: By name of run.
-        left: Seconds until the sweep ends, if that can be told.
-        room: Rows at most; those that matter least at the moment are only counted. None: all.
-        width: Columns of the terminal.
+    With ``room`` for so many rows, those that matter least at the moment are only counted. ``left``: seconds
+    until the sweep ends, if that can be told.
     """
     from rich.table import Table
     from rich.text import Text

@@ -29,13 +29,8 @@ class Worker:
     """A process that works on a run, in a process group of its own.
 
     Its standard input is a pipe that nobody writes to: when this process dies, however it dies, the pipe
-    closes and the worker saves and ends.
-
-    Args:
-        folder: The study's folder.
-        name: The run.
-        apart: Work in a folder of this attempt alone, as on a cluster.
-        directory: Where the sweep was typed; modules that it imports may lie there.
+    closes and the worker saves and ends. With ``apart`` it works in a folder of this attempt alone, as on a
+    cluster. The directory is where the sweep was typed: modules that it imports may lie there.
     """
 
     def __init__(

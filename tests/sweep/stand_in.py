@@ -16,6 +16,7 @@ from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import RunLock
 from gipo_cli.runs.status import StatusFile, read_status
 from gipo_cli.sweep.folder import StudyDir
+from gipo_cli.sweep.state import what_is_lost
 
 STEPS = 1536
 
@@ -33,7 +34,9 @@ def work(folder: StudyDir, name: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, frame: told.append(got))
     folder.claims.mkdir(parents=True, exist_ok=True)
-    with RunLock(folder.claim(name)):
+    with RunLock(folder.claim(name), beat_seconds=0.05):
+        if lost := what_is_lost(run.path):
+            raise UserError(lost)
         if run.exists() and read_status(run.status).state == "done":
             return 0
         run.path.mkdir(exist_ok=True)

@@ -72,7 +72,7 @@ def with_trial(root: Path, *overrides: str, size: int = 2**28) -> StudyDir:
 
 
 def command(root: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "gipo_cli", "sweep", "--runs", str(root), *arguments]
+    return [sys.executable, "-P", "-m", "gipo_cli", "sweep", "--runs", str(root), *arguments]
 
 
 def start(root: Path, *arguments: str, output: int | None = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
@@ -94,6 +94,14 @@ def finish(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE,
         check=False,
     )
+
+
+def plant(folder: Path) -> Path:
+    """Put files there that stand for modules of others; returns the mark that running one of them leaves."""
+    mark = folder / "planted-code-ran"
+    for name in ("ctypes", "multiprocessing", "numpy", "pickle", "psutil", "ray", "socket", "torch"):
+        (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})\nraise SystemExit(7)\n")
+    return mark
 
 
 def until(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:

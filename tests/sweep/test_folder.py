@@ -84,11 +84,19 @@ def test_more_steps_are_another_study_where_the_learning_rate_decays(tmp_path: P
 def test_some_other_folder_is_left_alone(tmp_path: Path):
     folder = StudyDir(tmp_path / "it")
     folder.path.mkdir()
-    folder.private.mkdir()
-    again(folder, "seed=1")
     (folder.path / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="is no study's folder"):
         again(folder, "seed=1")
+
+
+def test_a_plan_that_is_gone_is_named_or_written_anew(tmp_path: Path):
+    """Runs that are all of this study tell what the folder is for; their own configurations are checked."""
+    folder = written(tmp_path, "seed=1,2")
+    folder.run(read_study(folder).runs[0].name).mkdir()
+    folder.manifest.unlink()
+    again(folder, "seed=1,2")
+    with pytest.raises(UserError, match=r"study\.json is missing, and Pendulum-v1-.* is no run of this"):
+        again(folder, "seed=3,4")
 
 
 def test_holds_the_whole_configuration(tmp_path: Path):

@@ -22,6 +22,7 @@ from sweep_harness import (
     command,
     names_of,
     planned,
+    plant,
     statuses,
     tiny,
     undisturbed,
@@ -136,16 +137,21 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return undisturbed(tmp_path_factory.mktemp("longer"), "objective=gipo", "seed=1,2", steps=STEPS)
 
 
-def test_cluster_of_this_machine(tmp_path: Path, reference: Path):
+def test_cluster_of_this_machine(tmp_path: Path, reference: Path, tmp_path_factory: pytest.TempPathFactory):
+    """And no process of Ray's runs a file of the current directory."""
+    here = tmp_path_factory.mktemp("here")
+    mark = plant(here)
     with_trial(tmp_path, *SHORT)
     done = subprocess.run(
         command(tmp_path, *SHORT, "--jobs", "2"),
         env=os.environ | PLAIN,
+        cwd=here,
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not mark.exists()
     assert_same_runs(tmp_path / "grid", reference / "grid", names_of(reference / "grid"))
     assert not attempts_of(tmp_path / "grid")
     assert not workers(tmp_path)

@@ -19,6 +19,7 @@ from sweep_harness import (
     attempts_of,
     command,
     names_of,
+    plant,
     statuses,
     tiny,
     undisturbed,
@@ -169,9 +170,11 @@ def test_arrays_one_after_the_other(tmp_path: Path, slurm: Slurm):
     """Three runs, two at a time, where an array may have two jobs."""
     whole = undisturbed(tmp_path / "whole", "objective=gipo", "seed=1,2,3")
     with_trial(tmp_path, *SHORT)
+    mark = plant(tmp_path)
     sweep = slurm.sweep(tmp_path, "--jobs", "2", grid=SHORT)
     output, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, output
+    assert not mark.exists(), "a job ran a file of the current directory"
     assert_same_runs(tmp_path / "grid", whole, names_of(whole))
     assert not attempts_of(tmp_path / "grid")
     logs = (tmp_path / "grid" / ".sweep" / "slurm").glob("*_log.out")

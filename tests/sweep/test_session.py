@@ -17,6 +17,7 @@ from sweep_harness import (
     TINY,
     meanwhile,
     planned,
+    plant,
     statuses,
     until,
     with_trial,
@@ -24,9 +25,9 @@ from sweep_harness import (
 )
 
 from gipo_cli.runs.status import StatusFile
+from gipo_cli.sweep.engine import LocalEngine
 from gipo_cli.sweep.estimate import free_memory
 from gipo_cli.sweep.folder import StudyDir, read_study
-from gipo_cli.sweep.local import LocalEngine
 from gipo_cli.sweep.view import View
 
 ONE = (*TINY, "seed=1", "--name", "grid")
@@ -65,12 +66,18 @@ def test_a_failed_run_stops_no_other(tmp_path: Path, sweep, stand_ins):
     assert statuses(tmp_path / "grid")[failed].attempt == 2
 
 
-def test_dry_run_writes_nothing(tmp_path: Path, sweep):
+def test_dry_run_writes_nothing(
+    tmp_path: Path, sweep, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    """And a trial runs no file of the current directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    mark = plant(Path.cwd())
     said = sweep(*TINY, "objective=gipo,sapo", "--name", "grid", "--dry-run")
     assert said.code == 0, said.err
     assert "2 runs to do, " in said.out
     assert "(from a short trial)" in said.out
     assert not list(tmp_path.iterdir())
+    assert not mark.exists()
     assert max(map(len, said.out.splitlines()[:4])) <= 80
 
 
@@ -94,9 +101,9 @@ def test_the_manifest_is_written_before_anything_starts(
 
 def test_a_terminal_shows_a_live_table(tmp_path: Path, sweep, stand_ins, monkeypatch: pytest.MonkeyPatch):
     with_trial(tmp_path, *TWO[:-2])
-    monkeypatch.delenv("NO_COLOR")
-    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "LINES": "24"}.items():
+    for name, value in {"TERM": "xterm", "LINES": "24"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     stand_ins(s1="hang")
 
     def later() -> None:
@@ -114,13 +121,54 @@ def test_a_terminal_shows_a_live_table(tmp_path: Path, sweep, stand_ins, monkeyp
     assert max(map(len, rows)) <= 80
 
 
+def test_a_file_gets_lines_whatever_is_forced(
+    tmp_path: Path, sweep, stand_ins, monkeypatch: pytest.MonkeyPatch
+):
+    with_trial(tmp_path, *ONE)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    said = sweep(*ONE)
+    assert said.code == 0
+    assert "\x1b[1A" not in said.out
+    assert f"{name_of(tmp_path)}: done, step 1536 of 1536" in said.out
+
+
+def test_a_plan_that_is_gone_is_written_anew(tmp_path: Path, sweep, stand_ins):
+    with_trial(tmp_path, *TWO[:-2])
+    assert sweep(*TWO).code == 0
+    folder = StudyDir(tmp_path / "grid")
+    folder.manifest.unlink()
+    assert f"{folder.manifest} is missing; restore it, or write it anew" in refused(sweep("--status", "grid"))
+    said = sweep(*TWO)
+    assert said.code == 0
+    assert f"{folder.manifest} is missing; it is written anew" in said.out
+    assert "2 of 2 runs are finished and skipped" in said.out
+    assert len(read_study(folder).runs) == 2
+
+
+def test_a_run_that_lost_its_configuration_is_named_and_kept(tmp_path: Path, sweep, stand_ins):
+    with_trial(tmp_path, *TWO[:-2])
+    assert sweep(*TWO).code == 0
+    lost = StudyDir(tmp_path / "grid").run(name_of(tmp_path)) / "config.yaml"
+    lost.unlink()
+    before = content(lost.parent)
+    for more in ((), ("--retry-failed",)):
+        said = sweep(*TWO, *more)
+        assert said.code == 1
+        assert f"{lost} is missing; restore it, or move that folder away" in said.out
+    assert content(lost.parent) == before
+
+
 def test_printed_commands_do_the_study(tmp_path: Path, sweep, monkeypatch: pytest.MonkeyPatch):
+    """Whatever lies in the directory where they were printed."""
+    monkeypatch.chdir(tmp_path)
+    mark = plant(tmp_path)
     root = tmp_path / "with space"
     grid = (*TWO, "--runs", str(root), "--print-commands")
     lines = sweep(*grid).out.splitlines()
     assert len(lines) == 2
     done = subprocess.run(["bash", "-c", lines[0]], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert not mark.exists()
     study = read_study(StudyDir(root / "grid"))
     assert statuses(root / "grid")[study.runs[0].name].state == "done"
     killed = StudyDir(root / "grid").private / ".tmp-1-trials.json"
@@ -157,7 +205,7 @@ def test_waits_for_a_run_that_somebody_else_works_on(
 def test_gives_up_on_a_run_that_is_held_for_ever(
     tmp_path: Path, sweep, stand_ins, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("gipo_cli.sweep.local.HELD_SECONDS", 0.3)
+    monkeypatch.setattr("gipo_cli.sweep.engine.HELD_SECONDS", 0.3)
     with_trial(tmp_path, *ONE)
     stand_ins(s1="hang")
     name = name_of(tmp_path)

@@ -85,7 +85,8 @@ def test_counts_and_durations():
 
 def test_plain_lines_tell_changes_only():
     out = io.StringIO()
-    with View("study", Console(file=out, width=80)) as view:
+    view = View("study", Console(file=out, width=80))
+    with view.live():
         view.update({"a": state("waiting", 0)}, None)
         view.update({"a": state("running", 0)}, None)
         view.update({"a": state("running", 500)}, None)

@@ -114,6 +114,21 @@ def test_a_folder_without_a_configuration_is_begun_anew(tmp_path: Path):
     assert half_written.exists()
 
 
+@pytest.mark.parametrize("step", [work, work_apart])
+def test_data_without_a_configuration_is_never_trained_over(tmp_path: Path, reference: Path, step):
+    path = finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    RunDir(path / run.name).config.unlink()
+    before = {file: file.stat().st_mtime_ns for file in (path / run.name).rglob("*")}
+    for _ in range(2):
+        assert observe(folder, run).state == "failed"
+        with pytest.raises(UserError, match=r"config\.yaml is missing; restore it, or move that folder away"):
+            step(folder, run)
+        # Nor is it put aside for another attempt.
+        attempt.continue_as(reference / "grid" / run.name, attempt.new_attempt(folder, run))
+    assert {file: file.stat().st_mtime_ns for file in (path / run.name).rglob("*")} == before
+
+
 def test_refuses_while_another_process_works(tmp_path: Path):
     folder, study = planned(tmp_path, *ONE)
     run = study.runs[0]
