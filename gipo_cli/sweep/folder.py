@@ -176,6 +176,5 @@ def _values(runs: Iterable[PlannedRun]) -> dict[str, dict[str, None]]:
     values: dict[str, dict[str, None]] = {}
     for run in runs:
         for key, value in flatten(run.config.model_dump(mode="json")).items():
-            # Flattened, None is text.
-            values.setdefault(key, {})[shown(None if value == "None" else value)] = None
+            values.setdefault(key, {})[shown(value)] = None
     return values

@@ -6,7 +6,6 @@ from rich.console import Console
 
 from gipo_cli.sweep.state import RunState
 from gipo_cli.sweep.view import View, counts, short_names, table
-from gipo_cli.text import duration
 
 
 def state(kind: str, step: int, **more: object) -> RunState:
@@ -69,18 +68,11 @@ def test_nothing_is_left_once_all_is_done():
     assert counts({"a": state("done", 10_000)}, 3.0) == "1 done, 100% of all steps"
 
 
-def test_counts_and_durations():
+def test_counts():
     assert (
         counts({"a": state("done", 10_000), "b": state("waiting", 0)})
         == "1 done, 1 waiting, 50% of all steps"
     )
-    assert [duration(s) for s in (None, 0.2, 59.1, 3599.5, 90_000)] == [
-        "-",
-        "0:00:01",
-        "0:01:00",
-        "1:00:00",
-        "25:00:00",
-    ]
 
 
 def test_plain_lines_tell_changes_only():
