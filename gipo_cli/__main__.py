@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from gipo_cli.children import HIDDEN
+from gipo_cli.children import HIDDEN, protect
 
 
 def child(role: str, arguments: list[str]) -> NoReturn:
@@ -28,6 +28,7 @@ def child(role: str, arguments: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    protect()
     if sys.argv[1:2] == [HIDDEN]:
         child(sys.argv[2], sys.argv[3:])
     from gipo_cli.commands.app import main

@@ -1,4 +1,4 @@
-"""How this package starts its own processes: one hidden command, safe from files of the current directory."""
+"""How this package starts its own processes, so that no file of the current directory runs as code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 HIDDEN = "--child"
 """The first word of a child's command line, followed by its role."""
+_SAFE = {"PYTHONSAFEPATH": "1"}
 
 
 def command(role: str, *arguments: str) -> list[str]:
@@ -20,5 +21,15 @@ def command(role: str, *arguments: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment of a child: this process's, and that of the children of other packages too."""
-    return {**os.environ, "PYTHONSAFEPATH": "1", **more}
+    """Return the environment of a child."""
+    return {**os.environ, **_SAFE, **more}
+
+
+def protect() -> None:
+    """Keep the current directory off the module search path, here and in the children of other packages.
+
+    Such as those of ``multiprocessing`` and glfw, which start with ``python -c``.
+    """
+    os.environ.update(_SAFE)
+    if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):
+        del sys.path[0]

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gipo_cli.children import protect
 from gipo_cli.commands import (
     compare_cli,
     diagnose_cli,
@@ -64,6 +65,7 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
+    protect()
     try:
         sys.exit(app(prog_name="gipo", standalone_mode=False))
     except UserError as error:
