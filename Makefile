@@ -54,7 +54,7 @@ test-learning: setup ## tests that train until something is learned (minutes)
 test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 	$(PYTEST) -m long
 
-test-kills: setup ## kill real runs 200 times at random and compare what they come to (10 to 20 minutes)
+test-kills: setup ## kill real runs 200 times at random and compare their results (10 to 20 minutes)
 	$(PYTEST) -m kills -rP
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
@@ -69,7 +69,7 @@ bench: setup ## measure speed against peers and floors (ARGS="--only iteration")
 same-as: setup ## train three configurations at commit REV and here, and compare to the bit
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.same_as $(REV)
 
-results: setup ## run the studies of docs/results and draw their figures (hours; goes on where it stopped)
+results: setup ## run the studies of docs/results and draw their figures (hours; type it again to continue)
 	for study in reach_lag reach_buffers handle_press_buffers door_close_buffers fetch_reach_buffers; do \
 	  case $$study in fetch_*) threshold=-2 ;; *) threshold=3000 ;; esac; \
 	  $(BIN)/gipo sweep study=$$study $(ARGS) && \
