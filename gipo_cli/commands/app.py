@@ -9,10 +9,10 @@ import typer
 
 from gipo_cli.children import protect
 from gipo_cli.commands import (
-    compare_cli,
+    compare,
     diagnose_cli,
     eval,
-    import_tb_cli,
+    import_tb,
     list,
     show,
     sweep,
@@ -36,8 +36,8 @@ app.command("video", cls=Command)(video.video)
 app.command("diagnose", cls=Command)(diagnose_cli.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)
-app.command("compare", cls=Command)(compare_cli.compare_runs)
-app.command("import-tb", cls=Command)(import_tb_cli.import_tb_folder)
+app.command("compare", cls=Command)(compare.compare)
+app.command("import-tb", cls=Command)(import_tb.import_tb)
 listing = typer.Typer(cls=Group, help="List environments, objectives, presets or runs.", no_args_is_help=True)
 app.add_typer(listing, name="list")
 listing.command("envs", cls=Command)(list.list_envs)

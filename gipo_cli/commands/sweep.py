@@ -43,7 +43,7 @@ def sweep(
     Axes are lists or ranges: gipo sweep objective=gipo,ppo_clip buffer.size=500,5000 seed='range(1,6)'; or
     a file of conf/study/: gipo sweep study=smoke. Type the same command again to continue where it stopped.
     """
-    from gipo_cli.commands.compare import print_summary
+    from gipo_cli.compare.present import print_summary
     from gipo_cli.runs.layout import runs_root
     from gipo_cli.sweep.options import Options
     from gipo_cli.sweep.session import run_study, show_status

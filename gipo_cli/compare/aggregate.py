@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from gipo_cli.compare.csv_text import FloatArray
+from gipo_cli.compare.tables import FloatArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -25,8 +25,8 @@ Statistic = Callable[..., FloatArray]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % bootstrap interval; ``low`` and ``high`` are NaN where a stratum has one seed."""
+class Interval:
+    """A number and its 95 % bootstrap interval; ``low`` and ``high`` are NaN if a stratum has one seed."""
 
     value: float
     low: float = float("nan")
@@ -55,44 +55,22 @@ def optimality_gap(scores: FloatArray, axis: int = -1) -> FloatArray:
     return mean(np.maximum(1.0 - scores, 0.0), axis=axis)
 
 
-def estimate(scores: Scores, statistic: Statistic = iqm, *, resamples: int = RESAMPLES) -> Estimate:
-    """A statistic of all scores pooled, with its stratified bootstrap interval.
-
-    Args:
-        scores: one array ``[seeds]`` per environment.
-        statistic: maps ``(scores[..., n], axis)`` to ``[...]``, such as `iqm`.
-        resamples: number of bootstrap resamples.
-    """
-
-    def pooled(*strata: FloatArray, axis: int = -1) -> FloatArray:
-        return statistic(np.concatenate(strata, axis=axis), axis=axis)
-
-    return _interval(tuple(scores), pooled, resamples)
+def estimate(scores: Scores, statistic: Statistic = iqm, *, resamples: int = RESAMPLES) -> Interval:
+    """A statistic, such as `iqm`, of all scores pooled, with its stratified bootstrap interval."""
+    return _interval(tuple(scores), _pooled(statistic), resamples)
 
 
 def band(curves: FloatArray, *, resamples: int = BAND_RESAMPLES) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """IQM over seeds at each grid point with a pointwise bootstrap interval.
-
-    Shapes:
-        curves ``[R, G]``; returns value, low and high, ``[G]`` each; the latter two NaN for one seed.
-    """
-    value = iqm(curves, axis=0)
-    if len(curves) < 2:
-        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
-    low, high = _bootstrap((curves.T,), iqm, resamples)
-    return value, low, high
+    """IQM of curves ``[R, G]`` over seeds with its pointwise interval: value, low and high ``[G]``."""
+    return _band((curves.T,), iqm, resamples)
 
 
-def probability_of_improvement(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Estimate:
+def probability_of_improvement(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Interval:
     """P(X > Y) for a run X of ours and a run Y of theirs, ties counted half, averaged over environments.
 
     The value is the Mann-Whitney U statistic over the number of pairs (arXiv 2108.13264, section 4.3).
-
-    Args:
-        ours: one array ``[seeds]`` per environment.
-        theirs: likewise, the same environments.
-        paired: per environment, whether both arms have the same seeds in the same order; those are resampled
-            together, so that what a seed does to both arms stays in the interval.
+    Environments that are ``paired``, having the same seeds in the same order in both arms, are resampled
+    together, so that what a seed does to both arms stays in the interval.
     """
 
     def chance(x: FloatArray, y: FloatArray) -> FloatArray:
@@ -105,7 +83,7 @@ def probability_of_improvement(ours: Scores, theirs: Scores, *, paired: Sequence
     return _two_arms(ours, theirs, averaged, paired)
 
 
-def iqm_difference(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Estimate:
+def iqm_difference(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> Interval:
     """IQM of ours minus IQM of theirs over all environments; arguments as in `probability_of_improvement`."""
 
     def difference(xs: Scores, ys: Scores) -> FloatArray:
@@ -117,31 +95,22 @@ def iqm_difference(ours: Scores, theirs: Scores, *, paired: Sequence[bool]) -> E
 def performance_profile(
     scores: Scores, thresholds: FloatArray, *, resamples: int = BAND_RESAMPLES
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Share of runs whose normalised score exceeds each threshold (arXiv 2108.13264, section 4.2).
+    """Share of runs whose normalised score exceeds each threshold ``[T]`` (arXiv 2108.13264, section 4.2).
 
-    Shapes:
-        scores ``[seeds]`` per environment, thresholds ``[T]``; returns value, low and high, ``[T]`` each.
+    Returns value, low and high ``[T]``.
     """
-
-    def share(*strata: FloatArray, axis: int = -1) -> FloatArray:
-        return mean(np.concatenate(strata, axis=axis), axis=axis)
-
     above = tuple((own[None, :] > thresholds[:, None]).astype(np.float64) for own in scores)
-    value = share(*above)
-    if min(len(own) for own in scores) < 2:
-        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
-    low, high = _bootstrap(above, share, resamples)
-    return value, low, high
+    return _band(above, _pooled(mean), resamples)
 
 
 def _two_arms(
     ours: Scores, theirs: Scores, statistic: Callable[[Scores, Scores], FloatArray], paired: Sequence[bool]
-) -> Estimate:
+) -> Interval:
     """Bootstrap over positions, not scores: a paired environment has one set for both arms."""
-    positions: list[FloatArray] = []
+    sizes: list[int] = []
     for x, y, together in zip(ours, theirs, paired, strict=True):
-        sizes = [len(x)] if together else [len(x), len(y)]
-        positions += [np.arange(size, dtype=np.float64) for size in sizes]
+        sizes += [len(x)] if together else [len(x), len(y)]
+    positions = tuple(np.arange(size, dtype=np.float64) for size in sizes)
 
     def resampled(*drawn: FloatArray, axis: int = -1) -> FloatArray:
         own, other = [], []
@@ -152,15 +121,28 @@ def _two_arms(
             other.append(y[(first if together else next(rest)).astype(np.intp)])
         return statistic(own, other)
 
-    return _interval(tuple(positions), resampled, RESAMPLES)
+    return _interval(positions, resampled, RESAMPLES)
 
 
-def _interval(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int) -> Estimate:
-    value = float(statistic(*strata, axis=-1))
-    if min(len(own) for own in strata) < 2:
-        return Estimate(value)
-    low, high = _bootstrap(strata, statistic, resamples)
-    return Estimate(value, float(low), float(high))
+def _pooled(statistic: Statistic) -> Statistic:
+    def pooled(*strata: FloatArray, axis: int = -1) -> FloatArray:
+        return statistic(np.concatenate(strata, axis=axis), axis=axis)
+
+    return pooled
+
+
+def _band(
+    strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Statistic along the last axis, and its interval; NaN if a stratum has one seed."""
+    value = statistic(*strata, axis=-1)
+    if min(own.shape[-1] for own in strata) < 2:
+        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
+    return value, *_bootstrap(strata, statistic, resamples)
+
+
+def _interval(strata: tuple[FloatArray, ...], statistic: Statistic, resamples: int) -> Interval:
+    return Interval(*map(float, _band(strata, statistic, resamples)))
 
 
 def _bootstrap(

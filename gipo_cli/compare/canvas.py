@@ -1,9 +1,8 @@
-"""What all figures share: size, panels, header and legend."""
+"""What all figures share: size, panels, heading, legend and axes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from gipo_cli.compare.aggregate import Estimate
+from gipo_cli.compare.aggregate import Interval
 from gipo_cli.compare.comparison import Cell, Comparison, Environment
 from gipo_cli.compare.notes import seeds_note
 from gipo_cli.compare.style import Look
@@ -22,9 +21,12 @@ from gipo_cli.compare.words import count_words, value_words
 
 WIDTH = 6.4
 PANEL_HEIGHT = 3.0
-HEADER_HEIGHT, LEGEND_LINE = 0.6, 0.25
+HEADER_LINE, LEGEND_LINE = 0.3, 0.25
 LETTERS_PER_LINE = 58
 ROW_HEIGHT, X_MARGIN = 0.36, 0.9
+COLUMNS = 2
+SHARE = (-0.03, 1.03)
+"""Limits of an axis for values from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -56,72 +58,80 @@ def facets(comparison: Comparison, environment: Environment) -> list[Facet]:
 
 
 def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
-    """Of no size are arms that mix several, by a grouping of the user's, and imports that do not say."""
+    """Arms that mix several, by a grouping of the user's, have no size, nor have imports that do not say."""
     if size is not None:
         return f"buffer {value_words(size)}"
     several = any(run.buffer is not None for cell in cells for run in cell.runs)
     return "several buffers" if several else "buffer not stated"
 
 
-def panels(
-    count: int, *, header: str, legend: Sequence[str] = (), columns: int = 2, height: float = PANEL_HEIGHT
+def sheet(
+    heading: str,
+    cells: Sequence[Cell],
+    titles: Sequence[str],
+    legend: Mapping[str, Line2D] | None = None,
+    *,
+    ylabel: str = "",
+    height: float = PANEL_HEIGHT,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels, sized so that header and legend fit.
+    """A figure with one panel per title, sized so that everything fits.
 
     Args:
-        count: number of panels.
-        header: line above the panels; more lines after line breaks.
-        legend: labels that `add_legend` will get.
-        columns: panels side by side, where there are so many.
-        height: of one panel in inches.
+        heading: line above the panels; a warning follows if some of the cells have few seeds.
+        cells: what is shown.
+        titles: of the panels.
+        legend: handles by label, shown below the panels.
+        ylabel: on the left panels.
+        height: of a panel in inches.
     """
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    lines = -(-len(legend) // _legend_columns(legend)) if legend else 0
-    extra = HEADER_HEIGHT * 0.5 * (header.count("\n") + 1) + LEGEND_LINE * lines
+    if warning := seeds_note(min(len(cell.runs) for cell in cells)):
+        heading = f"{heading}\n{warning}"
+    columns, legend = min(COLUMNS, len(titles)), legend or {}
+    rows = -(-len(titles) // columns)
+    longest = max((len(label) for label in legend), default=0)
+    per_line = max(1, min(len(legend), LETTERS_PER_LINE // (longest + 7)))
+    extra = HEADER_LINE * (heading.count("\n") + 1) + LEGEND_LINE * -(-len(legend) // per_line)
     figure = Figure(figsize=(WIDTH, rows * height + extra), layout="constrained")
     if (engine := figure.get_layout_engine()) is not None:
         engine.set(w_pad=0.08)  # type: ignore[call-arg]
-    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
-    figure.suptitle(header, x=0.012, ha="left", fontsize=11.5)
+    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(titles))]
+    for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
+        panel.set_title(title)
+        panel.set_ylabel(ylabel if index % columns == 0 else "")
+    figure.suptitle(heading, x=0.012, ha="left", fontsize=11.5)
+    if legend:
+        figure.legend(
+            list(legend.values()),
+            list(legend),
+            loc="outside lower center",
+            ncols=per_line,
+            handlelength=2.8,
+            columnspacing=1.4,
+            borderaxespad=0.2,
+        )
     return figure, axes
 
 
-def row_panel(rows: int, *, header: str) -> tuple[Figure, Axes]:
-    """A figure with one panel that is as high as its labelled rows need."""
-    figure, (axes,) = panels(1, header=header, height=X_MARGIN + ROW_HEIGHT * rows)
+def row_sheet(heading: str, cells: Sequence[Cell], labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """A figure with one panel in which each group has a labelled line, the first on top."""
+    figure, (axes,) = sheet(heading, cells, [""], height=X_MARGIN + ROW_HEIGHT * len(labels))
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
     return figure, axes
 
 
-def header(text: str, cells: Sequence[Cell]) -> str:
-    """The figure's first line, and under it the warning if there are few seeds."""
-    warning = seeds_note(min(len(cell.runs) for cell in cells))
-    return f"{text}\n{warning}" if warning else text
+def series_legend(cells: Iterable[Cell], look: Mapping[str, Look], *, markers: bool) -> dict[str, Line2D]:
+    """Legend of the series in some cells: handles by label."""
+    labels = seed_labels((cell.arm.series, cell) for cell in cells)
+    return {label: handle(look[series], markers=markers) for series, label in labels.items()}
 
 
-def _legend_columns(labels: Sequence[str]) -> int:
-    longest = max(len(label) for label in labels)
-    return max(1, min(len(labels), LETTERS_PER_LINE // (longest + 7)))
-
-
-def add_legend(figure: Figure, handles: dict[str, Line2D]) -> None:
-    """A legend below all panels."""
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside lower center",
-        ncols=_legend_columns(list(handles)),
-        handlelength=2.8,
-        columnspacing=1.4,
-        borderaxespad=0.2,
-    )
-
-
-def series_labels(cells: Sequence[Cell], *, whole: bool = False) -> dict[str, str]:
-    """Legend label by series (or by arm), with the number of seeds or its range."""
+def seed_labels(cells: Iterable[tuple[str, Cell]]) -> dict[str, str]:
+    """Labels by name, with the number of seeds in the cells of that name, or its range."""
     counts: dict[str, set[int]] = {}
-    for cell in cells:
-        counts.setdefault(cell.arm.label if whole else cell.arm.series, set()).add(len(cell.runs))
+    for name, cell in cells:
+        counts.setdefault(name, set()).add(len(cell.runs))
     return {name: f"{name} (n={span(sizes)})" for name, sizes in counts.items()}
 
 
@@ -130,18 +140,18 @@ def span(sizes: set[int]) -> str:
     return str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
 
 
+def handle(look: Look, *, markers: bool) -> Line2D:
+    """Legend handle of one series."""
+    return Line2D([], [], **(look.line if markers else look.curve))
+
+
 def drawn(look: Look, points: int) -> dict[str, Any]:
     """Keyword arguments for a line through so many points: a single one is a marker, to be seen at all."""
     return look.curve if points > 1 else look.line
 
 
-def key(look: Look, *, markers: bool) -> Line2D:
-    """Legend handle of one series."""
-    return Line2D([], [], **(look.line if markers else look.curve))
-
-
 def count_axis(axes: Axes, label: str) -> None:
-    """A linear x axis that counts steps: 0, 20k, 40k; from 0 where there is one step only."""
+    """A linear x axis that counts steps: 0, 20k, 40k; from 0 if there is one step only."""
     axes.set_xlabel(label)
     places = {float(x) for line in axes.lines for x in np.asarray(line.get_xdata())}
     if len(places) == 1:
@@ -174,51 +184,21 @@ def log_axis(axes: Axes, along: str, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def metric_axis(axes: Axes, comparison: Comparison) -> None:
+    """A y axis for the metric; a rate runs from 0 to 1."""
+    if comparison.metric.is_rate:
+        axes.set_ylim(SHARE)
+
+
 def blank(axes: Axes, text: str) -> None:
     """A panel without data, which says so."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
     axes.set(xticks=[], yticks=[])
 
 
-def rate_axis(axes: Axes, comparison: Comparison) -> None:
-    """A y axis for the metric; a rate runs from 0 to 1."""
-    if comparison.metric.is_rate:
-        axes.set_ylim(-0.03, 1.03)
-
-
-def left_labels(axes: Sequence[Axes], label: str, columns: int = 2) -> None:
-    """The y label on the left panels only."""
-    for index, panel in enumerate(axes):
-        if index % min(columns, len(axes)) == 0:
-            panel.set_ylabel(label)
-
-
-def slug(text: str) -> str:
-    """A file name made of a label."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unnamed"
-
-
-def environments(comparison: Comparison) -> Iterator[tuple[Environment, str]]:
-    """Each environment with a distinct ending for its figures' file names, empty if there is only one."""
-    taken: set[str] = set()
-    for environment in comparison.environments:
-        ending = slug(environment.label)
-        while ending in taken:
-            ending += "_"
-        taken.add(ending)
-        yield environment, f"_{ending}" if len(comparison.environments) > 1 else ""
-
-
-def row_labels(axes: Axes, labels: Sequence[str]) -> None:
-    """One labelled line per group, the first on top."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
-
-
-def interval(axes: Axes, x: float, y: float, estimate: Estimate, look: Look, *, along: str) -> None:
-    """A marker with an error bar along one axis; no bar without an interval."""
-    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+def error_bar(axes: Axes, x: float, y: float, found: Interval, look: Look, *, along: str) -> None:
+    """A marker with its interval along one axis; no bar without an interval."""
+    below, above = found.value - found.low, found.high - found.value
     bars: dict[str, Any] = {} if np.isnan(below) else {f"{along}err": [[max(below, 0)], [max(above, 0)]]}
     marker: dict[str, Any] = {"color": look.color, "marker": look.marker, "fillstyle": look.fill}
     axes.errorbar(x, y, **bars, **marker, capsize=3, zorder=3)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gipo_cli.compare import curves
-from gipo_cli.compare.baseline import match_baseline
-from gipo_cli.compare.csv_text import FloatArray
-from gipo_cli.compare.grouping import Arm, Grouping, environment_labels, group_runs
+from gipo_cli.compare.criterion import Criterion
+from gipo_cli.compare.grouping import Arm, Grouping, group_runs, match_baseline
 from gipo_cli.compare.load import LeftOut, RunTable
-from gipo_cli.compare.metric import Metric
-from gipo_cli.compare.words import counts_apart
+from gipo_cli.compare.selection import select_runs, too_few
+from gipo_cli.compare.tables import FloatArray
 from gipo_cli.errors import UserError
-
-REASONS_SHOWN = 5
-"""Kinds of reasons for leaving runs out that one sentence can hold."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,16 @@ class Environment:
 
     Attributes:
         label: the task in words.
+        ending: of its figures' file names, empty if there is one environment.
         grid: environment steps ``[G]`` on which curves are compared.
         low: value that normalises to 0.
-        high: value that normalises to 1; the same as ``low`` where all values compared are equal.
-        threshold: value that counts as having learned the task; None where none is given and there is no
-            scale to take one from.
+        high: value that normalises to 1; the same as ``low`` if all values are equal.
+        threshold: value that counts as having learned the task; None without a scale to
+            take one from.
     """
 
     label: str
+    ending: str
     grid: FloatArray = field(repr=False)
     low: float
     high: float
@@ -56,7 +55,7 @@ class Environment:
         return (self.low + self.high) / 2
 
     def normalise(self, values: FloatArray) -> FloatArray:
-        """Values on the scale from `low` to `high`; only where there is one, see `scaled`."""
+        """Values on the scale from `low` to `high`; only if there is one, see `scaled`."""
         return (values - self.low) / (self.high - self.low)
 
 
@@ -86,7 +85,7 @@ class Cell:
 
     @property
     def buffer(self) -> int | None:
-        """Transitions the replay buffer holds in these runs; None where they differ or do not say."""
+        """Transitions the replay buffer holds in these runs; None if they differ or do not say."""
         sizes = {run.buffer for run in self.runs}
         return sizes.pop() if len(sizes) == 1 else None
 
@@ -96,11 +95,11 @@ class Cell:
         return float(np.median([run.wall(self.environment.horizon) for run in self.runs]))
 
     def on_grid(self, column: str, grid: FloatArray) -> FloatArray:
-        """A column of ``metrics.csv`` on a grid ``[R, G]``, NaN where there is none."""
+        """A column of ``metrics.csv`` on a grid ``[R, G]``, NaN if there is none."""
         return np.array([curves.on_grid(grid, *run.column("metrics", column)) for run in self.runs])
 
     def averages(self, column: str) -> FloatArray:
-        """Mean of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN where there is none."""
+        """Mean of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN if there is none."""
         means = []
         for run in self.runs:
             steps, values = run.column("metrics", column)
@@ -117,13 +116,13 @@ class Comparison:
         metric: what runs are compared by.
         environments: in alphabetical order.
         grouping: arms and what they are made of.
-        cells: by environment label and arm; missing where there is no run.
+        cells: by environment label and arm; missing if there is no run.
         baselines: the arm that each arm is compared with; empty without a baseline.
         used: the runs in the numbers.
         left_out: the runs that are not.
     """
 
-    metric: Metric
+    metric: Criterion
     environments: tuple[Environment, ...]
     grouping: Grouping
     cells: Mapping[tuple[str, Arm], Cell]
@@ -169,7 +168,7 @@ class Comparison:
 
 def build_comparison(
     runs: Sequence[RunTable],
-    metric: Metric,
+    metric: Criterion,
     *,
     group_by: Sequence[str] | None = None,
     baseline: str | None = None,
@@ -183,7 +182,7 @@ def build_comparison(
         runs: those that could be read and pass the filters.
         metric: what to compare by.
         group_by: keys to group by; by default whatever differs.
-        baseline: an objective or a label; by default ``ppo_clip`` where there is one.
+        baseline: an objective or a label; by default ``ppo_clip`` if it is there.
         threshold: in units of the metric; by default the middle of each environment's scale.
         include_unfinished: keep unfinished and failed runs and those of another budget.
         unread: runs that could not be read or are not there, to be listed.
@@ -194,112 +193,41 @@ def build_comparison(
     used, left_out = select_runs(runs, metric, include_unfinished=include_unfinished)
     left_out = [*unread, *left_out]
     if len(used) < 2:
-        raise UserError(_too_few(used, left_out, include_unfinished))
+        raise UserError(too_few(used, left_out, include_unfinished))
     grouping = group_runs(used, group_by)
-    members: dict[tuple[str, Arm], list[RunTable]] = {}
+    members: dict[tuple[str, Arm], list[RunTable]] = defaultdict(list)
+    by_label: dict[str, list[RunTable]] = defaultdict(list)
     for run, arm, label in zip(used, grouping.arm_of, grouping.environment_of, strict=True):
-        members.setdefault((label, arm), []).append(run)
-    environments = tuple(
-        _environment(
-            label,
-            [run for (own, _), group in members.items() if own == label for run in group],
-            metric,
-            threshold,
-        )
-        for label in sorted(set(grouping.environment_of))
-    )
-    by_label = {environment.label: environment for environment in environments}
+        members[label, arm].append(run)
+        by_label[label].append(run)
+    environments = {
+        label: _environment(label, ending, by_label[label], metric, threshold)
+        for label, ending in _endings(sorted(by_label)).items()
+    }
     return Comparison(
         metric=metric,
-        environments=environments,
+        environments=tuple(environments.values()),
         grouping=grouping,
-        cells={key: _cell(by_label[key[0]], key[1], group, metric) for key, group in members.items()},
+        cells={key: _cell(environments[key[0]], key[1], own, metric) for key, own in members.items()},
         baselines=match_baseline(grouping.arms, baseline),
         used=tuple(used),
         left_out=tuple(left_out),
     )
 
 
-def select_runs(
-    runs: Sequence[RunTable], metric: Metric, *, include_unfinished: bool
-) -> tuple[list[RunTable], list[LeftOut]]:
-    """Split runs into those that enter the numbers and those that do not, each with its reason.
-
-    Of several runs of the same training and seed a finished one enters, else the one that went furthest.
-    """
-    labels = environment_labels(runs)
-    budgets = {
-        label: _budgets([r for r, own in zip(runs, labels, strict=True) if own == label])
-        for label in set(labels)
-    }
-    reasons = [
-        _reason(run, metric, budgets[label], include_unfinished)
-        for run, label in zip(runs, labels, strict=True)
-    ]
-    best: dict[object, RunTable] = {}
-    for run, reason in zip(runs, reasons, strict=True):
-        if not reason and _progress(run, metric) > _progress(best.setdefault(_identity(run), run), metric):
-            best[_identity(run)] = run
-    used: list[RunTable] = []
-    left_out: list[LeftOut] = []
-    for run, reason in zip(runs, reasons, strict=True):
-        if reason:
-            left_out.append(LeftOut(run.path, reason))
-        elif (twin := best[_identity(run)]) is not run:
-            left_out.append(LeftOut(run.path, f"repeats {twin.path.name}: the same training and seed"))
-        else:
-            used.append(run)
-    return used, left_out
-
-
-def _progress(run: RunTable, metric: Metric) -> tuple[bool, float]:
-    """Whether a run is finished, and its last step with a value."""
-    return run.state == "done", float(run.column(metric.table, metric.column)[0][-1])
-
-
-def _reason(run: RunTable, metric: Metric, budgets: Counter[int], include_unfinished: bool) -> str | None:
-    if run.state != "done" and not include_unfinished:
-        return f"{run.state} at step {run.status.get('step', 'unknown')} of {run.budget}"
-    usual = max(budgets, key=lambda budget: (budgets[budget], budget))
-    if run.budget != usual and not include_unfinished:
-        rest = "most" if 2 * budgets[usual] > budgets.total() else "others"
-        own, theirs = counts_apart(run.budget, usual)
-        return f"budget of {own} steps, where {rest} have {theirs}"
-    if count := run.not_finite.get(metric.column, 0):
-        return f"{metric.column} is NaN or infinite in {count} row{'s' * (count > 1)}"
-    if not run.has(metric.table):
-        return f"no {metric.table}.csv"
-    if not len(run.column(metric.table, metric.column)[0]):
-        return f"no value of {metric.column}"
-    return None
-
-
-def _identity(run: RunTable) -> object:
-    # What changes nothing about what is learned.
-    aside = ("preset", "logging.", "runtime.", "checkpoint.", "eval.", "diagnostics.")
-    return frozenset((key, value) for key, value in run.config.items() if not key.startswith(aside))
-
-
-def _budgets(runs: Sequence[RunTable]) -> Counter[int]:
-    """How many runs have which budget, of the finished ones where there are any."""
-    return Counter(run.budget for run in runs if run.state == "done") or Counter(run.budget for run in runs)
-
-
-def _too_few(used: Sequence[RunTable], left_out: Sequence[LeftOut], include_unfinished: bool) -> str:
-    """Why fewer than two runs are left, with every reason and how many runs it holds for."""
-    only = f"{used[0].path.name} is the only run" if used else "no run is left"
-    if not left_out:
-        return f"Nothing to compare: {only}; name at least two."
-    counts = Counter(out.reason for out in left_out).most_common()
-    reasons = "; ".join(f"{reason} ({count})" for reason, count in counts[:REASONS_SHOWN])
-    if len(counts) > REASONS_SHOWN:
-        reasons += f"; and {len(counts) - REASONS_SHOWN} other reasons"
-    hint = "" if include_unfinished else " --include-unfinished keeps unfinished runs and other budgets."
-    return f"Nothing to compare: {only}. Left out: {reasons}.{hint}"
+def _endings(labels: Sequence[str]) -> dict[str, str]:
+    """A distinct ending for the file names of each environment's figures, empty if there is only one."""
+    found: dict[str, str] = {}
+    for label in labels:
+        ending = "_" + (re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") or "unnamed")
+        while ending in found.values():
+            ending += "_"
+        found[label] = ending if len(labels) > 1 else ""
+    return found
 
 
 def _environment(
-    label: str, runs: Sequence[RunTable], metric: Metric, threshold: float | None
+    label: str, ending: str, runs: Sequence[RunTable], metric: Criterion, threshold: float | None
 ) -> Environment:
     columns = [run.column(metric.table, metric.column) for run in runs]
     grid = curves.common_grid([steps for steps, _ in columns])
@@ -313,29 +241,28 @@ def _environment(
     if not metric.is_rate:
         seen = np.concatenate([values[steps <= grid[-1]] for steps, values in columns])
         low, high = float(seen.min()), float(seen.max())
-    environment = Environment(label, grid, low, high, threshold)
+    environment = Environment(label, ending, grid, low, high, threshold)
     if threshold is None and environment.scaled:
         return replace(environment, threshold=environment.middle)
     return environment
 
 
-def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: Metric) -> Cell:
+def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: Criterion) -> Cell:
     ordered = tuple(sorted(runs, key=lambda run: (run.seed, str(run.path))))
     columns = [run.column(metric.table, metric.column) for run in ordered]
-    on_grid = np.array([curves.on_grid(environment.grid, *column) for column in columns])
+    grid, horizon, threshold = environment.grid, environment.horizon, environment.threshold
+    on_grid = np.array([curves.on_grid(grid, *column) for column in columns])
     return Cell(
         environment=environment,
         arm=arm,
         runs=ordered,
-        finals=np.array([curves.final_value(*column, environment.horizon) for column in columns]),
+        finals=np.array([curves.final_value(*column, horizon) for column in columns]),
         curves=on_grid,
-        reached=_reached(environment, columns),
-        areas=curves.area_under(environment.grid, on_grid),
+        reached=np.array(
+            [
+                np.nan if threshold is None else curves.steps_to_threshold(*column, threshold, horizon)
+                for column in columns
+            ]
+        ),
+        areas=curves.area_under(grid, on_grid),
     )
-
-
-def _reached(environment: Environment, columns: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
-    threshold, horizon = environment.threshold, environment.horizon
-    if threshold is None:
-        return np.full(len(columns), np.nan)
-    return np.array([curves.steps_to_threshold(*column, threshold, horizon) for column in columns])

@@ -7,23 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.integrate import trapezoid
 
-from gipo_cli.compare.csv_text import FloatArray
+from gipo_cli.compare.tables import FloatArray
 
 GRID_POINTS = 100
 FINAL_SHARE = 0.1
 
 
 def common_grid(steps: Sequence[FloatArray]) -> FloatArray:
-    """Environment steps at which every run of an environment has a value.
+    """Environment steps ``[G]`` at which every run of an environment has a value; none if they do not meet.
 
     The runs' own steps where they agree and are no more than 100, else 100 evenly spaced ones; from the
-    latest first step to the earliest last step.
-
-    Args:
-        steps: increasing, at least one each.
-
-    Returns:
-        ``[G]``; empty where the ranges do not meet.
+    latest first step to the earliest last step. ``steps`` increase and hold at least one each.
     """
     start, end = max(own[0] for own in steps), min(own[-1] for own in steps)
     inside = [own[(own >= start) & (own <= end)] for own in steps]
@@ -42,9 +36,7 @@ def on_grid(grid: FloatArray, steps: FloatArray, values: FloatArray) -> FloatArr
 def final_value(steps: FloatArray, values: FloatArray, horizon: float) -> float:
     """Mean over the last tenth of the steps up to ``horizon``, or the last value if none lies there."""
     late = (steps > (1 - FINAL_SHARE) * horizon) & (steps <= horizon)
-    if late.any():
-        return float(values[late].mean())
-    return float(values[steps <= horizon][-1])
+    return float(values[late].mean() if late.any() else values[steps <= horizon][-1])
 
 
 def steps_to_threshold(steps: FloatArray, values: FloatArray, threshold: float, horizon: float) -> float:
@@ -54,11 +46,7 @@ def steps_to_threshold(steps: FloatArray, values: FloatArray, threshold: float, 
 
 
 def area_under(grid: FloatArray, curves: FloatArray) -> FloatArray:
-    """Area under each curve by the trapezoid rule over the width of the grid: its mean height.
-
-    Shapes:
-        grid ``[G]``, curves ``[R, G]``, returns ``[R]``.
-    """
+    """Area under curves ``[R, G]`` by the trapezoid rule over the width of the grid: their mean heights."""
     if len(grid) == 1:
         return curves[:, 0]
     return np.asarray(trapezoid(curves, grid, axis=-1) / (grid[-1] - grid[0]), dtype=np.float64)

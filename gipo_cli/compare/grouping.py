@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from gipo_cli.compare.filters import resolve_key
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import digits_apart, setting_words
-from gipo_cli.errors import UserError
-from gipo_cli.settings.explain import is_number
+from gipo_cli.errors import UserError, suggest
 
 TASK_KEYS = (
     "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",
@@ -21,7 +20,8 @@ ANY_GYMNASIUM = "gymnasium"
 NO_TREATMENT = ("seed", "preset", "imports", "total_steps", "env.imports", "env.vector", "env.kwargs")
 NO_TREATMENT_SECTIONS = ("eval.", "checkpoint.", "diagnostics.", "logging.", "runtime.", ARGUMENTS)
 FIRST_KEYS = ("objective.name", "buffer.size")
-SHORT_KEYS = {"objective": "objective.name", "buffer": "buffer.size", "env": "env.name", "task": "env.task"}
+DEFAULT_BASELINE = "ppo_clip"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ class Arm:
     Attributes:
         label: the settings that set it apart, in words.
         series: the same without the buffer size; arms of one series form one line over buffer sizes.
-        objective: name of the objective, empty where the arm mixes several.
-        buffer: transitions the replay buffer holds, None where the arm mixes several, be it between
-            environments, or an import is silent.
+        objective: name of the objective, empty if the arm mixes several.
+        buffer: transitions the replay buffer holds; None if the arm mixes several or an import is silent.
         settings: the grouping keys with this arm's values.
     """
 
@@ -51,11 +50,10 @@ class Grouping:
     Attributes:
         keys: the settings that groups are made of, most important first.
         arms: in the order in which tables and figures list them.
-        arm_of: by run folder, in the order of the runs given.
-        environment_of: by run folder.
+        arm_of: the arm of each run, in the order of the runs given.
+        environment_of: likewise the label of its environment.
         tied: settings that differ but change only together with ``keys``.
-        pooled: settings that differ within a group and an environment, because the grouping was chosen by
-            hand.
+        pooled: settings that differ within a group and an environment, because of ``--group-by``.
         between: settings that differ within a group between environments only.
     """
 
@@ -80,7 +78,7 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
 
     Args:
         runs: at least one run.
-        group_by: keys to group by instead, in full (``agent.ratio``) or short where that is unambiguous.
+        group_by: keys to group by instead, in full (``agent.ratio``) or short if that is unambiguous.
 
     Raises:
         UserError: an unknown or ambiguous key, the seed, or a setting of the task.
@@ -92,7 +90,7 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
     ]
     differing = _differing(runs)
     keys = _sufficient(environments, differing) if group_by is None else _chosen(group_by, runs)
-    digits = {key: digits_apart(_seen(runs, key)) for key in keys}
+    digits = {key: digits_apart(seen(runs, key)) for key in keys}
     arms = {values: _arm(values, members, digits) for values, members in _groups(runs, keys).items()}
     others = [key for key in differing if key not in keys]
     pooled = [key for key in others if any(_mixed(own, keys, key) for own in environments)]
@@ -110,11 +108,16 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
     )
 
 
+def seen(runs: Iterable[RunTable], key: str) -> set[Value]:
+    """The values of a setting in the runs that state it."""
+    return {run.config[key] for run in runs if key in run.config}
+
+
 def _chosen(group_by: Sequence[str], runs: Sequence[RunTable]) -> tuple[str, ...]:
     keys = tuple(dict.fromkeys(resolve_key(key, runs) for key in group_by))
     if "seed" in keys:
         raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
-    if tasks := [key for key in keys if _of_the_task(key)]:
+    if tasks := [key for key in keys if key in TASK_KEYS or key.startswith(ARGUMENTS)]:
         raise UserError(f"Tasks are always panels of their own; leave {tasks[0]} out of --group-by.")
     return keys
 
@@ -128,34 +131,26 @@ def _groups(runs: Iterable[RunTable], keys: Sequence[str]) -> dict[tuple[Value, 
 
 def _mixed(runs: Iterable[RunTable], keys: Sequence[str], key: str) -> bool:
     """Whether a group by ``keys`` has several values of another key."""
-    return any(len(_seen(members, key)) > 1 for members in _groups(runs, keys).values())
+    return any(len(seen(members, key)) > 1 for members in _groups(runs, keys).values())
 
 
 def _differing(runs: Sequence[RunTable]) -> list[str]:
-    """Keys with several values, most important first."""
-    keys: dict[str, None] = dict.fromkeys(FIRST_KEYS)
-    for section in ("objective.", ""):
-        keys.update(dict.fromkeys(key for run in runs for key in run.config if key.startswith(section)))
-    return [key for key in keys if _is_treatment(key) and _differs(runs, key)]
-
-
-def _is_treatment(key: str) -> bool:
-    return key not in NO_TREATMENT and key not in TASK_KEYS and not key.startswith(NO_TREATMENT_SECTIONS)
-
-
-def _of_the_task(key: str) -> bool:
-    return key in TASK_KEYS or key.startswith(ARGUMENTS)
+    """Settings of the agent with several values, most important first."""
+    known = dict.fromkeys(key for run in runs for key in run.config)
+    keys = dict.fromkeys([*FIRST_KEYS, *(key for key in known if key.startswith("objective.")), *known])
+    return [
+        key
+        for key in keys
+        if key not in (*NO_TREATMENT, *TASK_KEYS)
+        and not key.startswith(NO_TREATMENT_SECTIONS)
+        and _differs(runs, key)
+    ]
 
 
 def _differs(runs: Sequence[RunTable], key: str) -> bool:
     if not key.startswith("objective.") or key == "objective.name":
-        return len(_seen(runs, key)) > 1
-    names = {run.objective for run in runs}
-    return any(len(_seen([run for run in runs if run.objective == name], key)) > 1 for name in names)
-
-
-def _seen(runs: Iterable[RunTable], key: str) -> set[Value]:
-    return {run.config[key] for run in runs if key in run.config}
+        return len(seen(runs, key)) > 1
+    return _mixed(runs, ("objective.name",), key)
 
 
 def _sufficient(environments: Sequence[Sequence[RunTable]], differing: Sequence[str]) -> tuple[str, ...]:
@@ -179,31 +174,33 @@ def _values(run: RunTable, keys: Iterable[str]) -> tuple[Value, ...]:
 def _arm(values: Sequence[Value], members: Sequence[RunTable], digits: Mapping[str, int]) -> Arm:
     """The arm of some runs, from its values of the keys that ``digits`` holds, in that order."""
     settings = tuple(zip(digits, values, strict=True))
-    objectives = {run.objective for run in members}
-    buffers = {run.buffer for run in members}
-    parts = {key: setting_words(key, value, digits[key]) for key, value in settings if _belongs(key, members)}
-    if len(objectives) == 1:
-        parts = {"objective.name": setting_words("objective.name", members[0].objective), **parts}
+    parts = {
+        key: setting_words(key, value, digits[key])
+        for key, value in settings
+        if any(key in run.config for run in members)
+    }
+    objective = _only({run.objective for run in members})
+    if objective is not None:
+        parts = {"objective.name": setting_words("objective.name", objective), **parts}
     series = _join({key: words for key, words in parts.items() if key != "buffer.size"})
     return Arm(
         label=_join(parts) or "all runs",
         series=series or "all runs",
-        objective=objectives.pop() if len(objectives) == 1 else "",
-        buffer=buffers.pop() if len(buffers) == 1 else None,
+        objective=objective or "",
+        buffer=_only({run.buffer for run in members}),
         settings=settings,
     )
 
 
-def _belongs(key: str, members: Sequence[RunTable]) -> bool:
-    return any(key in run.config for run in members)
+def _only(values: set[T]) -> T | None:
+    return values.pop() if len(values) == 1 else None
 
 
-def _join(parts: dict[str, str]) -> str:
+def _join(parts: Mapping[str, str]) -> str:
     """Objective settings follow its name after a blank, everything else after a comma."""
     own = " ".join(words for key, words in parts.items() if key.startswith("objective."))
-    return ", ".join(
-        [own] * bool(own) + [words for key, words in parts.items() if not key.startswith("objective.")]
-    )
+    others = [words for key, words in parts.items() if not key.startswith("objective.")]
+    return ", ".join([own, *others] if own else others)
 
 
 def _order(arm: Arm) -> tuple[object, ...]:
@@ -215,27 +212,23 @@ def _order(arm: Arm) -> tuple[object, ...]:
 
 def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
     """The task of every run in words: its name, and whatever else is needed to tell two apart."""
-    short = [_short_task(run) for run in runs]
-    extra: dict[str, list[str]] = {}
-    digits: dict[tuple[str, str], int] = {}
-    for name in set(short):
-        rivals = [run for run, own in zip(runs, short, strict=True) if own == name]
+    by_name: dict[str, list[RunTable]] = defaultdict(list)
+    for run in runs:
+        by_name[_short_task(run)].append(run)
+    extra: dict[str, dict[str, int]] = {}
+    for name, rivals in by_name.items():
         arguments = sorted({key for run in rivals for key in run.config if key.startswith(ARGUMENTS)})
         # An argument that is not given is a difference; a setting that an imported run omits is not.
-        extra[name] = [key for key in TASK_KEYS if len(_seen(rivals, key)) > 1]
-        extra[name] += [key for key in arguments if len({run.config.get(key) for run in rivals}) > 1]
-        digits |= {(name, key): digits_apart(_seen(rivals, key)) for key in extra[name]}
-    return tuple(
-        ", ".join(
-            [name]
-            + [
-                setting_words(key, run.config[key], digits[name, key])
-                for key in extra[name]
-                if key in run.config
-            ]
-        )
-        for run, name in zip(runs, short, strict=True)
-    )
+        keys = [key for key in TASK_KEYS if len(seen(rivals, key)) > 1]
+        keys += [key for key in arguments if len({run.config.get(key) for run in rivals}) > 1]
+        extra[name] = {key: digits_apart(seen(rivals, key)) for key in keys}
+
+    def label(run: RunTable) -> str:
+        name = _short_task(run)
+        told = ((key, digits) for key, digits in extra[name].items() if key in run.config)
+        return ", ".join([name, *(setting_words(key, run.config[key], digits) for key, digits in told)])
+
+    return tuple(map(label, runs))
 
 
 def _short_task(run: RunTable) -> str:
@@ -245,78 +238,41 @@ def _short_task(run: RunTable) -> str:
     return name if not task or str(task) in name else f"{name} {task}"
 
 
-def resolve_key(text: str, runs: Sequence[RunTable]) -> str:
-    """The full configuration key that ``text`` stands for.
+def match_baseline(arms: Sequence[Arm], name: str | None) -> dict[Arm, Arm]:
+    """Find the arm that each arm is compared with.
+
+    Named by a whole label, one arm is everyone's baseline. Named by an objective or a series, an arm's
+    baseline is the one that shares all its settings outside the objective, above all its buffer size;
+    an arm without such a counterpart has no baseline. No name means ``ppo_clip`` if it is there and
+    unambiguous.
 
     Raises:
-        UserError: none or several keys fit; the message names the nearest.
+        UserError: no arm is called so, or several could be meant; the message lists the names.
     """
-    known = sorted({key for run in runs for key in run.config})
-    for candidate in (text, SHORT_KEYS.get(text, text), f"{text}.name"):
-        if candidate in known:
-            return candidate
-    fits = [key for key in known if key.endswith(f".{text}")]
-    if len(fits) == 1:
-        return fits[0]
-    if fits:
-        raise UserError(f"The key {text!r} is ambiguous; write one of {', '.join(fits)}.")
-    close = difflib.get_close_matches(text, [*known, *(key.rsplit(".", 1)[-1] for key in known)], n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else " A run's config.yaml holds its settings."
-    raise UserError(f"No run has the setting {text!r}.{hint}")
-
-
-def filter_runs(runs: Sequence[RunTable], filters: Iterable[str]) -> list[RunTable]:
-    """The runs that pass every ``key=value[,value]`` or ``key!=value[,value]``.
-
-    A list is one value, as in ``agent.policy.hidden=[64,64]``.
-
-    Raises:
-        UserError: no ``=``, an unknown key, or a filter that no run passes.
-    """
-    kept = list(runs)
-    for text in filters:
-        key, passes = _condition(text, runs)
-        passing = [run for run in kept if passes(run.config.get(key))]
-        if not passing:
-            there = ", ".join(sorted({_typed(run.config.get(key)) for run in kept}))
-            raise UserError(f"No run passes the filter {text!r}; {key} is one of: {there}.")
-        kept = passing
-    return kept
-
-
-def predicate(filters: Iterable[str], runs: Sequence[RunTable]) -> Callable[[Mapping[str, Value]], bool]:
-    """The filters of `filter_runs` as one test of a configuration; their keys are read as for ``runs``."""
-    conditions = [_condition(text, runs) for text in filters]
-    return lambda config: all(passes(config.get(key)) for key, passes in conditions)
-
-
-def _condition(text: str, runs: Sequence[RunTable]) -> tuple[str, Callable[[Value], bool]]:
-    """The key of a filter, and which of its values pass."""
-    name, equals, wanted = text.partition("=")
-    if not equals or not name.rstrip("!"):
+    wanted = DEFAULT_BASELINE if name is None else name
+    whole = [arm for arm in arms if wanted == arm.label]
+    if len(whole) == 1:
+        return dict.fromkeys(arms, whole[0])
+    chosen: dict[tuple[object, ...], Arm] = {}
+    for arm in arms:
+        if wanted not in (arm.series, arm.objective):
+            continue
+        if (rival := chosen.setdefault(_surroundings(arm), arm)) is not arm:
+            if name is None:
+                return {}
+            raise UserError(
+                f"The baseline {name!r} could be {rival.series!r} or {arm.series!r}; write one of them in "
+                "full."
+            )
+    if not chosen and name is not None:
+        names = list(dict.fromkeys(text for arm in arms for text in (arm.objective, arm.series, arm.label)))
+        listed = [text for text in names if text]
         raise UserError(
-            f"The filter {text!r} is no key=value; write for example objective=gipo or buffer.size!=512."
+            f"No group is called {name!r}{suggest(name, listed)}. A baseline is one of: "
+            f"{', '.join(map(repr, listed))}."
         )
-    test = _reads_as(wanted)
-    return resolve_key(name.rstrip("!"), runs), lambda value: test(value) is not name.endswith("!")
+    return {arm: chosen[_surroundings(arm)] for arm in arms if _surroundings(arm) in chosen}
 
 
-def _typed(value: Value) -> str:
-    """A value as one types it in a filter."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-
-
-def _reads_as(text: str) -> Callable[[Value], bool]:
-    """Whether a value is one of the texts typed: as a number where both are, else letter by letter."""
-    wanted = text.split(",")
-
-    def test(value: Value) -> bool:
-        if isinstance(value, tuple):
-            return "".join(text.split()) == _typed(value)
-        if value is None or isinstance(value, bool):
-            return json.dumps(value) in wanted
-        if not isinstance(value, int | float):
-            return str(value) in wanted
-        return any(is_number(text) and float(text) == value for text in wanted)
-
-    return test
+def _surroundings(arm: Arm) -> tuple[object, ...]:
+    return tuple(item for item in arm.settings if not item[0].startswith("objective."))

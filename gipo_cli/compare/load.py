@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
+from rich.console import Console
 
-from gipo_cli.compare.csv_text import CsvText, DamagedFile, FloatArray, read_csv
-from gipo_cli.compare.parallel import spread
-from gipo_cli.errors import UserError
+from gipo_cli.compare.parallel import shown, spread
+from gipo_cli.compare.tables import DamagedFile, FloatArray, Table, read_csv
 from gipo_cli.runs.durable import unseal_text
 
-MARKS = ("config.yaml", "status.json", "metrics.csv", "eval.csv")
-PLAN = "study.json"
 LAG_BUCKETS = ("0", "1_3", "4_15", "16_63", "64_up")
 UTILISATION_BY_LAG = tuple(f"health/utilisation_lag_{bucket}" for bucket in LAG_BUCKETS)
 HEALTH = ("health/utilisation", "health/ess", "health/kl", "health/lag_mean")
-METRICS_COLUMNS = ("step", *HEALTH, *UTILISATION_BY_LAG, "time/wall")
 DIAGNOSTIC_TEXTS = ("reference", "family", "knob")
 DIAGNOSTIC_NUMBERS = ("step", "value", "bias2", "variance", "mse", "batch_size")
 
@@ -54,49 +48,44 @@ class RunTable:
     Attributes:
         path: the folder.
         config: the resolved configuration with dotted keys, such as ``objective.sigma``; ``buffer.size``
-            is the number of transitions held even where the file says null.
+            is the number of transitions held even if the file says null.
         status: ``status.json``.
-        meta: ``meta.json``; empty where the run has none.
-        eval: columns of ``eval.csv``, each ``[evaluations]``.
-        metrics: the columns of ``metrics.csv`` that a comparison needs, each ``[iterations]``.
-        diagnostics: columns of ``diagnostics.csv``, each ``[rows]``.
-        names: recorded column names by table; one of ``eval.csv`` that is empty throughout is not recorded.
-        not_finite: number of recorded NaN and infinite cells, by column of ``eval.csv`` or of the extra
-            column asked for from ``metrics.csv``.
+        meta: ``meta.json``; empty if the run has none.
+        eval: ``eval.csv``, None if there is none.
+        metrics: ``metrics.csv`` with the columns that a comparison needs, None if there is none.
+        diagnostics: ``diagnostics.csv``, empty if there is none.
     """
 
     path: Path
     config: Mapping[str, Value]
     status: Mapping[str, Any]
     meta: Mapping[str, Any]
-    eval: Mapping[str, FloatArray] = field(repr=False)
-    metrics: Mapping[str, FloatArray] = field(repr=False)
-    diagnostics: Mapping[str, NDArray[Any]] = field(repr=False)
-    names: Mapping[str, frozenset[str]] = field(repr=False)
-    not_finite: Mapping[str, int] = field(repr=False)
+    eval: Table | None = field(repr=False)
+    metrics: Table | None = field(repr=False)
+    diagnostics: Table = field(repr=False)
 
-    def recorded(self, table: str) -> frozenset[str]:
-        """Names of the columns that ``eval`` or ``metrics`` has in this run."""
-        return self.names[table]
+    def table(self, name: str) -> Table | None:
+        """Table ``eval`` or ``metrics``."""
+        return self.eval if name == "eval" else self.metrics
+
+    def recorded(self, name: str) -> set[str]:
+        """Columns that ``eval`` or ``metrics`` has; one of ``eval`` that is empty throughout is not there."""
+        table = self.table(name) or Table()
+        if name == "metrics":
+            return set(table.names)
+        return {
+            column
+            for column, values in table.numbers.items()
+            if table.not_finite[column] or np.isfinite(values).any()
+        }
 
     def column(self, table: str, name: str) -> tuple[FloatArray, FloatArray]:
-        """Steps and values of one column, without the rows in which it is absent.
-
-        Shapes:
-            both ``[rows]``; empty where the run does not have the column.
-        """
-        columns = self._columns(table)
+        """Steps and values ``[rows]`` of one column, without the rows in which it is absent."""
+        columns = (self.table(table) or Table()).numbers
         if name not in columns:
             return np.empty(0), np.empty(0)
         there = np.isfinite(columns[name])
         return columns["step"][there], columns[name][there]
-
-    def has(self, table: str) -> bool:
-        """Whether there is an ``eval.csv`` or a ``metrics.csv``."""
-        return bool(self._columns(table))
-
-    def _columns(self, table: str) -> Mapping[str, FloatArray]:
-        return self.eval if table == "eval" else self.metrics
 
     @property
     def seed(self) -> int:
@@ -110,7 +99,7 @@ class RunTable:
 
     @property
     def buffer(self) -> int | None:
-        """Transitions the replay buffer holds; None where an imported run does not say."""
+        """Transitions the replay buffer holds; None if an imported run does not say."""
         size = self.config.get("buffer.size")
         return size if isinstance(size, int) else None
 
@@ -125,7 +114,7 @@ class RunTable:
         return int(self.status["total_steps"])
 
     def wall(self, horizon: float) -> float:
-        """Seconds of training by the last row up to that step that says so; NaN where none does."""
+        """Seconds of training by the last row up to that step that says so; NaN if none does."""
         for table in ("metrics", "eval"):
             steps, seconds = self.column(table, "time/wall")
             if (inside := steps <= horizon).any():
@@ -133,100 +122,32 @@ class RunTable:
         return float("nan")
 
 
-def find_runs(paths: Sequence[str], root: Path = Path("runs")) -> list[Path]:
-    """Run folders named by, or found below, the given folders and globs; each once, sorted by path.
-
-    What is not there from the current directory is looked for below ``root``, where runs are.
-
-    Raises:
-        UserError: a path does not exist, or nothing was found; the message says what was searched.
-    """
-    if not paths:
-        raise UserError("No path was given; name run folders, a folder that holds runs, or a glob.")
-    tops = _tops(paths, root)
-    found = {folder.resolve() for top in tops for folder, files in _searched(top) if _is_run(files)}
-    if not found:
-        searched = ", ".join(repr(text) for text in paths)
-        hint = " A study's runs on a cluster appear once they are finished: see gipo sweep --status STUDY."
-        raise UserError(
-            f"No runs found in {searched}: no folder there or below holds a config.yaml with a status.json "
-            f"or CSV files.{hint if find_studies(paths, root) else ''}"
-        )
-    return sorted(found)
-
-
-def find_studies(paths: Sequence[str], root: Path = Path("runs")) -> list[Path]:
-    """Folders of studies among those that `find_runs` searches, or whose plan a glob meets, sorted by path.
-
-    Raises:
-        UserError: a path does not exist.
-    """
-    tops = [top.parent if top.name == PLAN else top for top in _tops(paths, root)]
-    return sorted({folder.resolve() for top in tops for folder, files in _searched(top) if PLAN in files})
-
-
-def _tops(paths: Sequence[str], root: Path) -> list[Path]:
-    """What is at the given paths and globs."""
-    tops: list[Path] = []
-    for text in paths:
-        found = _existing(text) or _existing(str(root / text))
-        if not found:
-            raise UserError(
-                f"Nothing is at {text!r} (searched from {Path.cwd()} and {root}); name run folders or "
-                "folders of runs."
-            )
-        tops += map(Path, found)
-    return tops
-
-
-def _existing(text: str) -> list[str]:
-    return [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
-
-
-def _searched(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder from there down with the names of its files; none that is hidden or inside a run."""
-    for folder, below, files in os.walk(top):
-        below[:] = [] if _is_run(files) else [name for name in below if not name.startswith(".")]
-        yield Path(folder), files
-
-
-def _is_run(files: Iterable[str]) -> bool:
-    return len(set(MARKS) & set(files)) >= 2
-
-
-def load_runs(
-    folders: Sequence[Path], *, extra_column: str, workers: int = 1, tick: Callable[[], object] = lambda: None
+def read_runs(
+    folders: Sequence[Path], *, extra_column: str = "", workers: int = 1, console: Console | None = None
 ) -> tuple[list[RunTable], list[LeftOut]]:
-    """Read run folders.
+    """Read run folders, and name those that are damaged.
 
     Args:
-        folders: as `find_runs` returns them.
-        extra_column: a column of ``metrics.csv`` to read besides the usual ones; ignored where absent.
+        folders: as `search` finds them.
+        extra_column: a column of ``metrics.csv`` to read besides the usual ones; ignored if absent.
         workers: processes to read with.
-        tick: called after every folder, for a progress display.
-
-    Returns:
-        The readable runs, and those left out because a file of theirs is damaged.
+        console: where to show progress.
     """
-    runs: list[RunTable] = []
-    left_out: list[LeftOut] = []
-    for found in spread(_load_or_leave, extra_column, folders, workers=workers):
-        if isinstance(found, RunTable):
-            runs.append(found)
-        else:
-            left_out.append(found)
-        tick()
-    return runs, left_out
+    results = spread(_read_or_leave, extra_column, folders, workers=workers)
+    found = list(shown(results, "reading runs", len(folders), console))
+    return [run for run in found if isinstance(run, RunTable)], [
+        out for out in found if isinstance(out, LeftOut)
+    ]
 
 
-def _load_or_leave(extra_column: str, folder: Path) -> RunTable | LeftOut:
+def _read_or_leave(extra_column: str, folder: Path) -> RunTable | LeftOut:
     try:
-        return load_run(folder, extra_column=extra_column)
+        return read_run(folder, extra_column=extra_column)
     except DamagedFile as error:
         return LeftOut(folder, f"damaged: {error}")
 
 
-def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
+def read_run(folder: Path, *, extra_column: str = "") -> RunTable:
     """Read one run folder.
 
     Raises:
@@ -237,36 +158,14 @@ def load_run(folder: Path, *, extra_column: str = "") -> RunTable:
     # Every run that was trained here has a list of its files; an imported one has none, and no digest.
     config = _config(folder / "config.yaml", sealed="files" in meta)
     alive = status["state"] == "running"
-    tables = {
-        name: read_csv(folder / f"{name}.csv", still_written=alive)
-        for name in ("eval", "metrics", "diagnostics")
-        if (folder / f"{name}.csv").exists()
-    }
-    if "eval" not in tables and "metrics" not in tables:
+    columns = ("step", *HEALTH, *UTILISATION_BY_LAG, "time/wall", extra_column)
+    eval_path, metrics_path = folder / "eval.csv", folder / "metrics.csv"
+    evaluated = read_csv(eval_path, still_written=alive) if eval_path.exists() else None
+    metrics = read_csv(metrics_path, columns, still_written=alive) if metrics_path.exists() else None
+    if evaluated is None and metrics is None:
         raise DamagedFile("there is neither eval.csv nor metrics.csv")
-    evaluated = _numbers(tables.get("eval"), None)
-    metrics = _numbers(tables.get("metrics"), (*METRICS_COLUMNS, extra_column))
-    not_finite = {
-        name: tables[table].recorded_not_finite(name)
-        for table, names in (("metrics", {extra_column} & set(metrics)), ("eval", set(evaluated)))
-        for name in names
-    }
-    return RunTable(
-        path=folder,
-        config=config,
-        status=status,
-        meta=meta,
-        eval=evaluated,
-        metrics=metrics,
-        diagnostics=_diagnostics(tables.get("diagnostics")),
-        names={
-            "eval": frozenset(
-                name for name in evaluated if np.isfinite(evaluated[name]).any() or not_finite[name]
-            ),
-            "metrics": frozenset(tables["metrics"].names if "metrics" in tables else ()),
-        },
-        not_finite=not_finite,
-    )
+    diagnostics = _diagnostics(folder / "diagnostics.csv", alive)
+    return RunTable(folder, config, status, meta, evaluated, metrics, diagnostics)
 
 
 def _status(path: Path) -> dict[str, Any]:
@@ -290,7 +189,7 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
-    config = settings(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
+    config = flat_settings(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
     if sealed and unseal_text(path.read_bytes()) is None:
         raise DamagedFile("config.yaml was changed since it was written")
     for key in ("seed", "env.name", "objective.name"):
@@ -301,8 +200,8 @@ def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
     return config
 
 
-def settings(tree: Mapping[str, Any]) -> dict[str, Value]:
-    """A resolved configuration as in `RunTable`: dotted keys, and the size of the buffer where it is null."""
+def flat_settings(tree: Mapping[str, Any]) -> dict[str, Value]:
+    """A resolved configuration as in `RunTable`: dotted keys, and the size of the buffer if it is null."""
     config = flatten(tree)
     rollout, copies = config.get("agent.rollout_steps"), config.get("env.n_envs")
     if config.get("buffer.size") is None and isinstance(rollout, int) and isinstance(copies, int):
@@ -327,19 +226,10 @@ def _frozen(value: Any) -> Value:
     return value  # type: ignore[no-any-return]
 
 
-def _numbers(table: CsvText | None, wanted: Iterable[str] | None) -> dict[str, FloatArray]:
-    if table is None:
-        return {}
-    names = table.names if wanted is None else set(wanted) & set(table.names)
-    return {name: table.numbers(name) for name in names}
-
-
-def _diagnostics(table: CsvText | None) -> dict[str, NDArray[Any]]:
-    if table is None:
-        return {}
-    missing = [name for name in (*DIAGNOSTIC_TEXTS, *DIAGNOSTIC_NUMBERS) if name not in table.names]
-    if missing:
+def _diagnostics(path: Path, alive: bool) -> Table:
+    if not path.exists():
+        return Table()
+    table = read_csv(path, DIAGNOSTIC_NUMBERS, DIAGNOSTIC_TEXTS, still_written=alive)
+    if missing := [name for name in (*DIAGNOSTIC_TEXTS, *DIAGNOSTIC_NUMBERS) if name not in table.names]:
         raise DamagedFile(f"diagnostics.csv lacks the columns {', '.join(missing)}")
-    return {name: table.texts(name) for name in DIAGNOSTIC_TEXTS} | {
-        name: table.numbers(name) for name in DIAGNOSTIC_NUMBERS
-    }
+    return table

@@ -1,16 +1,26 @@
-"""The same work on many items, on as many processes as are worth it."""
+"""The same work on many items, on as many processes as are worth it, with a progress line."""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+MANY_RUNS = 40
 _task: list[Any] = []
+
+
+def worth(runs: int) -> int:
+    """Processes for a comparison of so many runs: a few runs are read faster than a process starts."""
+    return min(4, os.cpu_count() or 1) if runs >= MANY_RUNS else 1
 
 
 def spread(
@@ -18,11 +28,8 @@ def spread(
 ) -> Iterator[Result]:
     """``function(shared, item)`` for every item, in order.
 
-    Args:
-        function: of module level.
-        shared: handed to each process once, not with each item.
-        items: the work.
-        workers: processes; 1 does everything in this one, which suits callers that have threads.
+    Each of so many ``workers`` gets ``shared`` once; one worker is this process, which suits callers that
+    have threads. ``function`` is of module level.
     """
     if workers == 1:
         yield from (function(shared, item) for item in items)
@@ -44,3 +51,17 @@ def _adopt(function: Callable[[Any, Any], Any], shared: Any) -> None:
 def _call(item: Any) -> Any:
     function, shared = _task
     return function(shared, item)
+
+
+def shown(results: Iterable[Result], text: str, total: int, console: Console | None) -> Iterator[Result]:
+    """Pass results on, with a progress line that vanishes when done; none without a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    hidden = console is None or not console.is_terminal
+    # Without its own refreshing thread, so that worker processes may be forked meanwhile.
+    with Progress(*columns, console=console, transient=True, disable=hidden, auto_refresh=False) as progress:
+        task = progress.add_task(text, total=total)
+        progress.refresh()
+        for result in results:
+            yield result
+            progress.advance(task)
+            progress.refresh()

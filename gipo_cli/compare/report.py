@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import matplotlib as mpl
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+from rich.console import Console
 
 from gipo_cli.compare import aggregate
 from gipo_cli.compare.canvas import Picture
 from gipo_cli.compare.comparison import Comparison
 from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.parallel import spread
+from gipo_cli.compare.parallel import shown, spread
 from gipo_cli.compare.style import GRID, INK, PAPER, RC
-from gipo_cli.compare.summary import Row, summarise
+from gipo_cli.compare.summary import Row, by_environment, summarise
 from gipo_cli.compare.table import HEADINGS, NUMERIC, cells
 
 FORMAT = 1
@@ -36,7 +38,18 @@ class Drawing:
     name: str
     title: str
     caption: str
-    svg: str = field(repr=False)
+    svg: str
+
+    def inline(self, number: int) -> Markup:
+        """The SVG inside a page, in the page's own colours for text, grid and ground."""
+        text = self.svg[self.svg.index("<svg") :]
+        for color, name in ((INK, "ink"), (GRID, "grid"), (PAPER, "paper")):
+            text = text.replace(color, f"var(--{name})")
+        # Names inside a drawing are unique within that drawing only.
+        for mark in ('id="', 'href="#', "url(#"):
+            text = text.replace(mark, f"{mark}f{number}-")
+        label = f'<svg role="img" aria-label="{escape(self.title)}" '
+        return Markup(text.replace("<svg ", label, 1))
 
 
 def write_report(
@@ -45,31 +58,39 @@ def write_report(
     *,
     command: str = "",
     workers: int = 1,
-    tick: Callable[[], object] = lambda: None,
+    console: Console | None = None,
 ) -> list[Row]:
-    """Write everything into an existing folder.
+    """Write everything into an existing folder, and return the rows of the table.
 
     Args:
         comparison: what to show.
         folder: gets ``summary.csv``, ``summary.md``, ``summary.json``, ``report.html`` and ``figures/``.
         command: the command line, to be repeated in the report.
         workers: processes to draw with.
-        tick: called after each kind of figure.
-
-    Returns:
-        The rows of the table.
+        console: where to show progress.
     """
-    rows, remarks = summarise(comparison), notes(comparison)
+    rows = summarise(comparison)
     (folder / "figures").mkdir()
-    drawings: list[Drawing] = []
-    for some in spread(_draw, (comparison, folder / "figures"), range(len(FIGURES)), workers=workers):
-        drawings += some
-        tick()
+    drawn = spread(_draw, (comparison, folder / "figures"), range(len(FIGURES)), workers=workers)
+    drawings = [own for some in shown(drawn, "drawing figures", len(FIGURES), console) for own in some]
+    page = {
+        "comparison": comparison,
+        "notes": notes(comparison),
+        "tables": {label: [cells(row) for row in own] for label, own in by_environment(rows).items()},
+        "headings": HEADINGS,
+        "numeric": NUMERIC,
+        "drawings": drawings,
+        "command": command,
+    }
     _write_csv(rows, folder / "summary.csv")
-    content = _record(comparison, rows, remarks, command)
+    content = _record(comparison, rows, page)
     (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-    (folder / "summary.md").write_text(_markdown(comparison, rows, remarks, drawings), encoding="utf-8")
-    (folder / "report.html").write_text(_html(comparison, rows, remarks, drawings, command), encoding="utf-8")
+    for name, autoescape in (("summary.md", False), ("report.html", True)):
+        template = files("gipo_cli.compare").joinpath(f"{name}.jinja").read_text(encoding="utf-8")
+        environment = Environment(
+            autoescape=autoescape, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        )
+        (folder / name).write_text(environment.from_string(template).render(page), encoding="utf-8")
     return rows
 
 
@@ -100,12 +121,11 @@ def _write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerows(records)
 
 
-def _record(
-    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], command: str
-) -> dict[str, object]:
+def _record(comparison: Comparison, rows: Sequence[Row], page: dict[str, Any]) -> dict[str, object]:
+    labels = {arm: rival.label for arm, rival in comparison.baselines.items()}
     return {
         "format": FORMAT,
-        "command": command,
+        "command": page["command"],
         "metric": {"name": comparison.metric.column, "source": comparison.metric.source},
         "statistics": {
             "confidence": aggregate.CONFIDENCE,
@@ -126,11 +146,11 @@ def _record(
             for env in comparison.environments
         ],
         "groups": [
-            {"label": arm.label, "settings": dict(arm.settings), "baseline": _label(comparison, arm)}
+            {"label": arm.label, "settings": dict(arm.settings), "baseline": labels.get(arm)}
             for arm in comparison.arms
         ],
         "rows": [row.flat() for row in rows],
-        "notes": list(remarks),
+        "notes": page["notes"],
         "runs": [
             {
                 "path": str(run.path),
@@ -144,115 +164,3 @@ def _record(
         ],
         "left_out": [{"path": str(out.path), "reason": out.reason} for out in comparison.left_out],
     }
-
-
-def _label(comparison: Comparison, arm: object) -> str | None:
-    baseline = next((other for own, other in comparison.baselines.items() if own == arm), None)
-    return baseline.label if baseline else None
-
-
-def _markdown(
-    comparison: Comparison, rows: Sequence[Row], remarks: Sequence[str], drawings: Sequence[Drawing]
-) -> str:
-    lines = [f"# Comparison by {comparison.metric.title}", "", *(f"- {remark}" for remark in remarks)]
-    for environment, own in by_environment(rows).items():
-        table = [cells(row) for row in own]
-        lines += [
-            "",
-            f"## {environment}",
-            "",
-            _bars(HEADINGS),
-            _bars(["--:" if name in NUMERIC else "---" for name in HEADINGS]),
-        ]
-        lines += [_bars([text.replace("|", "\\|") for text in row]) for row in table]
-    if comparison.left_out:
-        lines += ["", "## Left out", "", *(f"- `{out.path}`: {out.reason}" for out in comparison.left_out)]
-    lines += ["", "## Figures", ""]
-    for picture in drawings:
-        lines += [
-            f"### {picture.title}",
-            "",
-            f"![{picture.title}](figures/{picture.name}.png)",
-            "",
-            picture.caption,
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def _bars(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(texts)} |"
-
-
-def by_environment(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by environment, in order."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.environment, []).append(row)
-    return found
-
-
-def _html(
-    comparison: Comparison,
-    rows: Sequence[Row],
-    remarks: Sequence[str],
-    drawings: Sequence[Drawing],
-    command: str,
-) -> str:
-    page = Template(files("gipo_cli.compare").joinpath("report.template.html").read_text(encoding="utf-8"))
-    return page.substitute(
-        title=html.escape(f"Comparison by {comparison.metric.title}"),
-        runs=f"{len(comparison.used)} runs in {len(comparison.arms)} groups; environments: "
-        + html.escape(", ".join(environment.label for environment in comparison.environments)),
-        remarks="".join(f"<li>{html.escape(remark)}</li>" for remark in remarks),
-        tables="".join(_html_table(environment, own) for environment, own in by_environment(rows).items()),
-        figures="".join(_html_figure(drawing, number) for number, drawing in enumerate(drawings)),
-        left_out=_html_left_out(comparison),
-        command=html.escape(command),
-    )
-
-
-def _html_table(environment: str, rows: Sequence[Row]) -> str:
-    kinds = ["number" if name in NUMERIC else "words" for name in HEADINGS]
-    head = "".join(
-        f'<th scope="col" class="{kind}">{html.escape(name)}</th>'
-        for name, kind in zip(HEADINGS, kinds, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="{kind}">{html.escape(text)}</td>'
-            for text, kind in zip(cells(row), kinds, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f"<h3>{html.escape(environment)}</h3>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
-
-
-def _html_figure(picture: Drawing, number: int) -> str:
-    """The drawing inside the page, in the page's own colours for text, grid and ground."""
-    drawing = picture.svg[picture.svg.index("<svg") :]
-    for color, name in ((INK, "ink"), (GRID, "grid"), (PAPER, "paper")):
-        drawing = drawing.replace(color, f"var(--{name})")
-    # Names inside a drawing are unique within that drawing only.
-    for mark in ('id="', 'href="#', "url(#"):
-        drawing = drawing.replace(mark, f"{mark}f{number}-")
-    title = html.escape(picture.title)
-    drawing = drawing.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
-    return (
-        f"<figure><h3>{title}</h3>{drawing}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
-    )
-
-
-def _html_left_out(comparison: Comparison) -> str:
-    if not comparison.left_out:
-        return ""
-    items = "".join(
-        f"<li><code>{html.escape(str(out.path))}</code>: {html.escape(out.reason)}</li>"
-        for out in comparison.left_out
-    )
-    return f"<h2>Runs left out</h2><ul>{items}</ul>"

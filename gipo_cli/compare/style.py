@@ -31,34 +31,24 @@ OTHERS: tuple[tuple[str, str, Dash], ...] = (
 )
 FILLS = ("full", "none", "left", "bottom", "right", "top")
 
+_TEXT = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
 RC: Any = {
-    "font.size": 12.5,
-    "axes.titlesize": 12.5,
-    "axes.labelsize": 12.5,
-    "xtick.labelsize": 11.5,
-    "ytick.labelsize": 11.5,
-    "legend.fontsize": 11.5,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 12.5),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 11.5),
+    **dict.fromkeys(_TEXT, INK),
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
     "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "axes.formatter.useoffset": False,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    "savefig.facecolor": PAPER,
     "lines.linewidth": 2.0,
     "lines.markersize": 6.5,
-    "axes.formatter.useoffset": False,
-    "svg.hashsalt": "gipo",
     "path.simplify_threshold": 0.3,
+    "svg.hashsalt": "gipo",
 }
 
 
@@ -72,26 +62,20 @@ class Look:
     fill: str
 
     @property
-    def line(self) -> dict[str, Any]:
-        """Keyword arguments for a line with markers."""
-        return {
-            "color": self.color,
-            "marker": self.marker,
-            "linestyle": self.dash,
-            "fillstyle": self.fill,
-            "markerfacecoloralt": PAPER,
-        }
-
-    @property
     def curve(self) -> dict[str, Any]:
         """Keyword arguments for a line without markers."""
         return {"color": self.color, "linestyle": self.dash}
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments for a line with markers."""
+        return {**self.curve, "marker": self.marker, "fillstyle": self.fill, "markerfacecoloralt": PAPER}
 
 
 def base_look(objective: str) -> tuple[str, str, Dash]:
     """Colour, marker and dashes of an objective, the same in every report.
 
-    An objective of a user's own gets one of four further looks, picked by its name.
+    A user's own objective gets one of four further looks, picked by its name.
     """
     return LOOKS.get(objective) or OTHERS[zlib.crc32(objective.encode()) % len(OTHERS)]
 
@@ -119,12 +103,6 @@ def _shade(color: str, index: int, count: int) -> str | tuple[float, float, floa
     if count == 1:
         return color
     position = index / (count - 1)
-    target, amount = (
-        ((0.0, 0.0, 0.0), 0.35 * (1 - 2 * position))
-        if position < 0.5
-        else ((1.0, 1.0, 1.0), 0.9 * (position - 0.5))
-    )
-    red, green, blue = (
-        part + (goal - part) * amount for part, goal in zip(to_rgb(color), target, strict=True)
-    )
+    goal, amount = (0.0, 0.35 * (1 - 2 * position)) if position < 0.5 else (1.0, 0.9 * (position - 0.5))
+    red, green, blue = (part + (goal - part) * amount for part in to_rgb(color))
     return (red, green, blue)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from gipo_cli.compare.aggregate import (
-    Estimate,
+    Interval,
     estimate,
     iqm_difference,
     mean,
@@ -16,8 +16,8 @@ from gipo_cli.compare.aggregate import (
     probability_of_improvement,
 )
 from gipo_cli.compare.comparison import Cell, Comparison
-from gipo_cli.compare.csv_text import FloatArray
 from gipo_cli.compare.grouping import Arm
+from gipo_cli.compare.tables import FloatArray
 
 ALL = "all environments (normalised)"
 NO_DIFFERENCE = 0.5
@@ -30,22 +30,22 @@ class Row:
     Attributes:
         environment: its label, or `ALL`.
         arm: the group.
-        buffer: transitions that its replay buffers hold here; None where they differ.
+        buffer: transitions that its replay buffers hold here; None if they differ.
         n: runs.
         iqm: interquartile mean of the final values; over all environments, of the normalised ones.
         mean: likewise the mean.
         median: likewise the median.
-        optimality_gap: mean shortfall of the normalised final values from 1; None where there is no scale.
+        optimality_gap: mean shortfall of the normalised final values from 1; None without a scale.
         rival: series of the baseline; empty for the baseline itself and without one.
-        improvement: probability that a run beats one of the baseline; None without a baseline, and where
+        improvement: probability that a run beats one of the baseline; None without a baseline, and if
             either has a single run.
         difference: IQM minus the baseline's.
         paired: whether seeds were resampled in pairs with the baseline's.
         area: mean over runs of the learning curve's mean height.
-        threshold: value counted as having learned; None over all environments and where there is no scale.
-        reached: runs that reached it; None where there is no threshold to reach.
+        threshold: value counted as having learned; None over all environments and without a scale.
+        reached: runs that reached it; None without a threshold.
         steps: median steps to it, a run that never does counting as infinite.
-        efficiency: the baseline's `steps` over this row's; None where either is infinite.
+        efficiency: the baseline's `steps` over this row's; None if either is infinite.
         wall: median seconds of training; summed over environments in the last rows.
     """
 
@@ -53,13 +53,13 @@ class Row:
     arm: Arm
     buffer: int | None
     n: int
-    iqm: Estimate
+    iqm: Interval
     mean: float
     median: float
     optimality_gap: float | None
     rival: str
-    improvement: Estimate | None
-    difference: Estimate | None
+    improvement: Interval | None
+    difference: Interval | None
     paired: bool
     area: float
     threshold: float | None
@@ -78,30 +78,26 @@ class Row:
         return "above no difference" if self.improvement.low > NO_DIFFERENCE else "below no difference"
 
     def flat(self) -> dict[str, object]:
-        """Plain values by column name, for CSV and JSON; None where there is no number."""
+        """Plain values by column name, for CSV and JSON; None for no number."""
         record: dict[str, object] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name == "arm":
+        for name in (item.name for item in fields(self)):
+            value = getattr(self, name)
+            if name == "arm":
                 record |= {"group": value.label, "objective": value.objective}
-            elif item.name in ("iqm", "improvement", "difference"):
-                parts = value or Estimate(float("nan"))
-                record |= {
-                    item.name: _finite(parts.value),
-                    f"{item.name}_low": _finite(parts.low),
-                    f"{item.name}_high": _finite(parts.high),
-                }
-            elif item.name != "rival":
-                record[item.name] = _finite(value)
-        return record | {"versus_baseline": self.verdict}
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+            elif name in ("iqm", "improvement", "difference"):
+                own = value or Interval(float("nan"))
+                record |= {name: own.value, f"{name}_low": own.low, f"{name}_high": own.high}
+            elif name != "rival":
+                record[name] = value
+        finite = {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in record.items()
+        }
+        return finite | {"versus_baseline": self.verdict}
 
 
 def summarise(comparison: Comparison) -> list[Row]:
-    """Rows by environment, then over all environments with a scale where there are several."""
+    """Rows by environment, then over all environments with a scale if there are several."""
     rows = [
         _row(environment.label, [cell], _against(comparison, [cell]), normalised=False)
         for environment in comparison.environments
@@ -113,8 +109,16 @@ def summarise(comparison: Comparison) -> list[Row]:
     return rows
 
 
+def by_environment(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by environment, in order."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.environment, []).append(row)
+    return found
+
+
 def _against(comparison: Comparison, cells: Sequence[Cell]) -> list[Cell]:
-    """The baseline's cells in the same environments; empty where it has none, or is the arm itself."""
+    """The baseline's cells in the same environments; empty if it has none, or is the arm itself."""
     baseline = comparison.baselines.get(cells[0].arm)
     if baseline is None or baseline == cells[0].arm:
         return []
@@ -140,8 +144,8 @@ def single_run(cells: Iterable[Cell]) -> bool:
     return any(len(cell.runs) < 2 for cell in cells)
 
 
-def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Estimate | None:
-    """Probability that a run of ours ends higher than one of theirs; None where that is one run or none."""
+def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Interval | None:
+    """Probability that a run of ours ends higher than one of theirs; None if that is one run or none."""
     if not theirs or single_run([*ours, *theirs]):
         return None
     return probability_of_improvement(
@@ -153,6 +157,7 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
     scaled = normalised_finals(cells) if all(cell.environment.scaled for cell in cells) else []
     finals = scaled if normalised else [cell.finals for cell in cells]
     theirs = normalised_finals(against) if normalised else [cell.finals for cell in against]
+    areas = [cell.environment.normalise(cell.areas) if normalised else cell.areas for cell in cells]
     pooled = np.concatenate(finals)
     paired = same_seeds(cells, against) if against else []
     threshold = None if normalised else cells[0].environment.threshold
@@ -171,17 +176,13 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
         improvement=improvement(cells, against),
         difference=iqm_difference(finals, theirs, paired=paired) if against else None,
         paired=bool(paired) and all(paired),
-        area=float(np.mean(np.concatenate([_areas(cell, normalised) for cell in cells]))),
+        area=float(np.mean(np.concatenate(areas))),
         threshold=threshold,
         reached=sum(int(np.isfinite(cell.reached).sum()) for cell in cells) if known else None,
         steps=steps,
         efficiency=_efficiency(steps, against),
         wall=sum(cell.wall for cell in cells),
     )
-
-
-def _areas(cell: Cell, normalised: bool) -> FloatArray:
-    return cell.environment.normalise(cell.areas) if normalised else cell.areas
 
 
 def _efficiency(steps: float | None, against: Sequence[Cell]) -> float | None:

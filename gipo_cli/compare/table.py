@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
-from gipo_cli.compare.aggregate import Estimate
+from gipo_cli.compare.aggregate import Interval
 from gipo_cli.compare.summary import Row
 from gipo_cli.compare.words import count_words, duration_words, number_words
 
@@ -23,51 +24,38 @@ NOTHING, GAP = "-", 2
 
 def cells(row: Row) -> list[str]:
     """One row's texts in the order of `HEADINGS`."""
+    steps = NOTHING if row.steps is None else count_words(row.steps)
     return [
         row.arm.label,
         str(row.n),
-        estimate_words(row.iqm),
+        interval_words(row.iqm),
         number_words(row.mean),
         number_words(row.median),
-        estimate_words(row.improvement),
-        estimate_words(row.difference) + (" (paired)" if row.paired else ""),
+        interval_words(row.improvement),
+        interval_words(row.difference) + (" (paired)" if row.paired else ""),
         row.verdict or NOTHING,
         NOTHING if row.optimality_gap is None else f"{row.optimality_gap:.3g}",
         number_words(row.area),
         NOTHING if row.reached is None else f"{row.reached}/{row.n}",
-        _steps(row),
+        "never" if row.steps == float("inf") else steps,
         NOTHING if row.efficiency is None else f"{row.efficiency:.3g}",
         duration_words(row.wall),
     ]
 
 
-def estimate_words(estimate: Estimate | None) -> str:
-    """``0.82 [0.61, 0.95]``; only the number where there is no interval."""
-    if estimate is None:
+def interval_words(found: Interval | None) -> str:
+    """``0.82 [0.61, 0.95]``; only the number if there is no interval."""
+    if found is None:
         return NOTHING
-    if estimate.low != estimate.low:
-        return number_words(estimate.value)
-    low, high = number_words(estimate.low), number_words(estimate.high)
-    return f"{number_words(estimate.value)} [{low}, {high}]"
-
-
-def _steps(row: Row) -> str:
-    if row.steps is None:
-        return NOTHING
-    return "never" if row.steps == float("inf") else count_words(row.steps)
+    bounds = f" [{number_words(found.low)}, {number_words(found.high)}]" if found.low == found.low else ""
+    return number_words(found.value) + bounds
 
 
 def terminal_table(title: str, rows: Sequence[Row], width: int) -> Table:
     """One environment's rows; a narrow terminal gets fewer columns, never cut numbers."""
     shown = NARROW if width < 100 else MIDDLE
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        padding=(0, GAP, 0, 0),
-    )
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False)
+    table.padding = (0, GAP, 0, 0)
     texts = [dict(zip(HEADINGS, cells(row), strict=True)) for row in rows]
     columns = {name: [row[name] for row in texts] for name in shown}
     headings = _headings(rows, columns, width)
@@ -77,20 +65,22 @@ def terminal_table(title: str, rows: Sequence[Row], width: int) -> Table:
             headings[name], justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
         )
     for row in zip(*columns.values(), strict=True):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
-def _headings(rows: Sequence[Row], columns: Mapping[str, Sequence[str]], width: int) -> dict[str, str]:
-    """Heading of every column; the baseline and the threshold are named where there is room for them."""
+def _headings(rows: Sequence[Row], columns: dict[str, list[str]], width: int) -> dict[str, str]:
+    """Heading of every column; the baseline and the threshold are named if there is room for them."""
     rivals = {row.rival for row in rows if row.rival}
-    thresholds = {row.threshold for row in rows if row.threshold is not None}
     fuller = [("P(better)", f"P(> {rival})") for rival in rivals if len(rivals) == 1]
-    fuller += [("steps", f"steps to {number_words(threshold)}") for threshold in thresholds]
+    fuller += [
+        ("steps", f"steps to {number_words(threshold)}")
+        for threshold in {row.threshold for row in rows if row.threshold is not None}
+    ]
     headings = {name: name for name in columns}
     for name, heading in fuller:
         named = headings | {name: heading}
-        needed = (max(map(cell_len, [named[own], *texts])) for own, texts in columns.items())
-        if sum(needed) + GAP * (len(columns) - 1) <= width:
+        needed = sum(max(map(cell_len, [named[own], *texts])) for own, texts in columns.items())
+        if needed + GAP * (len(columns) - 1) <= width:
             headings = named
     return headings

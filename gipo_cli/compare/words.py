@@ -1,4 +1,4 @@
-"""Settings in words that a reader of a figure understands."""
+"""Settings and numbers in words that a reader of a figure understands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gipo_cli.compare.load import Value
 from gipo_cli.core.objectives import OBJECTIVES
 
 DIGITS = 6
-"""Significant digits of a setting, where they tell all its values apart."""
+"""Significant digits of a setting, if they tell all its values apart."""
 SETTINGS = {
     "objective.name": "objective",
     **{f"objective.{name}": text for kind in OBJECTIVES.values() for name, text in kind.symbols.items()},
@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 def objective_words(name: str) -> str:
-    """An objective's name as it is printed; one of a user's own is printed as it is called."""
+    """An objective's name as it is printed; a user's own is printed as it is."""
     return (OBJECTIVES[name].label if name in OBJECTIVES else "") or name
 
 
@@ -79,7 +79,7 @@ def count_words(count: float, digits: int = 4) -> str:
 
 
 def counts_apart(*counts: float) -> list[str]:
-    """Counts as `count_words` has them, in full where different ones would read the same."""
+    """Counts as `count_words` has them, in full if different ones would read the same."""
     words = [count_words(count) for count in counts]
     return words if len(set(words)) == len(set(counts)) else [f"{count:.0f}" for count in counts]
 

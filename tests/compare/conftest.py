@@ -3,7 +3,7 @@ from itertools import count
 import pytest
 from synthetic_runs import write_run
 
-from gipo_cli.compare.load import load_run
+from gipo_cli.compare.load import read_run
 
 
 @pytest.fixture
@@ -16,6 +16,6 @@ def make(tmp_path):
         for run in runs:
             tree, success = run if isinstance(run, tuple) else (run, [0.5])
             folders.append(write_run(tmp_path / f"run{next(number)}", tree, success))
-        return [load_run(folder) for folder in folders]
+        return [read_run(folder) for folder in folders]
 
     return made

@@ -11,12 +11,20 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from synthetic_runs import config, write_diagnostics, write_metrics, write_run, write_study
 
-from gipo_cli.compare import figures_frontier, figures_scores, figures_time, figures_versus, style
+from gipo_cli.compare import (
+    figures_finals,
+    figures_frontier,
+    figures_health,
+    figures_time,
+    figures_versus,
+    style,
+)
 from gipo_cli.compare.canvas import log_axis
 from gipo_cli.compare.comparison import build_comparison
+from gipo_cli.compare.criterion import Criterion
 from gipo_cli.compare.figures import FIGURES
-from gipo_cli.compare.load import find_runs, load_runs
-from gipo_cli.compare.metric import Metric
+from gipo_cli.compare.load import read_runs
+from gipo_cli.compare.search import search
 from gipo_cli.compare.summary import summarise
 
 
@@ -24,8 +32,8 @@ from gipo_cli.compare.summary import summarise
 def comparison(tmp_path_factory):
     root = tmp_path_factory.mktemp("study")
     write_study(root)
-    runs, _ = load_runs(find_runs([str(root)]), extra_column="")
-    return build_comparison(runs, Metric("eval", "success"), threshold=0.7)
+    runs, _ = read_runs(search([str(root)]).runs)
+    return build_comparison(runs, Criterion("eval", "success"), threshold=0.7)
 
 
 def draw(make, comparison):
@@ -57,7 +65,7 @@ def test_learning_curves_show_every_run_and_every_group(comparison):
 def test_few_seeds_are_said_on_the_figures(comparison):
     for make in (
         figures_time.learning_curves,
-        figures_scores.final_vs_buffer,
+        figures_finals.final_vs_buffer,
         figures_versus.performance_profiles,
     ):
         (picture,) = draw(make, comparison)
@@ -65,7 +73,7 @@ def test_few_seeds_are_said_on_the_figures(comparison):
 
 
 def test_final_against_buffer_has_one_line_per_objective_and_a_tick_per_size(comparison):
-    (picture,) = draw(figures_scores.final_vs_buffer, comparison)
+    (picture,) = draw(figures_finals.final_vs_buffer, comparison)
     (panel,) = picture.figure.axes
     assert [text.get_text() for text in panel.get_xticklabels()] == ["2k", "20k"]
     lines = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() != "None"]
@@ -79,14 +87,14 @@ def test_final_against_buffer_has_one_line_per_objective_and_a_tick_per_size(com
 def test_final_against_buffer_needs_two_sizes_in_one_environment(tmp_path):
     for env, objective, size in (("reach", "gipo", 2000), ("push", "sapo", 20_000)):
         write_study(tmp_path, envs=(env,), objectives=(objective,), buffers=(size,))
-    assert draw(figures_scores.final_vs_buffer, loaded(tmp_path)) == []
+    assert draw(figures_finals.final_vs_buffer, loaded(tmp_path)) == []
 
 
 def test_sizes_that_belong_to_environments_are_no_panels_and_no_variants(tmp_path):
     for env, size in (("reach", 2000), ("push", 20_000)):
         write_study(tmp_path, envs=(env,), buffers=(size,))
     own = loaded(tmp_path)
-    assert draw(figures_scores.final_vs_buffer, own) == []
+    assert draw(figures_finals.final_vs_buffer, own) == []
     profiles = draw(figures_versus.performance_profiles, own)
     curves = draw(figures_time.learning_curves, own)
     assert [len(pictures) for pictures in (profiles, curves)] == [1, 2]
@@ -123,14 +131,14 @@ def test_panels_go_by_the_sizes_that_an_environment_has(tmp_path, third):
 
 
 def test_final_against_lag_stands_at_the_measured_lag(comparison):
-    (picture,) = draw(figures_scores.final_vs_lag, comparison)
+    (picture,) = draw(figures_finals.final_vs_lag, comparison)
     (panel,) = picture.figure.axes
     line = next(line for line in panel.lines if len(line.get_xdata()) == 2)
     np.testing.assert_allclose(line.get_xdata(), [2, 20], rtol=0.05)
 
 
 def test_runs_that_never_reach_the_threshold_are_drawn_and_counted(comparison):
-    (picture,) = draw(figures_scores.sample_efficiency, comparison)
+    (picture,) = draw(figures_finals.sample_efficiency, comparison)
     panel = picture.figure.axes[0]
     cells = list(comparison.of(comparison.environments[0]))
     never = [line for line in panel.lines if line.get_label() == "never"]
@@ -160,10 +168,10 @@ def test_profiles_fall_from_one_to_zero(comparison):
 
 
 def test_health_shows_four_quantities_for_both_buffers(comparison):
-    (picture,) = draw(figures_time.data_health, comparison)
+    (picture,) = draw(figures_health.data_health, comparison)
     panels = picture.figure.axes
     assert [panel.get_ylabel() for panel in panels[::2]] == [
-        "utilisation", "effective sample size", "KL(behaviour || policy)", "mean lag (updates)"
+        "utilisation", "effective sample size", "KL(behaviour || policy)", "mean lag (versions)"
     ]  # fmt: skip
     assert {len(panel.lines) for panel in panels} == {2}
 
@@ -176,7 +184,7 @@ def test_health_has_the_largest_buffer_beside_runs_that_state_none(tmp_path):
             del tree["buffer"], tree["agent"]["rollout_steps"]
             (folder / "config.yaml").write_text(yaml.safe_dump(tree))
             folder.rename(folder.with_name(f"imported-{tree['objective']['name']}"))
-    (picture,) = draw(figures_time.data_health, loaded(tmp_path))
+    (picture,) = draw(figures_health.data_health, loaded(tmp_path))
     titles = [panel.get_title() for panel in picture.figure.axes]
     assert set(titles) == {"buffer 500", "buffer 20k", "buffer not stated"}
     assert "in between are left out" in picture.caption
@@ -185,8 +193,8 @@ def test_health_has_the_largest_buffer_beside_runs_that_state_none(tmp_path):
 def test_a_group_of_several_buffers_is_called_so(tmp_path):
     write_study(tmp_path, objectives=("gipo",))
     write_study(tmp_path, objectives=("sapo",), buffers=(500,))
-    runs, _ = load_runs(find_runs([str(tmp_path)]), extra_column="")
-    pooled = build_comparison(runs, Metric("eval", "success"), group_by=["objective.name"])
+    runs, _ = read_runs(search([str(tmp_path)]).runs)
+    pooled = build_comparison(runs, Criterion("eval", "success"), group_by=["objective.name"])
     (picture,) = draw(figures_time.learning_curves, pooled)
     assert [panel.get_title() for panel in picture.figure.axes] == ["buffer 500", "several buffers"]
 
@@ -209,8 +217,8 @@ def test_a_single_measurement_in_the_middle_makes_no_frontier(tmp_path):
         lines = (folder / "diagnostics.csv").read_text().splitlines(keepends=True)
         header, each = lines[0], (len(lines) - 1) // 6
         (folder / "diagnostics.csv").write_text(header + "".join(lines[1 + 2 * each : 1 + 3 * each]))
-    runs, _ = load_runs(find_runs([str(tmp_path)]), extra_column="")
-    comparison = build_comparison(runs, Metric("eval", "success"))
+    runs, _ = read_runs(search([str(tmp_path)]).runs)
+    comparison = build_comparison(runs, Criterion("eval", "success"))
     assert draw(figures_frontier.bias_variance, comparison) == []
     assert len(draw(figures_frontier.best_setting, comparison)) == 1
 
@@ -227,8 +235,8 @@ def overflow(folders, **cells):
 
 
 def loaded(root, metric="success"):
-    runs, _ = load_runs(find_runs([str(root)]), extra_column="")
-    return build_comparison(runs, Metric("eval", metric))
+    runs, _ = read_runs(search([str(root)]).runs)
+    return build_comparison(runs, Criterion("eval", metric))
 
 
 def named(panel):
@@ -301,7 +309,7 @@ class TestOneEvaluation:
             assert panel.get_xlim()[0] == 0
 
     def test_health_has_the_steps_of_its_own_file(self, single):
-        (picture,) = draw(figures_time.data_health, single)
+        (picture,) = draw(figures_health.data_health, single)
         for line in (line for panel in picture.figure.axes for line in panel.lines):
             np.testing.assert_array_equal(line.get_xdata(), np.arange(5_000, 100_001, 5_000))
             assert line.get_marker() == "None"
@@ -310,14 +318,14 @@ class TestOneEvaluation:
         for folder in write_study(tmp_path, points=1):
             tree = yaml.safe_load((folder / "config.yaml").read_text())
             write_metrics(folder, tree, rows=1)
-        (picture,) = draw(figures_time.data_health, loaded(tmp_path))
+        (picture,) = draw(figures_health.data_health, loaded(tmp_path))
         assert {line.get_marker() for panel in picture.figure.axes for line in panel.lines} == {"o", "s"}
 
     def test_fresh_data_lies_on_the_ground(self, tmp_path):
         for folder in write_study(tmp_path):
             write_metrics(folder, yaml.safe_load((folder / "config.yaml").read_text()), lag=0)
-        (picture,) = draw(figures_time.data_health, loaded(tmp_path))
-        lags = [panel for panel in picture.figure.axes if panel.get_ylabel() == "mean lag (updates)"]
+        (picture,) = draw(figures_health.data_health, loaded(tmp_path))
+        lags = [panel for panel in picture.figure.axes if panel.get_ylabel() == "mean lag (versions)"]
         assert {panel.get_ylim() for panel in lags} == {(-0.03, 1.03)}
 
 
@@ -332,7 +340,7 @@ def test_what_has_no_scale_is_in_no_profile_and_no_sample_efficiency(tmp_path):
     # Seeds end at 0.5 and 1 of the scale, so half of the four runs exceed 0.5 and all of them 0.49.
     line = picture.figure.axes[0].lines[0]
     assert [line.get_ydata()[place] for place in (49, 50)] == [1, 0.5]
-    efficiency = draw(figures_scores.sample_efficiency, comparison)
+    efficiency = draw(figures_finals.sample_efficiency, comparison)
     assert [one.name for one in efficiency] == ["sample_efficiency_push", "sample_efficiency_reach"]
 
 
@@ -443,7 +451,7 @@ def test_a_setting_that_some_runs_did_not_measure_is_not_ranked(tmp_path):
 
 
 def test_utilisation_by_lag_leaves_empty_buckets_empty(comparison):
-    (picture,) = draw(figures_frontier.utilisation_by_lag, comparison)
+    (picture,) = draw(figures_health.utilisation_by_lag, comparison)
     small, large = (panel.lines[0].get_ydata() for panel in picture.figure.axes)
     assert np.isfinite(small).tolist() == [True, True, False, False, False]
     assert np.isfinite(large).tolist() == [True, True, True, True, False]

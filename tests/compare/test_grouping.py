@@ -1,8 +1,8 @@
 import pytest
 from synthetic_runs import config
 
-from gipo_cli.compare.baseline import match_baseline
-from gipo_cli.compare.grouping import environment_labels, filter_runs, group_runs, resolve_key
+from gipo_cli.compare.filters import filter_runs, resolve_key
+from gipo_cli.compare.grouping import environment_labels, group_runs, match_baseline
 from gipo_cli.compare.words import (
     count_words,
     counts_apart,

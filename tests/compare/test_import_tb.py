@@ -10,9 +10,9 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from gipo_cli.commands.compare import compare
-from gipo_cli.commands.import_tb import import_tb
-from gipo_cli.compare.load import load_run
+from gipo_cli.compare.import_tb import import_tb
+from gipo_cli.compare.load import read_run
+from gipo_cli.compare.present import compare
 from gipo_cli.errors import UserError
 
 SETTINGS = ["env.name=reach", "objective.name=ppo_clip", "seed=5", "buffer.size=2000"]
@@ -43,26 +43,26 @@ AUTHORS = [
 
 def test_a_stable_baselines_folder_becomes_a_run(tmp_path):
     write_events(tmp_path / "PPO_1", SB3)
-    assert import_tb(tmp_path / "PPO_1", out=tmp_path / "run", settings=SETTINGS) == 0
-    run = load_run(tmp_path / "run", extra_column="train/return")
-    assert run.eval["step"].tolist() == [4000, 8000]
-    assert run.eval["success"].tolist() == [0.5, 0.75]
-    assert run.eval["return_mean"].tolist() == [7.5, 9.5]
+    import_tb(tmp_path / "PPO_1", out=tmp_path / "run", settings=SETTINGS)
+    run = read_run(tmp_path / "run", extra_column="train/return")
+    assert run.eval.numbers["step"].tolist() == [4000, 8000]
+    assert run.eval.numbers["success"].tolist() == [0.5, 0.75]
+    assert run.eval.numbers["return_mean"].tolist() == [7.5, 9.5]
     assert run.column("metrics", "train/return")[1].tolist() == [-3.0]
     assert (run.seed, run.objective, run.state, run.budget, run.buffer) == (5, "ppo_clip", "done", 8000, 2000)
-    assert run.eval["time/wall"].tolist() == [8000 - 6048, 8000 - 2048]
+    assert run.eval.numbers["time/wall"].tolist() == [8000 - 6048, 8000 - 2048]
 
 
 def test_of_a_step_logged_twice_the_later_value_counts(tmp_path):
     write_events(tmp_path / "tb", [("eval/mean_reward", 4000, 9.0), ("eval/mean_reward", 4000, 2.0)])
     import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
-    assert load_run(tmp_path / "run").eval["return_mean"].tolist() == [2.0]
+    assert read_run(tmp_path / "run").eval.numbers["return_mean"].tolist() == [2.0]
 
 
 def test_a_stated_budget_is_the_runs(tmp_path):
     write_events(tmp_path / "tb", SB3)
     import_tb(tmp_path / "tb", out=tmp_path / "run", settings=[*SETTINGS, "total_steps=7500"])
-    assert load_run(tmp_path / "run").budget == 7500
+    assert read_run(tmp_path / "run").budget == 7500
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o027, 0o750)])
@@ -79,9 +79,9 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path, mask, mode):
 def test_the_authors_iterations_become_environment_steps(tmp_path):
     write_events(tmp_path / "tb", AUTHORS)
     import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
-    run = load_run(tmp_path / "run")
-    assert run.eval["step"].tolist() == [1000, 1500]
-    assert run.eval["success"].tolist() == [0.0, 1.0]
+    run = read_run(tmp_path / "run")
+    assert run.eval.numbers["step"].tolist() == [1000, 1500]
+    assert run.eval.numbers["success"].tolist() == [0.0, 1.0]
 
 
 def test_other_tags_and_step_units_can_be_named(tmp_path):
@@ -93,9 +93,9 @@ def test_other_tags_and_step_units_can_be_named(tmp_path):
         tags=["charts/episodic_return=train/return", "charts/won=success"],
         steps_per_tick=128,
     )
-    run = load_run(tmp_path / "run", extra_column="train/return")
+    run = read_run(tmp_path / "run", extra_column="train/return")
     assert run.column("metrics", "train/return")[0].tolist() == [384]
-    assert run.eval["success"].tolist() == [1.0]
+    assert run.eval.numbers["success"].tolist() == [1.0]
 
 
 def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(tmp_path, monkey
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gipo_cli.commands.import_tb.os.replace", refuse)
+    monkeypatch.setattr("gipo_cli.compare.output.os.replace", refuse)
     with pytest.raises(UserError, match="run cannot be written: Permission denied; choose"):
         import_tb(tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS)
     assert {path.name for path in tmp_path.iterdir()} == {"tb", "file"}

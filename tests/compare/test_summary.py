@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from synthetic_runs import config
+from synthetic_runs import config, write_run
 
-from gipo_cli.compare.comparison import build_comparison, select_runs
-from gipo_cli.compare.load import LeftOut, load_run
-from gipo_cli.compare.metric import Metric
+from gipo_cli.compare.comparison import build_comparison
+from gipo_cli.compare.criterion import Criterion
+from gipo_cli.compare.load import LeftOut, read_run
 from gipo_cli.compare.notes import notes
+from gipo_cli.compare.selection import select_runs
 from gipo_cli.compare.summary import ALL, summarise
 from gipo_cli.compare.table import HEADINGS, cells, terminal_table
 from gipo_cli.errors import UserError
 
-SUCCESS, RETURN = Metric("eval", "success"), Metric("eval", "return_mean")
-TRAINING = Metric("metrics", "train/return")
+SUCCESS, RETURN = Criterion("eval", "success"), Criterion("eval", "return_mean")
+TRAINING = Criterion("metrics", "train/return")
 # Two evaluations each, at 50k and 100k steps; the second one is the final value.
 GIPO = {1: [0.6, 0.8], 2: [0.4, 1.0], 3: [0.5, 0.9]}
 PPO = {1: [0.1, 0.8], 2: [0.2, 0.4], 3: [0.0, 0.3]}
@@ -257,11 +258,9 @@ class TestSelection:
 
     @pytest.mark.parametrize(("metric", "file"), [(SUCCESS, "eval.csv"), (TRAINING, "metrics.csv")])
     def test_a_missing_file_is_called_missing(self, tmp_path, metric, file):
-        from synthetic_runs import write_run
-
         folder = write_run(tmp_path / "a", config(), [0.5])
         (folder / file).unlink()
-        _, left_out = select_runs([load_run(folder)], metric, include_unfinished=False)
+        _, left_out = select_runs([read_run(folder)], metric, include_unfinished=False)
         assert [out.reason for out in left_out] == [f"no {file}"]
 
     def test_included_runs_are_cut_to_the_common_range(self, make, tmp_path):
@@ -286,7 +285,7 @@ class TestSelection:
         used, left_out = select_runs(runs, SUCCESS, include_unfinished=False)
         assert len(used) == 2
         assert left_out[0].reason == "success is NaN or infinite in 1 row"
-        _, left_out = select_runs(runs, Metric("metrics", "own/column"), include_unfinished=False)
+        _, left_out = select_runs(runs, Criterion("metrics", "own/column"), include_unfinished=False)
         assert [out.reason for out in left_out] == ["no value of own/column"] * 3
 
     def test_the_same_run_twice_counts_once(self, make):
@@ -313,12 +312,10 @@ class TestSelection:
         ],
     )
     def test_of_the_same_run_twice_a_finished_one_counts_else_the_furthest(self, tmp_path, short, long, kept):
-        from synthetic_runs import write_run
-
         steps = [50_000, 100_000]
         runs = [
-            load_run(write_run(tmp_path / "short", config(), [0.2], steps=steps[:1], state=short)),
-            load_run(write_run(tmp_path / "long", config(), [0.2, 0.9], steps=steps, state=long)),
+            read_run(write_run(tmp_path / "short", config(), [0.2], steps=steps[:1], state=short)),
+            read_run(write_run(tmp_path / "long", config(), [0.2, 0.9], steps=steps, state=long)),
         ]
         for order in (runs, runs[::-1]):
             used, left_out = select_runs(order, SUCCESS, include_unfinished=True)
@@ -351,14 +348,10 @@ class TestSelection:
 
 
 def unfinished(make, tmp_path):
-    from synthetic_runs import write_run
-
-    from gipo_cli.compare.load import load_run
-
     folder = tmp_path / "broken_off"
     if not folder.exists():
         write_run(folder, config(seed=9), [0.2, 0.3], steps=[20_000, 40_000], state="failed")
-    return load_run(folder)
+    return read_run(folder)
 
 
 class TestNotes:
@@ -375,13 +368,11 @@ class TestNotes:
         assert not any("signific" in note.lower() for note in self.said(study()))
 
     def test_versions_and_protocols(self, make, tmp_path):
-        from synthetic_runs import write_run
-
         other = config("sapo", **{"eval.episodes": 50})
         folder = write_run(
             tmp_path / "x", other, [0.5], meta={"versions": {"torch": "2.9.0", "mujoco": "3.3.0"}}
         )
-        said = " ".join(self.said([*make(config()), load_run(folder)]))
+        said = " ".join(self.said([*make(config()), read_run(folder)]))
         assert "different versions of torch: 2.13.0, 2.9.0" in said
         assert "mujoco" not in said
         assert "eval.episodes is 20, 50" in said
@@ -402,7 +393,7 @@ class TestNotes:
         assert any("every 5k steps and only at the end" in note for note in self.said([*make(*often), *once]))
         assert not any("were evaluated" in note for note in self.said(make(*often)))
         # Of training there is a value in each iteration; and no other environment's steps are compared.
-        runs = [load_run(run.path, extra_column="train/return") for run in make(*often, *seldom)]
+        runs = [read_run(run.path, extra_column="train/return") for run in make(*often, *seldom)]
         trained = build_comparison(runs, TRAINING, threshold=0.5)
         assert not any("were evaluated" in note for note in notes(trained))
         apart = make(*often, (config(env="push", **{"eval.interval": 50_000}), coarse))
@@ -428,13 +419,11 @@ class TestNotes:
 
     @pytest.mark.parametrize(("schedule", "told"), [("constant", False), ("linear", True)])
     def test_settings_changed_on_the_way(self, make, tmp_path, schedule, told):
-        from synthetic_runs import write_run
-
         update = {"changes": ["total_steps: 10 -> 20", "objective.sigma: 0.5 -> 1.0"]}
         settings = {"agent.update.lr_schedule": schedule}
         longer = write_run(tmp_path / "x", config(**settings), [0.5], meta={"updates": [update]})
         others = make(config("sapo", **settings))
-        (said,) = (note for note in self.said([*others, load_run(longer)]) if "went on" in note)
+        (said,) = (note for note in self.said([*others, read_run(longer)]) if "went on" in note)
         assert said.startswith("1 of the runs went on")
         assert "objective.sigma: 0.5 -> 1.0" in said
         assert ("total_steps: 10 -> 20" in said) == told
@@ -481,9 +470,11 @@ class TestNotes:
 
     @pytest.mark.parametrize(("column", "noisy"), [("train/return", True), ("health/ess", False)])
     def test_what_comes_from_training_is_said_to(self, make, column, noisy):
-        runs = [load_run(run.path, extra_column=column) for run in make(config(), config("sapo"))]
+        runs = [read_run(run.path, extra_column=column) for run in make(config(), config("sapo"))]
         (said,) = (
-            note for note in notes(build_comparison(runs, Metric("metrics", column))) if "comes from" in note
+            note
+            for note in notes(build_comparison(runs, Criterion("metrics", column)))
+            if "comes from" in note
         )
         assert "from training, not from evaluation episodes" in said
         assert ("exploration noise" in said) is noisy

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from gipo_cli.compare.csv_text import DamagedFile, read_csv
+from gipo_cli.compare import tables
+from gipo_cli.compare.tables import DamagedFile, read_csv
 
 
 def write(tmp_path, text):
@@ -15,21 +16,21 @@ def test_numbers_and_empty_cells_equal_numpys_own_reader(tmp_path):
     table = read_csv(write(tmp_path, text))
     expected = np.genfromtxt(text.splitlines(), delimiter=",", names=True)
     for name in ("step", "a", "b"):
-        np.testing.assert_array_equal(table.numbers(name), expected[name])
+        np.testing.assert_array_equal(table.numbers[name], expected[name])
 
 
 def test_windows_line_ends_are_read_alike(tmp_path):
     table = read_csv(write(tmp_path, "step,a\r\n1,2\r\n3,4\r\n"))
-    assert table.numbers("a").tolist() == [2, 4]
+    assert table.numbers["a"].tolist() == [2, 4]
 
 
 def test_header_alone_is_a_table_without_rows(tmp_path):
-    assert read_csv(write(tmp_path, "step,a\n")).numbers("a").shape == (0,)
+    assert read_csv(write(tmp_path, "step,a\n")).numbers["a"].shape == (0,)
 
 
 def test_recorded_nan_is_told_from_an_empty_cell(tmp_path):
     table = read_csv(write(tmp_path, "step,a\n1,\n2,nan\n3,-inf\n4,1\n"))
-    assert table.recorded_not_finite("a") == 2
+    assert table.not_finite["a"] == 2
 
 
 @pytest.mark.parametrize(
@@ -53,12 +54,28 @@ def test_damage_is_named(tmp_path, text, words):
 
 
 def test_text_in_a_number_column_is_damage_of_that_column(tmp_path):
-    table = read_csv(write(tmp_path, "step,a,b\n1,x,2\n"))
-    assert table.numbers("b").tolist() == [2]
+    path = write(tmp_path, "step,a,b\n1,x,2\n")
+    assert read_csv(path, ["b"]).numbers["b"].tolist() == [2]
+    assert read_csv(path, ["b"], ["a", "c"]).texts["a"].tolist() == ["x"]
     with pytest.raises(DamagedFile, match="column a"):
-        table.numbers("a")
+        read_csv(path)
 
 
 def test_a_line_still_being_written_is_not_read(tmp_path):
     table = read_csv(write(tmp_path, "step,a\n1,2\n3,"), still_written=True)
-    assert table.numbers("a").tolist() == [2]
+    assert table.numbers["a"].tolist() == [2]
+
+
+@pytest.mark.parametrize("size", [7, 16, 17, 64])
+def test_lines_that_lie_across_blocks_are_read_whole(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(tables, "BLOCK", size)
+    path = write(tmp_path, "step,a\r\n" + "".join(f"{n},{n / 7}\r\n" for n in range(50)))
+    if size < 9:
+        with pytest.raises(DamagedFile, match="cut off in line 1"):
+            read_csv(path)
+        return
+    table = read_csv(path)
+    assert table.numbers["a"].tolist() == [n / 7 for n in range(50)]
+    path.write_text(path.read_text() + "50\n")
+    with pytest.raises(DamagedFile, match="line 52: 1 cells"):
+        read_csv(path)

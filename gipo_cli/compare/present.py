@@ -1,0 +1,120 @@
+"""A comparison where its reader sees it: the folder of a report, and the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from gipo_cli.compare.comparison import Comparison
+from gipo_cli.compare.gather import gather
+from gipo_cli.compare.notes import notes
+from gipo_cli.compare.output import check_output, fresh_folder
+from gipo_cli.compare.parallel import worth
+from gipo_cli.compare.report import write_report
+from gipo_cli.compare.search import search
+from gipo_cli.compare.summary import Row, by_environment, summarise
+from gipo_cli.compare.table import terminal_table
+from gipo_cli.errors import UserError
+
+LEFT_OUT_SHOWN = 10
+
+
+def compare(
+    paths: Sequence[str],
+    *,
+    out: Path,
+    force: bool = False,
+    watch: float | None = None,
+    command: str = "",
+    console: Console | None = None,
+    **options: Any,
+) -> None:
+    """Read runs, write the report folder and print the main table.
+
+    Args:
+        paths: run folders, folders that hold some, or globs.
+        out: the folder to write; it appears whole or not at all.
+        force: replace ``out`` if an earlier report is there.
+        watch: seconds between refreshes, until interrupted; None writes once.
+        command: the command line, to be repeated in the report.
+        console: where to print; standard output by default.
+        options: as for `gather`.
+
+    Raises:
+        UserError: nothing to compare, or a request that cannot be met; nothing was written.
+    """
+    console = console or Console()
+    # Nothing to compare is the first thing to be told, before a report that is in the way.
+    found = search(paths) if watch is None else None
+    check_output(out, "report", _is_report, force=force)
+    if found is not None:
+        _publish(gather(found, console=console, **options), out, command, console)
+        return
+    written = False
+    try:
+        while True:
+            try:
+                comparison = gather(search(paths), console=console, **options)
+            except UserError as error:
+                # Too little to compare yet is no mistake.
+                console.print(f"{datetime.now():%H:%M:%S} waiting: {escape(str(error))}", highlight=False)
+            else:
+                console.print(f"\n{datetime.now():%H:%M:%S}", highlight=False)
+                _publish(comparison, out, command, console)
+                written = True
+            time.sleep(watch or 0)
+    except KeyboardInterrupt:
+        where = f"the last report is in [bold]{escape(str(out))}[/]" if written else "no report was written"
+        console.print(f"Stopped watching; {where}.")
+
+
+def _is_report(out: Path) -> bool:
+    return (out / "summary.json").is_file() and (out / "report.html").is_file()
+
+
+def _publish(comparison: Comparison, out: Path, command: str, console: Console) -> None:
+    with fresh_folder(out) as folder:
+        workers = worth(len(comparison.used))
+        rows = write_report(comparison, folder, command=command, workers=workers, console=console)
+    print_comparison(comparison, rows, out, console)
+
+
+def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | None, console: Console) -> None:
+    """The main table, what to know before believing it, and where the rest is."""
+    for environment, own in by_environment(rows).items():
+        console.print(terminal_table(f"{environment}: {comparison.metric.title}", own, console.width))
+        console.print()
+    for note in notes(comparison, whole=False):
+        console.print(f"- {escape(note)}", highlight=False)
+    # Of those that have not begun, a note tells the number.
+    listed = [left_out for left_out in comparison.left_out if left_out.kind != "planned"]
+    for left_out in listed[:LEFT_OUT_SHOWN]:
+        console.print(f"  left out: {escape(f'{_near(left_out.path)}: {left_out.reason}')}", highlight=False)
+    if (more := len(listed) - LEFT_OUT_SHOWN) > 0:
+        console.print(f"  and {more} more, all listed in the report", highlight=False)
+    if out is not None:
+        console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)
+
+
+def print_summary(paths: Sequence[str], console: Console) -> None:
+    """The main table alone, without writing anything; for the end of a sweep.
+
+    Everything is done in this process: a sweep has threads, beside which none may be forked.
+
+    Raises:
+        UserError: nothing to compare.
+    """
+    comparison = gather(search(paths), processes=1, console=console)
+    print_comparison(comparison, summarise(comparison), None, console)
+
+
+def _near(path: Path) -> Path:
+    """A path as it would be typed from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
