@@ -29,4 +29,10 @@ def import_tb(
     """Import a foreign TensorBoard folder as a run that `gipo compare` reads."""
     from gipo_cli.compare.import_tb import import_tb
 
-    import_tb(source, out=out, settings=settings, tags=tags or [], steps_per_tick=steps_per_tick, force=force)
+    losses = import_tb(
+        source, out=out, settings=settings, tags=tags or [], steps_per_tick=steps_per_tick, force=force
+    )
+    for loss in losses:
+        typer.echo(f"warning: {loss}", err=True)
+    if losses:
+        typer.echo("The import counts as unfinished: compare leaves it out unless told --include-unfinished.")

@@ -109,6 +109,11 @@ class RunTable:
         return str(self.status["state"])
 
     @property
+    def imported(self) -> bool:
+        """Whether the run was imported from another program's records."""
+        return "imported_from" in self.meta
+
+    @property
     def budget(self) -> int:
         """Environment steps that the run was given."""
         return int(self.status["total_steps"])

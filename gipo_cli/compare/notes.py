@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from gipo_cli.compare.comparison import Comparison
+from gipo_cli.compare.comparison import Comparison, Environment
 from gipo_cli.compare.curves import FINAL_SHARE
 from gipo_cli.compare.grouping import seen
 from gipo_cli.compare.load import RunTable
@@ -19,6 +19,8 @@ from gipo_cli.compare.words import (
 )
 
 ENOUGH_SEEDS = 5
+ENOUGH_STEPS = 0.99
+"""Share of the longest run that is compared without a word about the shortest."""
 NAMED = 3
 """Environments that are listed by name; more are counted."""
 
@@ -81,6 +83,25 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
         if len(budgets) > 1 or unfinished:
             *given, end = counts_apart(*sorted(budgets), environment.horizon)
             yield f"{environment.label}: budgets of {' and '.join(given)} steps, all cut at {end}."
+        yield from _shortest(comparison, environment)
+
+
+def _shortest(comparison: Comparison, environment: Environment) -> Iterator[str]:
+    """Which run sets the range of steps that all are cut to."""
+    metric = comparison.metric
+    last = {
+        run.path: float(run.column(metric.table, metric.column)[0][-1])
+        for run in comparison.runs_of(environment)
+    }
+    first, furthest = min(last, key=last.__getitem__), max(last.values())
+    if last[first] < ENOUGH_STEPS * furthest:
+        others = sum(step == last[first] for step in last.values()) - 1
+        more = f" (and {others} more)" if others else ""
+        end, rest = counts_apart(last[first], furthest)
+        yield (
+            f"{environment.label}: everything is compared up to step {end}, where {first.name}{more} ends; "
+            f"others go on to {rest}."
+        )
 
 
 def _arms(comparison: Comparison) -> Iterator[str]:
@@ -149,7 +170,7 @@ def _same_footing(comparison: Comparison) -> Iterator[str]:
     if changes := [found for run in runs if (found := _changes(run))]:
         listed = ", ".join(sorted({change for own in changes for change in own}))
         yield f"{len(changes)} of the runs went on with other settings than they began with ({listed})."
-    if foreign := sum("imported_from" in run.meta for run in runs):
+    if foreign := sum(run.imported for run in runs):
         yield (
             f"{foreign} runs were imported from TensorBoard; their evaluation protocol and settings are "
             "not known."

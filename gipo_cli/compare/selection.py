@@ -70,6 +70,8 @@ def _reason(
     run: RunTable, criterion: Criterion, budgets: Counter[int], include_unfinished: bool
 ) -> str | None:
     if run.state != "done" and not include_unfinished:
+        if run.imported:
+            return f"imported in part: {run.status.get('reason')}"
         return f"{run.state} at step {run.status.get('step', 'unknown')} of {run.budget}"
     usual = max(budgets, key=lambda budget: (budgets[budget], budget))
     if run.budget != usual and not include_unfinished:

@@ -6,7 +6,7 @@ from scipy import stats
 
 from gipo_cli.compare import aggregate
 from gipo_cli.compare.aggregate import (
-    Estimate,
+    Interval,
     band,
     estimate,
     iqm,
@@ -102,9 +102,9 @@ def test_one_seed_has_no_interval_and_includes_everything():
 
 
 def test_includes_is_about_the_closed_interval():
-    assert Estimate(0.7, 0.5, 0.9).includes(0.5)
-    assert not Estimate(0.7, 0.51, 0.9).includes(0.5)
-    assert not Estimate(0.2, 0.1, 0.4).includes(0.5)
+    assert Interval(0.7, 0.5, 0.9).includes(0.5)
+    assert not Interval(0.7, 0.51, 0.9).includes(0.5)
+    assert not Interval(0.2, 0.1, 0.4).includes(0.5)
 
 
 class TestProbabilityOfImprovement:

@@ -4,28 +4,19 @@ import stat
 
 import pytest
 import yaml
+from event_files import damage, write_events
 from rich.console import Console
 from synthetic_runs import config, write_run
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from gipo_cli.compare.gather import gather
 from gipo_cli.compare.import_tb import import_tb
 from gipo_cli.compare.load import read_run
+from gipo_cli.compare.notes import notes
 from gipo_cli.compare.present import compare
+from gipo_cli.compare.search import search
 from gipo_cli.errors import UserError
 
 SETTINGS = ["env.name=reach", "objective.name=ppo_clip", "seed=5", "buffer.size=2000"]
-
-
-def write_events(folder, points, *, start=1000.0):
-    """Events with the writer that both loggers use underneath; one second per step."""
-    writer = EventFileWriter(str(folder))
-    for tag, step, value in points:
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
-        writer.add_event(Event(step=step, wall_time=start + step, summary=summary))
-    writer.close()
-    return folder
 
 
 SB3 = [
@@ -96,6 +87,30 @@ def test_other_tags_and_step_units_can_be_named(tmp_path):
     run = read_run(tmp_path / "run", extra_column="train/return")
     assert run.column("metrics", "train/return")[0].tolist() == [384]
     assert run.eval.numbers["success"].tolist() == [1.0]
+
+
+def test_a_tag_may_hold_an_equals_sign(tmp_path):
+    write_events(tmp_path / "tb", [("mean reward (n=20)", 3, 1.5)])
+    import_tb(
+        tmp_path / "tb", out=tmp_path / "run", settings=SETTINGS, tags=["mean reward (n=20)=return_mean"]
+    )
+    assert read_run(tmp_path / "run").eval.numbers["return_mean"].tolist() == [1.5]
+
+
+def test_a_damaged_record_is_an_unfinished_run(tmp_path):
+    points = [("eval/success_rate", 100 * k, k / 100) for k in range(1, 101)]
+    damage(write_events(tmp_path / "tb", points), lambda data: data[:3000] + bytes(len(data) - 3000))
+    (loss,) = import_tb(tmp_path / "tb", out=tmp_path / "runs" / "theirs", settings=SETTINGS)
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / f"ours{seed}", config(seed=seed, total_steps=10_000), [0.5, 1.0])
+    comparison = gather(search([str(tmp_path / "runs")]))
+    assert [run.path.name for run in comparison.used] == ["ours1", "ours2"]
+    (out,) = comparison.left_out
+    assert out.reason == f"imported in part: {loss}"
+    everything = gather(search([str(tmp_path / "runs")]), include_unfinished=True)
+    assert len(everything.used) == 3
+    (cut,) = (note for note in notes(everything) if "theirs" in note)
+    assert cut.startswith("reach: everything is compared up to step ")
 
 
 def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
