@@ -33,9 +33,9 @@ def select_runs(
     ]
     best: dict[object, RunTable] = {}
     for run, reason in zip(runs, reasons, strict=True):
-        twin = best.setdefault(_identity(run), run) if not reason else run
-        if _progress(run, criterion) > _progress(twin, criterion):
-            best[_identity(run)] = run
+        if not reason:
+            twin = best.setdefault(_identity(run), run)
+            best[_identity(run)] = max(twin, run, key=lambda own: _progress(own, criterion))
     used: list[RunTable] = []
     left_out: list[LeftOut] = []
     for run, reason in zip(runs, reasons, strict=True):

@@ -32,13 +32,13 @@ class TestMetric:
     @pytest.mark.parametrize(
         ("name", "words"),
         [
-            ("sucess", "Did you mean 'success' or 'success_any' or 'success_last'?"),
-            ("ess", "Did you mean 'health/ess' or 'success'?"),
-            ("utilization", "Did you mean 'health/utilisation' or 'health/utilisation_lag_0'?"),
-            ("qqq", "Usual ones are: success, return, length."),
+            ("sucess", " (did you mean success or success_any?)"),
+            ("ess", " (did you mean health/ess?)"),
+            ("utilization", " (did you mean health/utilisation or health/utilisation_lag_0?)"),
+            ("qqq", "; usual ones are success, return, length"),
         ],
     )
     def test_an_unknown_one_names_the_nearest_and_where_all_are(self, run, name, words):
         with pytest.raises(UserError) as caught:
             find_criterion(name, [read_run(run)])
-        assert str(caught.value) == f"No run has the metric {name!r}. {words} docs/metrics.md lists all."
+        assert str(caught.value) == f"No run has the metric {name!r}{words}. docs/metrics.md lists all."

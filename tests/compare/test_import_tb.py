@@ -1,19 +1,17 @@
-import json
 import os
 import stat
 
 import pytest
 import yaml
 from event_files import damage, write_events
-from rich.console import Console
 from synthetic_runs import config, write_run
 
 from gipo_cli.compare.gather import gather
 from gipo_cli.compare.import_tb import import_tb
 from gipo_cli.compare.load import read_run
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.present import compare
 from gipo_cli.compare.search import search
+from gipo_cli.compare.summary import summarise
 from gipo_cli.errors import UserError
 
 SETTINGS = ["env.name=reach", "objective.name=ppo_clip", "seed=5", "buffer.size=2000"]
@@ -117,10 +115,9 @@ def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
     write_events(tmp_path / "tb", SB3)
     import_tb(tmp_path / "tb", out=tmp_path / "runs" / "theirs", settings=SETTINGS)
     write_run(tmp_path / "runs" / "ours", config("gipo", total_steps=8000), [0.5, 1.0])
-    compare([str(tmp_path / "runs")], out=tmp_path / "out", console=Console(quiet=True))
-    content = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert [row["group"] for row in content["rows"]] == ["GIPO", "PPO-clip"]
-    assert any("1 runs were imported" in note for note in content["notes"])
+    comparison = gather(search([str(tmp_path / "runs")]))
+    assert [row.arm.label for row in summarise(comparison)] == ["GIPO", "PPO-clip"]
+    assert any("1 runs were imported" in note for note in notes(comparison))
 
 
 @pytest.mark.parametrize(
