@@ -14,9 +14,10 @@ from rich.console import Console
 
 from gipo_cli.compare.parallel import shown, spread
 from gipo_cli.compare.tables import DamagedFile, FloatArray, Table, read_csv
+from gipo_cli.runs.catalog import LAG_BUCKETS
 from gipo_cli.runs.durable import unseal_text
+from gipo_cli.text import flatten
 
-LAG_BUCKETS = ("0", "1_3", "4_15", "16_63", "64_up")
 UTILISATION_BY_LAG = tuple(f"health/utilisation_lag_{bucket}" for bucket in LAG_BUCKETS)
 HEALTH = ("health/utilisation", "health/ess", "health/kl", "health/lag_mean")
 DIAGNOSTIC_TEXTS = ("reference", "family", "knob")
@@ -207,25 +208,15 @@ def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
 
 def flat_settings(tree: Mapping[str, Any]) -> dict[str, Value]:
     """A resolved configuration as in `RunTable`: dotted keys, and the size of the buffer if it is null."""
-    config = flatten(tree)
+    config: dict[str, Value] = {key: _frozen(value) for key, value in flatten(tree).items()}
     rollout, copies = config.get("agent.rollout_steps"), config.get("env.n_envs")
     if config.get("buffer.size") is None and isinstance(rollout, int) and isinstance(copies, int):
         config["buffer.size"] = rollout * copies
     return config
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Nested mapping to dotted keys; a list becomes a tuple, so that values can be compared and hashed."""
-    flat: dict[str, Value] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = _frozen(value)
-    return flat
-
-
 def _frozen(value: Any) -> Value:
+    """A list becomes a tuple, so that values can be compared and hashed."""
     if isinstance(value, Mapping | list | tuple):
         return tuple(_frozen(item) for item in (value.items() if isinstance(value, Mapping) else value))
     return value  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic_runs import config, write_diagnostics, write_run
 
-from gipo_cli.compare.load import flatten, read_run, read_runs
+from gipo_cli.compare.load import flat_settings, read_run, read_runs
 from gipo_cli.compare.tables import DamagedFile
 from gipo_cli.runs.durable import seal_text
 
@@ -32,8 +32,12 @@ def test_null_buffer_is_one_rollout_of_all_environments(tmp_path):
     assert read_run(write_run(tmp_path / "a", tree, [1])).buffer == 2000
 
 
-def test_flatten_keeps_lists_comparable():
-    assert flatten({"a": {"b": [1, [2]], "c": {}}, "d": None}) == {"a.b": (1, (2,)), "a.c": (), "d": None}
+def test_settings_stay_comparable():
+    assert flat_settings({"a": {"b": [1, [2]], "c": {}}, "d": None}) == {
+        "a.b": (1, (2,)),
+        "a.c": (),
+        "d": None,
+    }
 
 
 def test_absent_cells_are_not_values(run):
