@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gipo_cli.compare.parallel import shown, spread
 from gipo_cli.compare.tables import DamagedFile, FloatArray, Table, read_csv
-from gipo_cli.runs.catalog import LAG_BUCKETS
+from gipo_cli.core.lags import LAG_BUCKETS
 from gipo_cli.runs.durable import unseal_text
 from gipo_cli.text import flatten
 
