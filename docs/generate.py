@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.runs.catalog import EVALUATION, METRICS, Metric
-from gipo_cli.settings.explain import allowed
+from gipo_cli.settings.explain import options
 from gipo_cli.settings.groups import IMPLIED, group_choices
 from gipo_cli.settings.schema import RunConfig
 
@@ -109,7 +109,7 @@ def _sections(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Bas
 def _value(key: str, model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     meaning = _cell(field.description or "")
-    return f"| `{key}` | {_default(field)} | {_cell(allowed(model, name))} | {meaning} |"
+    return f"| `{key}` | {_default(field)} | {_cell(' or '.join(options(model, name)))} | {meaning} |"
 
 
 def _section_of(field: FieldInfo) -> type[BaseModel] | None:

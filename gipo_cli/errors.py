@@ -15,6 +15,14 @@ class UserError(Exception):
     """
 
 
+class UnknownChoice(UserError):  # noqa: N818 - a kind of user error
+    """A group of settings has no such choice; a caller may know more about what was meant."""
+
+    def __init__(self, message: str, group: str, value: str) -> None:
+        super().__init__(message)
+        self.group, self.value = group, value
+
+
 class RunFailed(Exception):  # noqa: N818 - a state of a run, named as the status file names it
     """A run that had started could not go on; its last good state is on disk.
 

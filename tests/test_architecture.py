@@ -22,7 +22,6 @@ LAYERS = [
     {"__main__"},
 ]
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
-UPWARD = {"gipo_cli.settings.checks"}
 HEAVY = {
     "torch",
     "gymnasium",
@@ -96,8 +95,6 @@ def test_imports_point_down(name: str):
             continue
         if own == "" and not found.at_import_time:
             continue  # the public names, imported when they are first used
-        if name in UPWARD:
-            continue
         other = package(found.module)
         assert RANK[other] <= RANK[own], f"{SOURCES[name]}:{found.line} imports {found.module}"
         if own == "compare" and RANK[other] == RANK[own] and other != own:

@@ -111,6 +111,7 @@ def test_config_folders_by_flag_and_by_environment_variable(tmp_path: Path):
         (["train", "env=fetch_rech"], ["fetch_reach"]),
         (["train", "env=metaworld", "env.task=reach-v2"], ["reach-v3"]),
         (["train", "env=reach-v3"], ["type env=metaworld env.task=reach-v3"]),
+        (["sweep", "env=FetchReach-v4", "seed=1,2"], ["type env=fetch_reach env.reward=sparse"]),
         (["train", "env=gymnasium"], ["env.id"]),
         (["train", "objective.sigma=-1"], ["> 0"]),
         (["train", "--device", "gpu"], ["--device gpu is not one of", "did you mean cuda?"]),

@@ -20,7 +20,7 @@ from gipo_cli.commands import (
     video,
 )
 from gipo_cli.commands.parsing import USAGE_ERROR, Command, Group, SettingsCommand, usage
-from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.errors import RunFailed, UnknownChoice, UserError
 
 app = typer.Typer(
     name="gipo",
@@ -63,13 +63,23 @@ def _root(
     """How stale may replayed data be, and which policy objective copes with it best?"""
 
 
+def _said(error: UserError) -> str:
+    """A user's mistake in words, with what is known here of environments that other tools name by id."""
+    if isinstance(error, UnknownChoice) and error.group == "env":
+        from gipo_cli.envs.registry import typed
+
+        if settings := typed(error.value):
+            return f"there is no env {error.value!r}; type {settings}"
+    return str(error)
+
+
 def main() -> NoReturn:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
     protect()
     try:
         sys.exit(app(prog_name="gipo", standalone_mode=False))
     except UserError as error:
-        code, message = 2, str(error)
+        code, message = 2, _said(error)
     except USAGE_ERROR as error:
         code, message = 2, usage(error)
     except RunFailed as error:

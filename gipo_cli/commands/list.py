@@ -118,13 +118,13 @@ def plain_table(*columns: str, indent: int = 0, values: int = 0) -> Table:
 def _knobs(params: type[ObjectiveParams]) -> Table | str:
     from rich.text import Text
 
-    from gipo_cli.settings.explain import allowed, shown
+    from gipo_cli.settings.explain import options, shown
 
     table = plain_table(indent=2, values=1)
     for name, field in params.model_fields.items():
         if name != "name":
-            meaning, options = field.description or "", allowed(params, name)
-            about = f"{meaning} ({options})" if options else meaning
+            meaning, allowed = field.description or "", " or ".join(options(params, name))
+            about = f"{meaning} ({allowed})" if allowed else meaning
             table.add_row(Text(f"{name}={shown(field.default)}"), Text(about))
     return table if table.row_count else ""
 

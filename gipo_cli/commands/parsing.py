@@ -51,7 +51,7 @@ class SettingsCommand(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse settings that are typed as options, and say how they are typed."""
-        from gipo_cli.settings.typed import refuse_dashes
+        from gipo_cli.settings.overrides import refuse_dashes
 
         if not ctx.resilient_parsing:
             own = args[: args.index("--")] if "--" in args else args

@@ -162,11 +162,13 @@ ENVIRONMENTS: dict[str, EnvEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def typed(env_id: str) -> str | None:
-    """What to type for a Gymnasium id, of any version, that is an environment with a name here.
+    """What to type for a Gymnasium id or Meta-World task, of any version, that has a name here.
 
     ``FetchReachDense-v4`` gives ``env=fetch_reach env.reward=dense``; an id without a name here gives None.
     """
     stem = env_id.rpartition("-v")[0].lower()
+    if f"{stem}-v3" in METAWORLD_TASKS:
+        return f"env=metaworld env.task={stem}-v3"
     for entry in ENVIRONMENTS.values():
         # Backwards: of two rewards with one id it is the released one that the id stands for.
         for reward, suffix in reversed(tuple(entry.rewards.items())):

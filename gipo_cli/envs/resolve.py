@@ -40,7 +40,10 @@ def resolve(cfg: EnvConfig) -> ResolvedEnv:
         UserError: Anything that does not exist, does not go together or is not installed.
     """
     if cfg.name not in ENVIRONMENTS:
-        raise UserError(f"unknown environment {cfg.name!r}{_instead(cfg.name, ENVIRONMENTS)}")
+        raise UserError(
+            f"unknown environment {cfg.name!r}{_instead(cfg.name, ENVIRONMENTS)}; your own has "
+            "name: gymnasium and its Gymnasium id as id"
+        )
     entry = ENVIRONMENTS[cfg.name]
     task, reward = _task(entry, cfg.task), _reward(entry, cfg.reward)
     env_id = _id(entry, cfg.id, task, reward)

@@ -1,7 +1,7 @@
 """Hydra overrides -> one checked ``RunConfig``.
 
-Hydra only composes YAML here (Compose API, no ``instantiate``). Keys, types and ranges are the schema's,
-so that a mistake is told in this package's words and not in Hydra's.
+Hydra only picks and merges YAML files here (Compose API, no ``instantiate``). Keys, types, ranges and
+defaults are the schema's, so that a mistake is told in this package's words and not in Hydra's.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import UserError
-from gipo_cli.settings.checks import check_files, check_override
 from gipo_cli.settings.explain import explain
 from gipo_cli.settings.groups import IMPLIED, group_choices, search_dirs
 from gipo_cli.settings.imports import import_user_modules
-from gipo_cli.settings.schema import UNREGISTERED, RunConfig
+from gipo_cli.settings.overrides import check_files, check_override, parse_overrides
+from gipo_cli.settings.schema import UNREGISTERED, RunConfig, keys_that_change
 
 if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
 
 SPECIALISED = IMPLIED | {"env", "objective", "preset"}
 """Groups whose values a preset may go on to change. In every other group, a choice that is typed stands."""
 
-UNHASHED = ("seed", "total_steps", "runtime", "logging", "checkpoint", "diagnostics")
-"""Not part of what is being learned: runs that differ only in these share a hash."""
+UNHASHED = tuple(key for key in keys_that_change("nothing", "draw", "budget") if "." not in key)
+"""Settings and sections in which runs that share a hash may differ."""
 
 _LOCK = threading.Lock()
 _LIST = "tag:yaml.org,2002:seq"
@@ -47,50 +48,44 @@ class Composed:
 
 
 def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Composed:
-    """Compose ``conf/config.yaml`` with ``overrides`` and check the result.
+    """Compose ``conf/config.yaml`` with overrides such as ``env=fetch_push`` and check the result.
 
-    Args:
-        overrides: in Hydra's grammar: ``env=fetch_push``, ``buffer.size=500``, ``+env.kwargs.x=1``.
-        config_dirs: the user's own configuration folders, searched before the shipped one.
+    The user's own ``config_dirs`` are searched before the shipped folder.
 
-    Raises:
-        UserError: any mistake in the overrides, in the values or in a user's folder.
+    Raises: UserError for any mistake in the overrides, in the values or in a user's folder.
     """
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     parsed = parse_overrides(overrides)
-    choices = group_choices(config_dirs)
+    choices, folders = group_choices(config_dirs), search_dirs(config_dirs)
     imports = any(override.key_or_group == "imports" for override in parsed)
     for override in parsed:
         check_override(override, choices, imports=imports)
-    folders = search_dirs(config_dirs)
-    lines = [line for o in parsed if _pins(o, choices) for line in _pinned(o, folders)]
-    lines += [_schema_line(o, choices) for o in parsed]
-    data, picked = _load("config", lines, folders)
+    groups = [override for override in parsed if override.key_or_group in choices]
+    try:
+        picked, composed = _load("config", [str(override.input_line) for override in groups], folders)
+        objective = OBJECTIVES.get(str(OmegaConf.select(composed, "objective.name")))
+        default = _defaults(RunConfig, objective)
+        config: Any = OmegaConf.unsafe_merge(OmegaConf.create(default), composed)
+        for override in groups:
+            group = override.key_or_group
+            if group not in SPECIALISED and not override.is_delete():
+                # A typed choice outweighs a preset's values.
+                _, section = _load(f"{group}/{override.value()}", [], folders)
+                config = OmegaConf.unsafe_merge(config, {group: default.get(group, {})}, section)
+        for override in parsed:
+            if override not in groups:
+                _set(config, override)
+        data: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise UserError(f"the configuration cannot be composed: {reason}") from error
     check_files(data, picked)
     existing = {group: choice for group, choice in picked.items() if choice in choices.get(group, [])}
     return Composed(validate(data), list(overrides), existing)
-
-
-def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides with Hydra's parser.
-
-    Raises: UserError for the first one that does not parse.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    parsed = []
-    for line in overrides:
-        try:
-            parsed.append(parser.parse_override(line))
-        except HydraException as error:
-            if "=" not in line:
-                raise UserError(f"{line!r} is not an override; write key=value, such as seed=3") from error
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"{line!r} cannot be read ({reason}); quote odd values, as in env.task='a, b'"
-            ) from error
-    return parsed
 
 
 def validate(data: dict[str, Any], *, imports: bool = True) -> RunConfig:
@@ -127,31 +122,47 @@ def config_hash(config: RunConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
-def _load(
-    config_name: str, overrides: Sequence[str], folders: Sequence[Path]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Plain values and group choices of one composed file; the first folder that has a file wins."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+def _defaults(model: type[BaseModel], objective: type[ObjectiveParams] | None) -> dict[str, Any]:
+    """The schema's defaults as plain values, without what has none."""
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, ObjectiveParams):
+            values[name] = _defaults(objective, None) if objective else {}
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            values[name] = _defaults(kind, objective)
+        elif not field.is_required():
+            values[name] = field.get_default(call_default_factory=True, validated_data={})
+    return values
 
-    main = next(i for i, folder in enumerate(folders) if (folder / f"{config_name}.yaml").is_file())
-    try:
-        with _own_hydra(folders, main):
-            # An empty search path makes Hydra read its list of folders again.
-            composed = hydra.compose(
-                config_name, ["hydra.searchpath=[]", *overrides], return_hydra_config=True
-            )
-        chosen = composed.hydra.runtime.choices
-        data = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        values = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        raise UserError(f"the configuration cannot be composed: {reason}") from error
-    picked = {key: str(value) for key, value in chosen.items() if not key.startswith("hydra/")}
-    return {str(key): value for key, value in dict(values).items()}, picked  # type: ignore[arg-type]
+
+def _set(config: DictConfig, override: Any) -> None:
+    """Apply one override of a value; what is taken away falls back to the schema's default."""
+    from omegaconf import OmegaConf
+
+    key = str(override.key_or_group)
+    if not override.is_delete():
+        OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
+        return
+    parent, _, leaf = key.rpartition(".")
+    section: Any = OmegaConf.select(config, parent) if parent else config
+    if OmegaConf.is_dict(section):
+        section.pop(leaf, None)
+
+
+def _load(name: str, choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str, str], DictConfig]:
+    """Group choices and values of one composed file; the first folder that has a file wins."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    main = next(i for i, folder in enumerate(folders) if (folder / f"{name}.yaml").is_file())
+    with _own_hydra(folders, main):
+        # An empty search path makes Hydra read its list of folders again.
+        composed = hydra.compose(name, ["hydra.searchpath=[]", *choices], return_hydra_config=True)
+    picked = {key: str(value) for key, value in composed.hydra.runtime.choices.items()}
+    values = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    OmegaConf.set_struct(values, False)
+    return {key: value for key, value in picked.items() if not key.startswith("hydra/")}, values
 
 
 @contextmanager
@@ -174,30 +185,3 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
         finally:
             # Hydra may have put another instance in its place.
             GlobalHydra.instance().hydra = saved
-
-
-def _pins(override: Override, choices: dict[str, list[str]]) -> bool:
-    key = override.key_or_group
-    return key in choices and key not in SPECIALISED and not override.is_delete()
-
-
-def _pinned(override: Override, folders: Sequence[Path]) -> list[str]:
-    """The values of a group's file as overrides, so that a typed choice outweighs a preset's values."""
-    group = override.key_or_group
-    section, _ = _load(f"{group}/{override.value()}", [], folders)
-    return [f"++{key}={json.dumps(value)}" for key, value in _leaves(section)]
-
-
-def _leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in section.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _schema_line(override: Override, choices: dict[str, list[str]]) -> str:
-    """Let a value be set that the schema has and the chosen YAML files leave to its default."""
-    line = str(override.input_line)
-    plain = not (override.is_delete() or override.is_add() or override.is_force_add())
-    return f"++{line}" if plain and override.key_or_group not in choices else line

@@ -1,13 +1,15 @@
-"""One clear sentence for every mistake in a configuration."""
+"""What every setting may be, read off the schema, and one clear sentence for every mistake in a value."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import ALIASES, suggest
+from gipo_cli.settings.schema import RunConfig
 
 _KINDS = {
     "int_type": "must be a whole number",
@@ -22,71 +24,49 @@ _KINDS = {
 }
 _LISTS = {"integer": "[64,64]", "number": "[0.5,1.0]", "string": "[my_module]"}
 _BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
-
-
 FOLLOWS = ("env.name", "objective.name")
 """Keys that follow from the choice of their group and are not typed."""
 
 
-def is_number(text: str) -> bool:
-    """Whether a text reads as a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """Dotted keys of all values below ``model``; every objective contributes its parameters."""
+    keys = dict.fromkeys(f"{prefix}{key}" for key, _, _ in _fields(model))
+    return [key for key in keys if key not in FOLLOWS]
 
 
-def _leaf(key: str) -> str:
-    return key.rpartition(".")[2]
+def kinds(key: str) -> set[str]:
+    """What the value of a run's dotted key may be, as JSON Schema's types; empty for a section or no key."""
+    found = [
+        variant
+        for name, owner, leaf in _fields(RunConfig)
+        if name == key
+        for variant in _variants(owner, leaf)
+    ]
+    return {variant["type"] for variant in found if "type" in variant}
 
 
-def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Dotted keys of all values below ``model``; an objective contributes every known objective's knobs."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        dotted = f"{prefix}{name}"
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, ObjectiveParams):
-            knobs = {knob for params in OBJECTIVES.values() for knob in params.model_fields} - {"name"}
-            keys += [f"{dotted}.{knob}" for knob in sorted(knobs)]
-        elif isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += known_keys(kind, f"{dotted}.")
-        elif dotted not in FOLLOWS:
-            keys.append(dotted)
-    return keys
+def words(key: str) -> list[str]:
+    """The values of a run's dotted key that are fixed words: choices, true, false and null."""
+    found: list[str] = []
+    for name, owner, leaf in _fields(RunConfig):
+        for variant in _variants(owner, leaf) if name == key else ():
+            fixed = {"boolean": ["true", "false"], "null": ["null"]}
+            found += variant.get("enum", fixed.get(variant.get("type", ""), []))
+    return list(dict.fromkeys(found))
 
 
-def allowed(model: type[BaseModel], name: str) -> str:
-    """What a field may hold, in words, such as ``> 0 and < 1``; empty if anything of its type."""
-    words: list[str] = []
+def options(model: type[BaseModel], name: str) -> list[str]:
+    """What a field may hold, in words, such as ``> 0 and < 1`` or ``null``; empty if anything of its type."""
+    found: list[str] = []
     for variant in _variants(model, name):
         variant = variant.get("items", variant)
         if "enum" in variant:
-            words += [str(value) for value in variant["enum"]]
+            found += [str(value) for value in variant["enum"]]
         elif bounds := [f"{sign} {_plain(variant[key])}" for key, sign in _BOUNDS.items() if key in variant]:
-            words.append(" and ".join(bounds))
-        elif variant.get("type") == "null" and words:
-            words.append("null")
-    return " or ".join(words)
-
-
-def _plain(bound: float) -> str:
-    return f"{bound:.0f}" if bound == int(bound) else f"{bound:g}"
-
-
-def kinds(model: type[BaseModel], key: str) -> set[str]:
-    """What the value of a dotted key may be, as JSON Schema's types; empty for a section or no key at all."""
-    path = key.split(".")
-    variants = _variants(_owner(model, path, None), path[-1])
-    return {variant["type"] for variant in variants if "type" in variant}
-
-
-def _variants(model: type[BaseModel], name: str) -> list[dict[str, Any]]:
-    """The schemas of which a field's value meets one."""
-    schema = model.model_json_schema()["properties"].get(name, {})
-    variants: list[dict[str, Any]] = schema.get("anyOf", [schema])
-    return variants
+            found.append(" and ".join(bounds))
+        elif variant.get("type") == "null" and found:
+            found.append("null")
+    return found
 
 
 def explain(error: ValidationError, model: type[BaseModel], data: Any) -> str:
@@ -105,54 +85,80 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any) -> str:
         return f"{key}: {reason}" if path else reason
     owner = _owner(model, path, data)
     if first["type"] == "extra_forbidden":
-        return _unknown_key(key, path[-1], owner)
+        return _unknown_key(key, owner)
     if first["type"] == "missing":
         return f"{key} has no value; give one with {key}=..."
     return f"{key}={shown(first['input'])} {_must(first, owner, path)}"
 
 
-def _unknown_key(key: str, leaf: str, owner: type[BaseModel]) -> str:
-    section = key.rpartition(".")[0]
+def shown(value: Any) -> str:
+    """A value as it is typed: YAML's words for None, true and false."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown_key(key: str, owner: type[BaseModel]) -> str:
+    section, _, leaf = key.rpartition(".")
+    if section == "objective":
+        names = [name for name in owner.model_fields if name != "name"]
+        meant = ALIASES.get(leaf.lower(), leaf).rpartition(".")[2]
+        having = [name for name, objective in OBJECTIVES.items() if meant in objective.model_fields]
+        near = (
+            f" (objective.{meant} is a parameter of {', '.join(having)})" if having else suggest(leaf, names)
+        )
+        who = owner.model_fields["name"].default
+        return f"the objective {who} has no parameter {leaf!r}{near}; it has: {', '.join(names) or 'none'}"
     known = [f"{section}.{name}" if section else name for name in owner.model_fields]
     known = [name for name in known if name not in FOLLOWS]
-    if section == "objective":
-        who, names = owner.model_fields["name"].default, [_leaf(name) for name in known]
-        near = _elsewhere(leaf) or suggest(leaf, names)
-        has = f"its parameters: {', '.join(names) or 'none'}"
-        return f"the objective {who} has no parameter {leaf!r}{near}; {has}"
     return f"there is no key {key!r}{suggest(key, known) or '; known here: ' + ', '.join(known)}"
-
-
-def _elsewhere(knob: str) -> str:
-    """Which objectives have the parameter, in brackets, or nothing if none has it."""
-    name = _leaf(ALIASES.get(knob.lower(), knob))
-    having = [objective for objective, params in OBJECTIVES.items() if name in params.model_fields]
-    return f" (objective.{name} is a parameter of {', '.join(having)})" if having else ""
 
 
 def _must(first: Any, owner: type[BaseModel], path: list[str]) -> str:
     value, kind = first["input"], first["type"]
-    words = _KINDS.get(kind)
+    text = _KINDS.get(kind)
     name = next((part for part in reversed(path) if part in owner.model_fields), path[-1])
-    if words and isinstance(value, float) and value.is_integer():
-        return f"{words}; write {int(value)}"
+    variants = _variants(owner, name)
+    if text and isinstance(value, float) and value.is_integer():
+        return f"{text}; write {int(value)}"
     if kind == "list_type":
-        return f"{words} {_LISTS[_variants(owner, name)[0]['items']['type']]}"
+        return f"{text} {_LISTS[variants[0]['items']['type']]}"
     section = owner.model_fields[name].annotation if name in owner.model_fields else None
-    if words and isinstance(section, type) and issubclass(section, BaseModel):
-        return f"{words} {', '.join(known_keys(section, '.'.join([*path, ''])))}"
-    if words:
-        nullable = any(variant.get("type") == "null" for variant in _variants(owner, name))
-        return f"{words} or null" if nullable else words
-    options = allowed(owner, name)
+    if text and isinstance(section, type) and issubclass(section, BaseModel):
+        return f"{text} {', '.join(known_keys(section, '.'.join([*path, ''])))}"
+    if text:
+        return f"{text} or null" if any(variant.get("type") == "null" for variant in variants) else text
+    allowed = options(owner, name)
     if kind == "too_short":
         return f"is too short: it needs at least {first['ctx']['min_length']} value"
     if kind == "literal_error":
-        near = suggest(str(value), options.split(" or ")) if isinstance(value, str) else ""
-        return f"is not one of {options}{near}"
-    if options:
-        return f"is out of range: it must be {options}"
+        near = suggest(value, allowed) if isinstance(value, str) else ""
+        return f"is not one of {' or '.join(allowed)}{near}"
+    if allowed:
+        return f"is out of range: it must be {' or '.join(allowed)}"
     return f"is not allowed: {first['msg'].lower()}"
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:
+    """Every value below a model: dotted key, the record that holds it and its name there."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, ObjectiveParams):
+            for objective in OBJECTIVES.values():
+                yield from _fields(objective, f"{prefix}{name}.")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _fields(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", model, name
 
 
 def _owner(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel]:
@@ -168,8 +174,12 @@ def _owner(model: type[BaseModel], path: list[str], data: Any) -> type[BaseModel
     return model
 
 
-def shown(value: Any) -> str:
-    """A value as it is typed: YAML's words for None, true and false."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _variants(model: type[BaseModel], name: str) -> list[dict[str, Any]]:
+    """The JSON schemas of which a field's value meets one."""
+    schema = model.model_json_schema()["properties"].get(name, {})
+    variants: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    return variants
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:.0f}" if bound == int(bound) else f"{bound:g}"

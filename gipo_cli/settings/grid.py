@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.errors import UserError, suggest
-from gipo_cli.settings.compose import compose, parse_overrides
+from gipo_cli.settings.compose import compose
 from gipo_cli.settings.explain import kinds
-from gipo_cli.settings.schema import RunConfig
+from gipo_cli.settings.overrides import parse_overrides
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -46,10 +46,6 @@ def expand(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> lis
     ``a=1,2``, ``a=choice(1,2)`` and ``a=range(1,6)`` are axes; everything else is the same in all runs. The
     first axis varies slowest. An ``objective.<knob>`` belongs to the objectives that have the knob; the
     others run once without it.
-
-    Args:
-        overrides: as typed.
-        config_dirs: the user's own configuration folders.
 
     Raises:
         UserError: an axis that is empty, repeats a value or cannot be enumerated, a key given twice, or a
@@ -91,7 +87,7 @@ def _axis(override: Override) -> Axis:
             raise UserError(f"the axis {line!r} has no values; {usage}")
         if span := re.fullmatch(r"(\d+)(?:-|:|\.\.)(\d+)", line.partition("=")[2]):
             first, last = map(int, span.groups())
-            if "integer" in kinds(RunConfig, key):
+            if "integer" in kinds(key):
                 raise UserError(
                     f"{line!r} is no range; for a range write {typed}='range({first},{last + 1})'"
                 )

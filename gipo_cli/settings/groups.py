@@ -38,15 +38,11 @@ def group_choices(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
     for root in search_dirs(config_dirs):
         for file in root.glob("*/**/*.yaml"):
             if not file.name.startswith("_"):
-                group = file.parent.relative_to(root).as_posix()
-                found.setdefault(group, set()).add(file.stem)
+                found.setdefault(file.parent.relative_to(root).as_posix(), set()).add(file.stem)
     return {group: sorted(names) for group, names in sorted(found.items()) if group != STUDIES}
 
 
 def find_file(group: str, choice: str, config_dirs: Sequence[Path] = ()) -> Path | None:
     """The file that ``group=choice`` reads, or None."""
-    for root in search_dirs(config_dirs):
-        file = root / group / f"{choice}.yaml"
-        if file.is_file():
-            return file
-    return None
+    files = (root / group / f"{choice}.yaml" for root in search_dirs(config_dirs))
+    return next((file for file in files if file.is_file()), None)

@@ -22,17 +22,12 @@ def modules_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def import_user_modules(names: Iterable[str], key: str) -> None:
-    """Import each module by name, looking in the current directory too.
+    """Import modules by their dotted names, which came from the setting ``key``.
 
-    The current directory stays on ``sys.path`` (last, so that it shadows nothing), because processes
-    started later must find the same modules.
+    The current directory is searched too, and stays on ``sys.path`` (last, so that it shadows nothing) for
+    processes started later.
 
-    Args:
-        names: Dotted module names.
-        key: Configuration key the names came from, for the message.
-
-    Raises:
-        UserError: A module cannot be imported.
+    Raises: UserError if one cannot be imported.
     """
     names = list(names)
     if names and os.getcwd() not in sys.path and "" not in sys.path:

@@ -1,4 +1,4 @@
-"""The one configuration type that the rest of the package sees.
+"""The one configuration type that the rest of the package sees, and the only place of its defaults.
 
 Hydra composes YAML; these frozen records check it. Every field states its unit, range and effect, and
 the configuration reference in ``docs/`` is generated from here. No torch.
@@ -20,17 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from gipo_cli.core.objectives import OBJECTIVES, NonNegative, ObjectiveParams, Positive
-
-Count = Annotated[int, Field(ge=1)]
-Interval = Annotated[int, Field(ge=1)] | None
-Unit = Annotated[float, Field(ge=0, le=1)]
-
-
-class Record(BaseModel):
-    """Base of every section: unknown keys and wrong types are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams, Positive
+from gipo_cli.settings.agent import AdvantageConfig as AdvantageConfig
+from gipo_cli.settings.agent import AgentConfig as AgentConfig
+from gipo_cli.settings.agent import Changed, Changes, Count, Interval, Record
+from gipo_cli.settings.agent import PolicyConfig as PolicyConfig
+from gipo_cli.settings.agent import UpdateConfig as UpdateConfig
 
 
 class ActionConfig(Record):
@@ -56,14 +51,12 @@ class EnvConfig(Record):
         description="dense or sparse where the task has both; released: the upstream dense reward of "
         "Adroit as published, sign fault included; null: dense where there is one, else the only reward",
     )
-    kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="further keyword arguments of the environment's constructor"
-    )
-    imports: list[str] = Field(
-        default_factory=list, description="modules imported first, which register your own environments"
+    kwargs: dict[str, Any] = Field({}, description="further arguments of the environment's constructor")
+    imports: Annotated[list[str], Changes("origin")] = Field(
+        [], description="modules imported first, which register your own environments"
     )
     n_envs: Count = Field(1, description="environments stepped as one vector")
-    vector: Literal["dummy", "subproc"] = Field(
+    vector: Annotated[Literal["dummy", "subproc"], Changes("nothing")] = Field(
         "dummy", description="dummy: one process, best for fast simulators; subproc: one process each"
     )
     max_episode_steps: Count | None = Field(
@@ -98,112 +91,8 @@ class BufferConfig(Record):
     """How stale the data may be."""
 
     size: Annotated[int, Field(ge=1, le=10**10)] | None = Field(
-        None, description="newest transitions kept; at least one rollout; null: exactly one rollout"
+        10_000, description="newest transitions kept; at least one rollout; null: exactly one rollout"
     )
-
-
-class PolicyConfig(Record):
-    """Actor and critic networks."""
-
-    kind: Literal["mlp", "layernorm"] = Field(
-        "mlp",
-        description="mlp: Stable-Baselines3's MlpPolicy; layernorm: shared LayerNorm encoder with a "
-        "critic on detached features (the authors')",
-    )
-    hidden: list[Annotated[int, Field(ge=1, le=65_536)]] = Field(
-        default_factory=lambda: [64, 64],
-        description="mlp: layer widths of actor and of critic; layernorm: [encoder, actor, critic]",
-        min_length=1,
-    )
-    activation: Literal["tanh", "relu", "elu", "silu"] = Field("tanh", description="of the mlp policy")
-    ortho_init: bool = Field(True, description="orthogonal initialisation of the mlp policy")
-    log_std_init: Annotated[float, Field(ge=-20, le=2)] = Field(
-        0.0, description="initial log standard deviation of a Gaussian action, in action units"
-    )
-
-
-class AdvantageConfig(Record):
-    """How returns and advantages are formed over replayed segments."""
-
-    kind: Literal["stored", "recompute", "vtrace"] = Field(
-        "recompute",
-        description="stored: GAE with the critic at collection; recompute: GAE with today's critic; "
-        "vtrace: off-policy corrected targets",
-    )
-    gamma: Unit = Field(0.99, description="discount factor per step")
-    gae_lambda: Unit = Field(0.95, description="0: one-step errors, 1: full returns")
-    rho_bar: Positive = Field(1.0, description="vtrace: bound on the ratio in the temporal difference")
-    c_bar: Positive = Field(1.0, description="vtrace: bound on the trace coefficient")
-    bootstrap_truncated: bool = Field(
-        True, description="value of the true final observation at a time limit; false: treat as terminal"
-    )
-    normalize: Literal["none", "batch", "buffer"] = Field(
-        "batch", description="zero mean and unit deviation over each sampled batch, or over the buffer"
-    )
-
-
-class UpdateConfig(Record):
-    """What happens between two rollouts."""
-
-    sampling: Literal["epochs", "rounds"] = Field(
-        "rounds",
-        description="epochs: shuffled passes over the whole buffer (PPO); rounds: independent batches "
-        "drawn without replacement (the authors')",
-    )
-    epochs: Count = Field(10, description="passes over the buffer when sampling is epochs")
-    rounds: Count = Field(10, description="batches per iteration when sampling is rounds")
-    batch_size: Count = Field(512, description="transitions per batch; never more than the buffer holds")
-    reuse: Count = Field(1, description="critic steps on each sampled batch")
-    actor_every: Count = Field(1, description="actor steps at reuse 0, k, 2k, ... of each batch")
-    actor_reuse_scaling: bool = Field(
-        False, description="scale the actor loss by 1/sqrt(reuse index + 1), as the authors do"
-    )
-    optimizer: Literal["adam", "adamw"] = Field("adam", description="from torch.optim")
-    fused: bool = Field(
-        True, description="torch's fused optimizer: faster; false rounds as Stable-Baselines3's does"
-    )
-    adam_eps: Positive = Field(1e-5, description="Adam's denominator offset")
-    weight_decay: NonNegative = Field(0.0, description="decoupled with adamw, L2 with adam")
-    actor_lr: Positive = Field(3e-4, description="peak learning rate of actor and encoder")
-    critic_lr: Positive = Field(3e-4, description="peak learning rate of the critic")
-    lr_schedule: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="decay to 0 over total_steps, by iteration"
-    )
-    lr_warmup: Annotated[int, Field(ge=0)] = Field(0, description="iterations of linear warm-up from 0")
-    max_grad_norm: Positive | None = Field(0.5, description="bound on the global gradient norm; null: none")
-    value_coef: NonNegative = Field(0.5, description="weight of the mean squared value error")
-    entropy_coef: NonNegative = Field(0.0, description="weight of the entropy bonus")
-    kl_coef: NonNegative = Field(0.0, description="weight of the KL(mu || pi) penalty")
-    kl_stop: Positive | None = Field(
-        None,
-        description="end the iteration's updates once the batch's KL(mu || pi) exceeds this; null: never",
-    )
-
-    @property
-    def decays(self) -> bool:
-        """Whether the learning rate depends on ``total_steps``."""
-        return self.lr_schedule != "constant"
-
-
-class AgentConfig(Record):
-    """The learner."""
-
-    rollout_steps: Count = Field(
-        512, description="steps of each environment per iteration; fewer new steps mean more policy lag"
-    )
-    ratio: Literal["joint", "per_dimension"] = Field(
-        "joint",
-        description="joint: one ratio per action (PPO); per_dimension: one per action dimension (the "
-        "authors). sigma, eps and tau do not carry over between the two",
-    )
-    precision: Literal["float32", "bfloat16", "auto"] = Field(
-        "float32",
-        description="arithmetic of the matrix products of updates (acting is float32); auto: bfloat16 where "
-        "it is faster",
-    )
-    policy: PolicyConfig = PolicyConfig()
-    advantage: AdvantageConfig = AdvantageConfig()
-    update: UpdateConfig = UpdateConfig()
 
 
 class EvalConfig(Record):
@@ -212,11 +101,9 @@ class EvalConfig(Record):
     interval: Interval = Field(
         10_000, description="environment steps between evaluations; null: only at the end"
     )
-    episodes: Count = Field(20, description="episodes per evaluation")
+    episodes: Count = Field(20, description="episodes per evaluation; 20 tell success within 20 points or so")
     deterministic: bool = Field(True, description="take the mode of the policy rather than a sample")
-    seed: Annotated[int, Field(ge=0)] = Field(
-        10_000, description="seed of the evaluation episodes, the same for all runs"
-    )
+    seed: Annotated[int, Field(ge=0)] = Field(10_000, description="of the episodes, the same for all runs")
 
 
 class CheckpointConfig(Record):
@@ -229,8 +116,7 @@ class CheckpointConfig(Record):
     keep_last: Count = Field(2, description="newest checkpoints kept")
     every: Interval = Field(None, description="keep one checkpoint each so many steps for good; null: none")
     best: bool = Field(
-        True,
-        description="write a checkpoint at each evaluation that is the best so far; keep the last",
+        True, description="also save at each evaluation that is the best so far; keep the last"
     )
     buffer: bool = Field(True, description="store the replay buffer; without it resuming is inexact")
 
@@ -281,12 +167,9 @@ class RuntimeConfig(Record):
     """Where it runs."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
-    torch_threads: Count = Field(
-        1, description="threads of one matrix product; small networks lose by more than 1"
-    )
+    torch_threads: Count = Field(1, description="threads of one matrix product; small networks want 1")
     env_timeout_s: Positive | None = Field(
-        600.0,
-        description="seconds that one reset or step may take before the run fails; null: any",
+        600.0, description="seconds that one reset or step may take before the run fails; null: any"
     )
 
 
@@ -305,23 +188,27 @@ UNREGISTERED = {"objective": "unregistered"}
 class RunConfig(Record):
     """Everything that defines a run."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**31), Changes("draw")] = Field(
         1, description="of networks, sampling and environments"
     )
-    total_steps: Count = Field(description="environment steps to train for")
-    preset: str = Field("default", description="which preset the values came from")
-    imports: list[str] = Field(
-        default_factory=list, description="modules imported first, which register your own objectives"
+    total_steps: Annotated[Count, Changes("budget")] = Field(
+        100_000, description="environment steps to train for, over all environments together"
+    )
+    preset: Annotated[str, Changes("origin")] = Field(
+        "default", description="which preset the values came from"
+    )
+    imports: Annotated[list[str], Changes("origin")] = Field(
+        [], description="modules imported first, which register your own objectives"
     )
     env: EnvConfig
     objective: SerializeAsAny[ObjectiveParams]
     buffer: BufferConfig = BufferConfig()
     agent: AgentConfig = AgentConfig()
-    eval: EvalConfig = EvalConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
-    logging: LoggingConfig = LoggingConfig()
-    runtime: RuntimeConfig = RuntimeConfig()
+    eval: Annotated[EvalConfig, Changes("scores")] = EvalConfig()
+    checkpoint: Annotated[CheckpointConfig, Changes("nothing")] = CheckpointConfig()
+    diagnostics: Annotated[DiagnosticsConfig, Changes("nothing")] = DiagnosticsConfig()
+    logging: Annotated[LoggingConfig, Changes("nothing")] = LoggingConfig()
+    runtime: Annotated[RuntimeConfig, Changes("nothing")] = RuntimeConfig()
 
     @field_validator("objective", mode="before")
     @classmethod
@@ -357,3 +244,16 @@ class RunConfig(Record):
     def buffer_size(self) -> int:
         """Transitions the buffer holds."""
         return self.rollout_size if self.buffer.size is None else self.buffer.size
+
+
+def keys_that_change(*what: Changed, model: type[BaseModel] = RunConfig, prefix: str = "") -> tuple[str, ...]:
+    """Dotted keys of the settings and whole sections marked with one of these :class:`Changes`."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        mark = next((mark for mark in field.metadata if isinstance(mark, Changes)), None)
+        kind = field.annotation
+        if mark is not None:
+            keys += [f"{prefix}{name}"] if mark.what in what else []
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += keys_that_change(*what, model=kind, prefix=f"{prefix}{name}.")
+    return tuple(keys)

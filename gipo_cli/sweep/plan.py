@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import check_name
-from gipo_cli.settings.checks import unknown_choice
-from gipo_cli.settings.compose import UNHASHED, compose, config_hash, parse_overrides, validate
+from gipo_cli.settings.compose import compose, config_hash, validate
 from gipo_cli.settings.grid import expand
 from gipo_cli.settings.groups import STUDIES, find_file, search_dirs
-from gipo_cli.settings.schema import RunConfig
+from gipo_cli.settings.overrides import parse_overrides, unknown_choice
+from gipo_cli.settings.schema import RunConfig, keys_that_change
 
-FREE = tuple(key for key in UNHASHED if key != "seed")
+FREE = keys_that_change("nothing", "budget")
 """Settings that may contradict a study file: how long and where, not what."""
 SEED = "${seed}"
 _SEED_LINE = re.compile(r"seed=(0|[1-9]\d*)")
@@ -178,7 +178,7 @@ def _read_study_file(name: str, config_dirs: Sequence[Path]) -> StudyFile:
         known = _known_studies(config_dirs)
         if (stem := Path(name).stem) in known:
             raise UserError(f"{name!r} is not a study's name; type study={stem}")
-        raise UserError(unknown_choice("study", name, known))
+        raise unknown_choice("study", name, known)
     try:
         return StudyFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ValidationError as error:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gipo_cli.errors import UserError, suggest
-from gipo_cli.settings.compose import parse_overrides, validate
+from gipo_cli.settings.compose import validate
+from gipo_cli.settings.overrides import parse_overrides
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.text import flatten
 

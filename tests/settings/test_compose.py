@@ -102,9 +102,6 @@ def test_values_and_groups_from_the_command_line():
         ("~objective", ["write objective=NAME, without ~"]),
         ("env@foo=fetch_push", ["write env=fetch_push, without @foo"]),
         ("~bufer.size", ["did you mean buffer.size"]),
-        ("env=FetchReach-v4", ["it is typed env=fetch_reach env.reward=sparse"]),
-        ("env=FetchReachDense-v3", ["it is typed env=fetch_reach env.reward=dense"]),
-        ("env=reach-v2", ["type env=metaworld env.task=reach-v3"]),
         ("+experiment=mine", ["experiment"]),
     ],
 )
@@ -281,7 +278,6 @@ def test_a_file_that_repeats_its_groups_name_is_explained(tmp_path: Path, group:
     [
         ("env/mine.yaml", "n_envs: 2\n", "needs a line that says which env it is, such as name: gymnasium"),
         ("env/mine.yaml", "", "such as name: gymnasium"),
-        ("env/mine.yaml", "name: my_robot\n", "is written name: gymnasium and id: its Gymnasium id"),
         ("objective/mine.yaml", "sigma: 0.3\n", "such as name: gipo"),
         ("preset/mine.yaml", "seed: 3\n", "must begin with the line '# @package _global_'"),
     ],

@@ -1,22 +1,23 @@
-"""Every shipped configuration file composes, is complete and explains itself."""
+"""Every shipped configuration file composes, holds only differences and explains itself."""
 
+import hashlib
 import itertools
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.settings.compose import compose
-from gipo_cli.settings.explain import known_keys
 from gipo_cli.settings.groups import group_choices, shipped_dir
 from gipo_cli.settings.schema import RunConfig
 
 GROUPS = group_choices()
 FILES = [(group, name) for group, names in GROUPS.items() for name in names]
-NEEDED = {"gymnasium": ["env.id=Pendulum-v1"], "sb3_ppo": ["buffer=fresh"]}
+NEEDED = {"sb3_ppo": ["buffer=fresh"]}
 SPECIAL = ("preset_objective", "tuned")
 
 
@@ -38,36 +39,57 @@ def test_groups_are_the_documented_ones():
     assert set(GROUPS["preset"]) == {"authors", "default", "sb3_ppo"}
 
 
-@pytest.mark.parametrize(("group", "name"), FILES)
-def test_file_composes(group: str, name: str):
-    if group in SPECIAL:
-        preset = next(preset for preset in GROUPS["preset"] if name.startswith(f"{preset}_"))
-        other = "objective" if group == "preset_objective" else "env"
-        choice = name.removeprefix(f"{preset}_")
-        composed = compose([f"preset={preset}", f"{other}={choice}"])
-        assert composed.choices[group] == name
-    else:
-        composed = compose([f"{group}={name}", *NEEDED.get(name, [])])
-        assert composed.choices[group] == name
-
-
 @pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] not in ("preset", *SPECIAL)])
-def test_file_states_every_value_of_its_section(group: str, name: str):
-    data = yaml.safe_load((shipped_dir() / group / f"{name}.yaml").read_text())
-    model = OBJECTIVES[data["name"]] if group == "objective" else RunConfig.model_fields[group].annotation
-    assert isinstance(model, type)
-    assert issubclass(model, BaseModel)
-    expected = set(known_keys(model)) | ({"name"} if group == "objective" else set())
-    assert leaves(data) == expected
+def test_file_holds_only_what_differs_from_the_schema(group: str, name: str):
+    data = yaml.safe_load((shipped_dir() / group / f"{name}.yaml").read_text()) or {}
+    section = RunConfig.model_fields[group].annotation
+    model: Any = OBJECTIVES[data["name"]] if group == "objective" else section
+    required = {key: data[key] for key, field in model.model_fields.items() if field.is_required()}
+    given = model.model_validate(data).model_dump()
+    default = model.model_validate(required).model_dump()
+    assert [key for key in leaves(data) if key != "name" and at(given, key) == at(default, key)] == []
 
 
-def leaves(data: dict, prefix: str = "") -> set[str]:
-    found = set()
-    for key, value in data.items():
-        dotted = f"{prefix}{key}"
-        inner = isinstance(value, dict) and key != "kwargs"
-        found |= leaves(value, f"{dotted}.") if inner else {dotted}
-    return found
+def leaves(data: dict, prefix: str = "") -> list[str]:
+    inner = {key: value for key, value in data.items() if isinstance(value, dict)}
+    here = [f"{prefix}{key}" for key in data if key not in inner]
+    return here + [leaf for key, value in inner.items() for leaf in leaves(value, f"{prefix}{key}.")]
+
+
+def at(data: dict, key: str) -> Any:
+    for part in key.split("."):
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def cases() -> list[list[str]]:
+    """Every file of every group, every preset, and what presets specialise or a typed choice outweighs."""
+    plain = [[f"{group}={name}", *NEEDED.get(name, [])] for group, name in FILES if group not in SPECIAL]
+    pairs = [["preset=authors", f"objective={name}"] for name in ("gipo", "ppo_clip", "sapo")]
+    typed = ["env=metaworld", "agent=default", "buffer=default", "eval=final"]
+    return [[], *plain, *pairs, *([f"preset={name}", *typed] for name in GROUPS["preset"])]
+
+
+COMPOSED = Path(__file__).with_name("composed.json")
+
+
+@pytest.mark.parametrize("overrides", cases(), ids=" ".join)
+def test_composed_values_are_those_that_results_were_made_with(overrides: list[str]):
+    """If a change is meant, write the table again: python tests/settings/test_conf.py."""
+    composed = compose(overrides)
+    assert digest(composed.config) == json.loads(COMPOSED.read_text())[" ".join(overrides)]
+    assert dict(line.split("=") for line in overrides).items() <= composed.choices.items()
+
+
+def test_every_file_of_a_preset_for_an_objective_or_environment_is_found():
+    choices = [compose(overrides).choices for overrides in cases() if len(overrides) in (0, 2)]
+    for group in SPECIAL:
+        assert set(GROUPS[group]) <= {choice.get(group) for choice in choices}
+
+
+def digest(config: RunConfig) -> str:
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("path", sorted(shipped_dir().rglob("*.yaml")), ids=lambda path: path.stem)
@@ -143,3 +165,8 @@ def test_authors_preset_is_the_published_script():
 
 def test_default_does_not_treat_time_limits_as_terminal():
     assert compose([]).config.agent.advantage.bootstrap_truncated
+
+
+if __name__ == "__main__":
+    table = {" ".join(overrides): digest(compose(overrides).config) for overrides in cases()}
+    COMPOSED.write_text(json.dumps(table, indent=0) + "\n")

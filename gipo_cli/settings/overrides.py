@@ -1,0 +1,150 @@
+"""What is typed and what users' files say, checked before Hydra and the schema see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gipo_cli.errors import UnknownChoice, UserError, nearest, suggest
+from gipo_cli.settings.explain import FOLLOWS, is_number, kinds, known_keys
+from gipo_cli.settings.groups import IMPLIED, STUDIES, group_choices
+from gipo_cli.settings.schema import RunConfig
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+_EXAMPLES = {"env": "gymnasium", "objective": "gipo"}
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides with Hydra's parser.
+
+    Raises: UserError for the first one that does not parse.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    parsed = []
+    for line in overrides:
+        try:
+            parsed.append(parser.parse_override(line))
+        except HydraException as error:
+            if "=" not in line:
+                raise UserError(f"{line!r} is not an override; write key=value, such as seed=3") from error
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(
+                f"{line!r} cannot be read ({reason}); quote odd values, as in env.task='a, b'"
+            ) from error
+    return parsed
+
+
+def check_override(override: Override, choices: Mapping[str, Sequence[str]], *, imports: bool) -> None:
+    """Refuse several values, unknown choices of a group and unknown keys.
+
+    ``choices`` are the names of every group's files. With ``imports``, the user's modules may register
+    objectives.
+
+    Raises: UserError with what to type instead.
+    """
+    key, line = override.key_or_group, str(override.input_line)
+    value = line.partition("=")[2]
+    if override.is_sweep_override():
+        if "array" in kinds(key):
+            raise UserError(f"{key} is a list; write {key}=[{value}]")
+        raise UserError(
+            f"{line!r} names several values and this is one run; quote the value, or use `gipo sweep`"
+        )
+    sign = f"@{override.package}" if override.package is not None else line[: line.index(key)]
+    if key not in choices:
+        if override.package is not None or not sign.startswith("+"):
+            check_key(key, choices)
+    elif sign and key in RunConfig.model_fields:
+        raise UserError(f"{line!r}: a run has one {key}; write {key}={value or 'NAME'}, without {sign}")
+    elif not override.is_delete() and str(override.value()) not in choices[key]:
+        raise unknown_choice(key, value, choices[key], imports=imports)
+
+
+def unknown_choice(group: str, value: str, known: Sequence[str], *, imports: bool = False) -> UnknownChoice:
+    """The mistake of a choice that a group does not have."""
+    own = f"a file {group}/{value}.yaml in a folder given by --config-dir"
+    text = f"there is no {group} {value!r}{(near := suggest(value, known))}; choose from: {', '.join(known)}"
+    stem, _, version = value.rpartition("-v")
+    if group == "env" and stem and version.isdigit():
+        text = f"there is no env {value!r}; an id of Gymnasium is typed env=gymnasium env.id={value}"
+    elif is_number(value):
+        keys = [key for key in known_keys() if key.startswith(f"{group}.")]
+        keys = [key for key in keys if kinds(key) & {"integer", "number"}]
+        more = f" (or {', '.join(keys[1:4])})" if keys[1:] else ""
+        text += f"; a single value is set by its key, such as {keys[0]}={value}{more}" if keys else ""
+    elif imports and group == "objective":
+        text += f"; your own objective needs {own}"
+    elif not near and group != STUDIES:
+        text += f", or add {own}"
+    return UnknownChoice(text, group, value)
+
+
+def check_key(key: str, choices: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a dotted key that the schema does not have.
+
+    Raises: UserError with the nearest keys.
+    """
+    if key == STUDIES:
+        raise UserError("a study is many runs and this is one; type gipo sweep study=...")
+    if key in FOLLOWS:
+        raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}=... instead")
+    known = known_keys()
+    open_ended = key.startswith(("env.kwargs.", "objective."))
+    if not (open_ended or key in known or any(name.startswith(f"{key}.") for name in known)):
+        near = suggest(key, [*known, *choices]) or "; `gipo train --dry-run` prints all keys"
+        raise UserError(f"there is no key {key!r}{near}")
+
+
+def check_files(data: Mapping[str, Any], picked: Mapping[str, str]) -> None:
+    """Refuse a picked file whose settings lie in the wrong place, or that does not say what it is.
+
+    Raises: UserError with the line that the file needs.
+    """
+    for group, choice in picked.items():
+        file, section = f"{group}/{choice}.yaml", data.get(group)
+        if isinstance(section, dict) and isinstance(section.get(group), dict):
+            raise UserError(
+                f"{file} has its settings under a key {group!r}; write them at the top of the file, or begin "
+                "it with the line '# @package _global_'"
+            )
+        if isinstance(section, dict) and group in {"preset", *IMPLIED}:
+            raise UserError(f"{file} must begin with the line '# @package _global_'")
+        if group in _EXAMPLES and not (isinstance(section, dict) and section.get("name")):
+            raise UserError(
+                f"{file} needs a line that says which {group} it is, such as name: {_EXAMPLES[group]}"
+            )
+
+
+def refuse_dashes(words: Sequence[str], options: Mapping[str, bool]) -> None:
+    """Refuse a setting with dashes, an option without them and an unknown option.
+
+    ``options`` are the command's, with their dashes, and whether each takes a value.
+    """
+    rest = list(words)
+    while rest and rest[0] != "--":
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in options:
+            del rest[: int(options[name] and not equals)]
+        elif name.startswith("-") and name[:2] not in options:
+            raise UserError(
+                _unknown_option(name, value if equals else next(iter(rest), "VALUE"), word, options)
+            )
+        elif equals and (option := f"--{name.replace('_', '-')}") in options:
+            example = f"{option} {value}" if options[option] else option
+            raise UserError(f"{name} is an option of this command and no setting; write {example}")
+
+
+def _unknown_option(option: str, value: str, word: str, options: Mapping[str, bool]) -> str:
+    key = option.lstrip("-")
+    if "." in key or key in {STUDIES, *RunConfig.model_fields, *group_choices()}:
+        return f"settings have no dashes; write {key}={value} instead of {word}"
+    near = nearest(option, options)[:1]
+    near = near or [f"{name}={value}" for name in nearest(key.replace("-", "_"), known_keys())]
+    guess = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"there is no option {option}{guess}; settings are typed key=value, without dashes"
