@@ -75,7 +75,8 @@ def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Co
             if group not in SPECIALISED and not override.is_delete():
                 # A typed choice outweighs a preset's values.
                 _, section = _load(f"{group}/{override.value()}", [], folders)
-                config = OmegaConf.unsafe_merge(config, {group: default.get(group, {})}, section)
+                plain = {group: default[group]} if group in default else {}
+                config = OmegaConf.unsafe_merge(config, plain, section)
         for override in parsed:
             if override not in groups:
                 _set(config, override)

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from gipo_cli.core.objectives import OBJECTIVES
-from gipo_cli.settings.compose import compose
+from gipo_cli.settings.compose import Composed, compose
 from gipo_cli.settings.groups import group_choices, shipped_dir
 from gipo_cli.settings.schema import RunConfig
 
@@ -70,19 +71,24 @@ def cases() -> list[list[str]]:
     return [[], *plain, *pairs, *([f"preset={name}", *typed] for name in GROUPS["preset"])]
 
 
+@cache
+def composed_once(*overrides: str) -> Composed:
+    return compose(overrides)
+
+
 COMPOSED = Path(__file__).with_name("composed.json")
 
 
 @pytest.mark.parametrize("overrides", cases(), ids=" ".join)
 def test_composed_values_are_those_that_results_were_made_with(overrides: list[str]):
     """If a change is meant, write the table again: python tests/settings/test_conf.py."""
-    composed = compose(overrides)
+    composed = composed_once(*overrides)
     assert digest(composed.config) == json.loads(COMPOSED.read_text())[" ".join(overrides)]
     assert dict(line.split("=") for line in overrides).items() <= composed.choices.items()
 
 
 def test_every_file_of_a_preset_for_an_objective_or_environment_is_found():
-    choices = [compose(overrides).choices for overrides in cases() if len(overrides) in (0, 2)]
+    choices = [composed_once(*overrides).choices for overrides in cases() if len(overrides) in (0, 2)]
     for group in SPECIAL:
         assert set(GROUPS[group]) <= {choice.get(group) for choice in choices}
 

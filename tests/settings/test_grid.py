@@ -80,7 +80,7 @@ def test_a_users_objective_file_has_its_own_knobs(tmp_path: Path):
 
 
 def test_every_run_of_a_grid_composes():
-    for overrides in expand(["objective=gipo,sapo", "objective.sigma=0.1,1", "buffer=fresh,stale"]):
+    for overrides in expand(["objective=gipo,sapo", "objective.sigma=0.1,1"]):
         assert compose(overrides).overrides == overrides
 
 
