@@ -29,4 +29,6 @@ def duration(seconds: float | None) -> str:
 
 def printable(text: str) -> str:
     r"""Replace characters that a terminal would obey, such as escape sequences, by ``\x1b`` and the like."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

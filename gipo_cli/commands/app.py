@@ -21,6 +21,7 @@ from gipo_cli.commands import (
 )
 from gipo_cli.commands.parsing import USAGE_ERROR, Command, Group, SettingsCommand, usage
 from gipo_cli.errors import RunFailed, UnknownChoice, UserError
+from gipo_cli.text import printable
 
 app = typer.Typer(
     name="gipo",
@@ -89,5 +90,7 @@ def main() -> NoReturn:
     except typer.Abort:
         sys.exit(1)
     if message:
-        sys.stderr.write(f"error: {message}\n")
+        # A name in it may be a stranger's.
+        shown = "\n".join(map(printable, message.splitlines()))
+        sys.stderr.write(f"error: {shown}\n")
     sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from gipo_cli.settings.schema import EnvConfig
     from gipo_cli.training.evaluate import Act
 
+Append = Callable[[np.ndarray], None]
+_CHANNELS = (1, 3, 4)
 FORMATS = (".mp4", ".gif")
 METAWORLD_CAMERA = "corner2"
 REMEDY = (
@@ -143,12 +146,43 @@ def picture_of(rendered: Any) -> np.ndarray:
     Raises:
         RunFailed: It is no picture, or not clear which.
     """
-    if not isinstance(rendered, np.ndarray) or rendered.ndim != 3:
-        raise RunFailed(f"the environment renders {type(rendered).__name__} instead of pictures")
-    return rendered
+    if isinstance(rendered, list | tuple) and rendered:
+        # Those drawn since the last call, of which the last is the present.
+        rendered = rendered[-1]
+    picture = rendered if isinstance(rendered, np.ndarray) else np.empty(0)
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.ndim == 3 and picture.shape[0] in _CHANNELS and picture.shape[2] not in _CHANNELS:
+        picture = picture.transpose(1, 2, 0)
+    if picture.ndim != 3 or picture.shape[2] not in _CHANNELS or not picture.size:
+        what = getattr(rendered, "shape", None)
+        what = f"an array of shape {list(what)}" if what is not None else type(rendered).__name__
+        raise RunFailed(f"the environment renders {what} instead of pictures [height, width, 3]")
+    picture = np.broadcast_to(picture[..., :3] if picture.shape[2] > 1 else picture, (*picture.shape[:2], 3))
+    if picture.dtype == np.uint8:
+        return picture
+    if picture.dtype.kind not in "biuf" or not (picture.min() >= 0 and picture.max() <= 255):
+        raise RunFailed(
+            f"the environment renders {picture.dtype} from {picture.min()} to {picture.max()} instead of "
+            "pictures with values from 0 to 255, or from 0 to 1"
+        )
+    unit = picture.dtype.kind == "b" or (picture.dtype.kind == "f" and picture.max() <= 1)
+    return np.asarray(np.round(picture * 255.0 if unit else picture), np.uint8)
 
 
-Append = Callable[[np.ndarray], None]
+def _of_one_size(append: Append) -> Append:
+    """Give all pictures the size of the first, as a film must have it."""
+    first: list[tuple[int, ...]] = []
+
+    def resized(picture: np.ndarray) -> None:
+        first.append(picture.shape)
+        if picture.shape != first[0]:
+            height, width, _ = first[0]
+            rows = np.arange(height) * picture.shape[0] // height
+            picture = picture[rows[:, None], np.arange(width) * picture.shape[1] // width]
+        append(picture)
+
+    return resized
 
 
 @contextmanager
@@ -160,7 +194,7 @@ def _writing(path: Path, fps: float) -> Iterator[Append]:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
             aside = Path(folder) / f"film{path.suffix.lower()}"
             with write(aside, fps) as append:
-                yield append
+                yield _of_one_size(append)
             aside.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -200,7 +234,7 @@ def _mp4(file: Path, fps: float) -> Iterator[Append]:
         raise OSError(f"only {stored} of {written} pictures could be stored; is the disk full?")
 
 
-def choose_renderer() -> str | None:
+def choose_renderer() -> tuple[str | None, str]:
     """Set ``MUJOCO_GL`` to a way of rendering that works here, if the user has not chosen one.
 
     Each is tried in a process of its own, since a broken graphics driver may end the process. Call it before
@@ -208,9 +242,10 @@ def choose_renderer() -> str | None:
 
     Returns:
         The user's choice if it works; else the first that works of ``egl``, ``osmesa`` and, with a display,
-        ``glfw``; None if nothing does.
+        ``glfw``; None if nothing does, and what the first said.
     """
-    chosen = os.environ.get("MUJOCO_GL")
+    # Gymnasium knows the names in small letters only.
+    chosen, reason = os.environ.get("MUJOCO_GL", "").strip().lower(), ""
     screens = ("glfw",) if os.environ.get("DISPLAY") else ()
     candidates: tuple[str, ...] = (chosen,) if chosen else ("egl", "osmesa", *screens)
     for backend in candidates:
@@ -224,17 +259,25 @@ def choose_renderer() -> str | None:
             )
             if tried.returncode == 0:
                 os.environ["MUJOCO_GL"] = backend
-                return backend
-    return None
+                return backend, ""
+            said = tried.stdout.decode(errors="replace") or f"it ended with code {tried.returncode}"
+            reason = reason or f"MUJOCO_GL={backend}: {said}"
+    return None, reason
 
 
 def probe() -> None:
-    """Draw nothing with the renderer that ``MUJOCO_GL`` names, to learn whether it works."""
-    import mujoco
+    """Draw nothing with the renderer that ``MUJOCO_GL`` names; exit with 1 and say why if that fails."""
+    try:
+        import mujoco
 
-    context = mujoco.GLContext(64, 64)
-    context.make_current()
-    context.free()
+        context = mujoco.GLContext(64, 64)
+        context.make_current()
+        context.free()
+    # A graphics driver may raise anything.
+    except Exception as error:
+        sys.stdout.write(" ".join(f"{type(error).__name__}: {error}".split()))
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def new_file(folder: Path, step: int) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gipo_cli.commands.options import ConfigDir, RunsRoot
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from gipo_cli.runs.layout import RunDir
 
 SETTINGS = ("environment", "objective", "buffer", "seed")
+_GLANCED = re.compile(r"^(?:(\w+)|  (name|id|task|n_envs|size|rollout_steps)):(.*)$", re.MULTILINE)
 
 
 def list_envs() -> None:
@@ -94,8 +97,8 @@ def list_runs(runs: RunsRoot = None) -> None:
         cells = (run.path.relative_to(root).as_posix(), *_settings(run), *_progress(run))
         rows.append([printable(cell) for cell in cells])
     width = console.width if console.is_terminal else None
-    for line in aligned(rows, width, optional=range(1, 1 + len(SETTINGS))):
-        console.print(Text(line), soft_wrap=True)
+    lines = aligned(rows, width, optional=range(1, 1 + len(SETTINGS)))
+    console.print(Text("\n".join(lines)), soft_wrap=True)
     console.print(Text(f"return and success: newest evaluation, else training; runs in {root}", style="dim"))
 
 
@@ -141,14 +144,46 @@ def _header(file: Path | None) -> str:
 
 
 def _settings(run: RunDir) -> Sequence[str]:
+    """Say what a run is, as in ``SETTINGS``."""
     from gipo_cli.errors import UserError
     from gipo_cli.runs.manifest import peek_config
 
+    if (known := _glance(run)) is not None:
+        return known
     try:
         config = peek_config(run)
     except UserError:
         return ("unknown", "", "", "")
     return config.env.subject, config.objective.name, str(config.buffer_size), str(config.seed)
+
+
+def _glance(run: RunDir) -> Sequence[str] | None:
+    """Read ``_settings`` off the lines that hold them: to parse thousands of whole files takes too long."""
+    from gipo_cli.runs.durable import unseal_text
+
+    try:
+        section, found = "", {}
+        for top, key, value in _GLANCED.findall((unseal_text(run.config.read_bytes()) or b"").decode()):
+            section = top or section
+            found[f"{section}.{key}"] = value
+        env = [found[f"env.{key}"] for key in ("task", "id", "name")]
+        subject, objective = next(filter(None, map(_scalar, env))), _scalar(found["objective.name"])
+        size = _scalar(found["buffer.size"])
+        if size is None:
+            size = _scalar(found["agent.rollout_steps"]) * _scalar(found["env.n_envs"])
+        return str(subject), str(objective), f"{size:d}", f"{_scalar(found['seed.']):d}"
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return None
+
+
+@cache
+def _scalar(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(text) from error
 
 
 def _progress(run: RunDir) -> Sequence[str]:

@@ -45,6 +45,7 @@ def show_run(run: RunDir, root: Path) -> None:
     from gipo_cli.runs.manifest import peek_config
     from gipo_cli.runs.status import read_status
     from gipo_cli.runs.tables import last_row
+    from gipo_cli.text import printable
 
     try:
         status = read_status(run.status)
@@ -53,16 +54,16 @@ def show_run(run: RunDir, root: Path) -> None:
     config, newest = peek_config(run), last_row(run.metrics)
     steps = CheckpointStore(run.checkpoints).steps()
     console = Console(highlight=False)
-    console.print(Text(str(run.path), style="bold"))
+    console.print(Text(printable(str(run.path)), style="bold"))
     facts = plain_table(indent=2, values=1)
     for name, value in [*_facts(run, config, status), *_health(newest)]:
-        facts.add_row(name, Text(value))
+        facts.add_row(name, Text(printable(value)))
     console.print(facts)
     if status is not None and (damage := [*_damage(run, status, steps, newest)]):
         console.print(Text(f"damaged: {'; '.join(damage)}", style="red"))
     changed = plain_table(indent=2, values=2)
     for cells in _changed(config):
-        changed.add_row(*map(Text, cells))
+        changed.add_row(*(Text(printable(cell)) for cell in cells))
     if changed.row_count:
         console.print("\nsettings that differ from a plain `gipo train`:")
         console.print(changed)
@@ -70,7 +71,7 @@ def show_run(run: RunDir, root: Path) -> None:
         console.print("\nall settings are the defaults")
     console.print("\ntype next:")
     for command in _next_commands(run, root, status, has_checkpoint=bool(steps)):
-        console.print(Text(f"  {command}"), soft_wrap=True)
+        console.print(Text(f"  {printable(command)}"), soft_wrap=True)
 
 
 def _changed(config: RunConfig) -> Iterator[tuple[str, str, str]]:

@@ -80,7 +80,7 @@ def record(
         checkpoint = "last" if best is None else str(best)
     if out is not None:
         film.check_destination(out)
-    renderer = film.choose_renderer()
+    renderer, reason = film.choose_renderer()
     import torch
 
     from gipo_cli.training.loading import load_agent
@@ -88,7 +88,7 @@ def record(
     agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
     # Other environments of Gymnasium may draw by other means.
     if renderer is None and config.env.name != "gymnasium":
-        raise UserError(f"no renderer works here; {film.REMEDY}")
+        raise UserError(f"no renderer works here ({reason}); {film.REMEDY}")
     seed = config.eval.seed if seed is None else seed
     # As an evaluation does.
     torch.set_num_threads(config.runtime.torch_threads)

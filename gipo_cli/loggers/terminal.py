@@ -220,7 +220,9 @@ def lasting_console() -> Console:
     """Standard output, to which printing never fails."""
     from rich.console import Console
 
-    return Console(file=cast(Any, _Lasting(sys.stdout)), highlight=False)
+    # FORCE_COLOR would draw the live panel into a file.
+    terminal = None if sys.stdout.isatty() else False
+    return Console(file=cast(Any, _Lasting(sys.stdout)), highlight=False, force_terminal=terminal)
 
 
 def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:

@@ -74,7 +74,8 @@ class RunDir:
 
 def runs_root(given: Path | None = None) -> Path:
     """Folder that holds the runs: what ``--runs`` gives, else ``GIPO_RUNS``, else ``./runs``."""
-    return given if given is not None else Path(os.environ.get(ROOT_VARIABLE) or "runs")
+    # No shell expands the ~ of a variable that comes from a file.
+    return Path(given or os.environ.get(ROOT_VARIABLE) or "runs").expanduser()
 
 
 def default_name(config: RunConfig, now: datetime | None = None) -> str:

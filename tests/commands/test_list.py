@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from listing_harness import printed, run_folder
 
-from gipo_cli.commands.list import list_objectives, list_runs
+from gipo_cli.commands.list import _glance, list_objectives, list_runs
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
+from gipo_cli.runs.manifest import peek_config
 
 
 def test_runs_say_what_they_are_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +69,25 @@ def test_objectives_of_the_users_folder_are_listed_with_their_comment(
     said = printed(monkeypatch, 80, list_objectives, [tmp_path])
     assert f"\nlab_tanh  Smooth, by tanh.\n    {tmp_path}/objective/lab_tanh.yaml\n" in said
     assert said.count("\ngipo  ") == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["env=metaworld", "env.task=door-open-v3", "objective=sapo"],
+        ["env=gymnasium", "env.id='no'", "seed=7"],
+        ["buffer.size=null", "agent.rollout_steps=30", "env.n_envs=3", "env.kwargs={name:1,size:2}"],
+        ["env=gymnasium", "env.id='a: b # c'"],
+    ],
+)
+def test_a_glance_says_what_the_whole_configuration_says(tmp_path: Path, overrides: list[str]) -> None:
+    run = run_folder(tmp_path, "r", *overrides)
+    config = peek_config(run)
+    said = (config.env.subject, config.objective.name, str(config.buffer_size), str(config.seed))
+    assert _glance(run) == said
+
+
+def test_a_changed_configuration_is_not_glanced_at(tmp_path: Path) -> None:
+    run = run_folder(tmp_path, "r")
+    run.config.write_text(run.config.read_text().replace("seed: 1", "seed: 2"))
+    assert _glance(run) is None

@@ -93,3 +93,13 @@ def test_commands_that_import_the_runs_modules_say_trust(
     assert trust_flag(run) == " --trust"
     run.config.write_text("changed")
     assert trust_flag(run) == trust_flag(whole(tmp_path, "plain")) == ""
+
+
+def test_a_strangers_escape_sequences_are_shown_and_not_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = whole(tmp_path, "red\x1b[31m", "env=gymnasium", "env.id='a\x1b]0;title\x07b'", state="failed")
+    said = shown(monkeypatch, run, tmp_path)
+    assert said.count(r"red\x1b[31m") >= 3
+    assert r"a\x1b]0;title\x07b" in said
+    assert "\x1b" not in said

@@ -26,7 +26,7 @@ def up(observations):
 
 @pytest.fixture(scope="module")
 def renderer():
-    found = choose_renderer()
+    found, _ = choose_renderer()
     if found is None:
         pytest.skip("no EGL or OSMesa here")
     return found
@@ -196,16 +196,20 @@ def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run
         text=True,
         check=True,
     )
-    assert result.stdout.startswith("no renderer works here; ")
+    assert result.stdout.startswith("no renderer works here (MUJOCO_GL=disable: ")
     assert "apt-get install libegl1 libgl1 libgl1-mesa-dri" in result.stdout
     assert result.stdout.count("\n") == 1
 
 
 def test_the_users_choice_of_renderer_is_respected(renderer, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "disable")
-    assert choose_renderer() is None
-    monkeypatch.setenv("MUJOCO_GL", renderer)
-    assert choose_renderer() == renderer
+    assert choose_renderer()[0] is None
+    monkeypatch.setenv("MUJOCO_GL", renderer.upper())
+    assert choose_renderer() == (renderer, "")
+    assert os.environ["MUJOCO_GL"] == renderer
+    monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", "99")
+    if renderer == "egl":
+        assert choose_renderer()[1].startswith("MUJOCO_GL=egl: RuntimeError: ")
 
 
 def test_no_renderer_complains_when_the_program_ends(renderer, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gipo_cli.loggers.terminal import Display, print_summary
+from gipo_cli.loggers.terminal import Display, lasting_console, print_summary
 from gipo_cli.runs.layout import RunDir
 
 STEP = 12_345
@@ -175,3 +175,12 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
     assert end.read_text() == "finished"
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_a_log_file_gets_no_panel_whatever_force_color_says(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    console = lasting_console()
+    assert not console.is_terminal
+    console.print("[red]one[/]")
+    assert "\x1b" not in sys.stdout.getvalue()

@@ -181,3 +181,10 @@ def test_a_folder_in_which_a_start_is_going_on_is_not(tmp_path):
     run = create(tmp_path, "r")
     with RunLock(run.lock), pytest.raises(UserError, match="already exists"):
         create(tmp_path, "r")
+
+
+def test_a_home_in_the_variable_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIPO_RUNS", "~/runs")
+    assert runs_root() == tmp_path / "runs"
+    assert runs_root(Path("~/other")) == tmp_path / "other"

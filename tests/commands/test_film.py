@@ -1,0 +1,95 @@
+"""Pictures of every form that environments draw; no MuJoCo."""
+
+from typing import ClassVar
+
+import gymnasium as gym
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from gipo_cli.commands.film import film, picture_of
+from gipo_cli.errors import RunFailed
+from gipo_cli.settings.schema import EnvConfig
+
+RGB = np.zeros((32, 48, 3), np.uint8)
+RGB[:, :20] = (255, 0, 128)
+GRAY = RGB[..., 0]
+FORMS = {
+    "rgb": RGB,
+    "rgba": np.concatenate([RGB, np.full((32, 48, 1), 7, np.uint8)], 2),
+    "float": RGB / np.float32(255),
+    "float255": RGB.astype(np.float64),
+    "int64": RGB.astype(np.int64),
+    "channels first": RGB.transpose(2, 0, 1),
+    "list": [RGB[::-1] // 2, RGB],
+    "float channels first in a list": [RGB.transpose(2, 0, 1) / 255],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_a_colour_picture(form: str):
+    picture = picture_of(FORMS[form])
+    np.testing.assert_array_equal(picture, RGB)
+    assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("picture", [GRAY, GRAY[..., None], GRAY[None], GRAY > 0, GRAY / 255.0])
+def test_forms_of_a_grey_picture(picture: np.ndarray):
+    np.testing.assert_array_equal(picture_of(picture), GRAY[..., None].repeat(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("rendered", "message"),
+    [
+        (None, "renders NoneType instead of pictures"),
+        ([], "renders list instead"),
+        ("text", "renders str instead"),
+        (np.zeros((7, 5, 2)), r"renders an array of shape \[7, 5, 2\] instead"),
+        (np.zeros((0, 5, 3)), r"of shape \[0, 5, 3\]"),
+        (np.zeros((2, 4, 5, 3)), r"of shape \[2, 4, 5, 3\]"),
+        (np.full((4, 5, 3), np.nan), "renders float64 from nan to nan instead of pictures with values"),
+        (np.full((4, 5, 3), -1), "renders int64 from -1 to -1"),
+        (np.full((4, 5, 3), 256), "from 256 to 256"),
+        (np.zeros((4, 5, 3), complex), "renders complex128"),
+    ],
+)
+def test_what_is_no_picture_is_one_sentence(rendered: object, message: str):
+    with pytest.raises(RunFailed, match=message):
+        picture_of(rendered)
+
+
+class Growing(gym.Env):
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, render_mode: str | None = None):
+        self.render_mode, self.t = render_mode, 0
+
+    def reset(self, *, seed: int | None = None, options: object = None):
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: np.ndarray):
+        self.t += 1
+        return np.zeros(2, np.float32), 1.0, False, self.t == 3, {}
+
+    def render(self):
+        picture = np.zeros((32 + 8 * self.t, 48 - 8 * self.t, 3), np.uint8)
+        picture[:, : picture.shape[1] // 2] = 255
+        return picture
+
+
+def test_pictures_that_change_their_size_are_shown_in_that_of_the_first(tmp_path, monkeypatch):
+    spec = gym.envs.registration.EnvSpec("Growing-v0", entry_point=Growing)
+    monkeypatch.setitem(gym.registry, "Growing-v0", spec)
+    cfg = EnvConfig(name="gymnasium", id="Growing-v0")
+    made = film(
+        lambda o: np.zeros((len(o), 1)), cfg, tmp_path / "a.gif", episodes=1, seed=1, task_seed=1, every=1
+    )
+    assert (made.frames, made.fps, made.returns, made.successes) == (4, 10, [3.0], [])
+    pictures = iio.imread(made.path)
+    assert pictures.shape[1:] == (32, 48, 3)
+    for picture in pictures:
+        assert (picture[:, :24] == 255).all()
+        assert (picture[:, 24:] == 0).all()
