@@ -149,7 +149,7 @@ def picture_of(rendered: Any) -> np.ndarray:
     if isinstance(rendered, list | tuple) and rendered:
         # Those drawn since the last call, of which the last is the present.
         rendered = rendered[-1]
-    picture = rendered if isinstance(rendered, np.ndarray) else np.empty(0)
+    picture: Any = rendered if isinstance(rendered, np.ndarray) else np.empty(0)
     if picture.ndim == 2:
         picture = picture[..., None]
     if picture.ndim == 3 and picture.shape[0] in _CHANNELS and picture.shape[2] not in _CHANNELS:
