@@ -160,7 +160,7 @@ def picture_of(rendered: Any) -> np.ndarray:
         raise RunFailed(f"the environment renders {what} instead of pictures [height, width, 3]")
     picture = np.broadcast_to(picture[..., :3] if picture.shape[2] > 1 else picture, (*picture.shape[:2], 3))
     if picture.dtype == np.uint8:
-        return picture
+        return np.asarray(picture)
     if picture.dtype.kind not in "biuf" or not (picture.min() >= 0 and picture.max() <= 255):
         raise RunFailed(
             f"the environment renders {picture.dtype} from {picture.min()} to {picture.max()} instead of "
