@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Look = tuple[str, str, Any]
 """Colour, marker, dashes."""
 
-TITLES = {"raw": "raw", "scale_free": "scale-free"}
 VARIANTS = ("gipo", "gipo_upper", "gipo_laplacian", "gipo_cauchy")
 SHOWN = ("random 1", "random 4", "lagged 4", "lagged 16")
 
@@ -40,7 +39,7 @@ def frontiers(outcomes: Sequence[Outcome], looks: Mapping[str, Look], variants: 
             axis.set(
                 xscale="log",
                 yscale="log" if scale == "raw" else "linear",
-                title=f"{outcome.case.name}, {TITLES[scale]}",
+                title=f"{outcome.case.name}, {scale.replace('_', '-')}",
             )
             axis.yaxis.set_minor_formatter("")
         row[0].set_ylabel("variance / variance of no_clip")
@@ -65,7 +64,7 @@ def duels(outcomes: Sequence[Outcome]) -> Figure:
         image = axis.imshow(np.log(ratio), cmap="PuOr_r", norm=norm, aspect="auto")
         axis.set_xticks(range(len(outcomes)), [s.case.name for s in outcomes], rotation=35, ha="right")
         axis.set_yticks(range(len(rivals)), rivals)
-        axis.set_title(TITLES[scale])
+        axis.set_title(scale.replace("_", "-"))
         axis.grid(visible=False)
         for (i, j), value in np.ndenumerate(ratio):
             strong = abs(np.log(value)) > 0.45

@@ -1,26 +1,31 @@
-"""Tables and plain words of the exact outcome."""
+"""Tables, files and plain words of the exact study."""
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from gipo_cli import __version__
+from gipo_cli.analysis.exact_figures import VARIANTS, duels, frontiers
 from gipo_cli.analysis.exact_study import SIZES, Outcome
 from gipo_cli.analysis.frontier import SCALES
+from gipo_cli.analysis.monte_carlo import SAMPLES, Check
+from gipo_cli.analysis.output import draw
+from gipo_cli.compare.style import LOOKS, OTHERS
 
+RECORD = "gridworld.csv"
+MEASURES = ("bias2", "variance", "free_bias2", "free_variance", "cosine")
 COLUMNS = [
-    "setting",
-    "distance",
-    "family",
-    "knob",
-    "value",
-    *(
-        f"{name}_{q}"
-        for name in ("bias2", "variance", "free_bias2", "free_variance", "cosine")
-        for q in ("p25", "p50", "p75")
-    ),
+    *("setting", "distance", "family", "knob", "value"),
+    *(f"{name}_{q}" for name in MEASURES for q in ("p25", "p50", "p75")),
     *(f"{scale}_mse_{n}" for scale in SCALES for n in SIZES),
     "dead_mass",
 ]
@@ -30,42 +35,84 @@ FEW = 20
 """Policy pairs per setting below which nothing is settled."""
 NEARLY_ALL = 0.95
 """Share of bias levels at which one frontier is no higher, for it to dominate."""
+PLACES = {
+    "dominates": "GIPO dominates at",
+    "level": "the two are level at",
+    "mixed": "neither dominates at",
+    "dominated": "GIPO is dominated at",
+}
 
 
-def rows(outcomes: Sequence[Outcome]) -> Iterator[list[Any]]:
-    """One row per setting, family and knob value, in the order of :data:`COLUMNS`."""
+def write(out: Path, outcomes: Sequence[Outcome], checks: Sequence[Check], arguments: dict[str, Any]) -> None:
+    """Write the tables, the verdict and the figures of a study into a folder."""
+    with (out / RECORD).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(_rows(outcomes))
+    versions = {
+        "gipo": __version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    found = [
+        {
+            **{"setting": one.case.kind, "distance": one.case.distance, "scale": scale, "rival": rival},
+            **asdict(duel),
+        }
+        for one in outcomes
+        for scale, rivals in one.duels.items()
+        for rival, duel in rivals.items()
+    ]
+    summary = {
+        "format": 1,
+        "versions": versions,
+        "arguments": arguments,
+        "duels": found,
+        "monte_carlo": [{**asdict(one), "z": one.z} for one in checks],
+    }
+    (out / "gridworld.json").write_text(json.dumps(summary, indent=1) + "\n")
+    checked = f"\n## Monte-Carlo check\n\n{checked_words(checks)}\n" if checks else ""
+    (out / "verdict.md").write_text(verdict(outcomes) + checked)
+    looks = {**LOOKS, **dict(zip(VARIANTS[1:], OTHERS, strict=False))}
+    draw(
+        out,
+        {
+            "frontiers": lambda: frontiers(outcomes, looks, variants=False),
+            "frontiers_variants": lambda: frontiers(outcomes, looks, variants=True),
+            "duels": lambda: duels(outcomes),
+        },
+    )
+
+
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[list[Any]]:
+    """One row per setting, objective and knob value, in the order of :data:`COLUMNS`."""
     for outcome in outcomes:
         for swept, table in zip(outcome.swept, outcome.tables, strict=True):
-            quartiles = [
-                np.quantile(getattr(table, name), (0.25, 0.5, 0.75), axis=1, method="inverted_cdf")
-                for name in ("bias2", "variance", "free_bias2", "free_variance", "cosine")
-            ]
-            errors = [
-                np.median(bias2 + variance / n, axis=1)
-                for bias2, variance in (
-                    (table.bias2, table.variance),
-                    (table.free_bias2, table.free_variance),
-                )
-                for n in SIZES
-            ]
+            quartiles = np.concatenate(
+                [
+                    np.quantile(getattr(table, name), (0.25, 0.5, 0.75), axis=1, method="inverted_cdf")
+                    for name in MEASURES
+                ]
+            )
+            scales = ((table.bias2, table.variance), (table.free_bias2, table.free_variance))
+            errors = [np.median(bias2 + variance / n, axis=1) for bias2, variance in scales for n in SIZES]
+            dead = table.dead_mass.mean(1)
+            knob = swept.objective.knob
             for i, value in enumerate(table.knob):
+                numbers = [one[i] for one in (*quartiles, *errors, dead)]
                 yield [
                     outcome.case.kind,
                     outcome.case.distance,
                     swept.name,
-                    swept.objective.knob,
-                    f"{value:.6g}" if swept.objective.knob else "",
-                    *(f"{q[i]:.6g}" for three in quartiles for q in three),
-                    *(f"{e[i]:.6g}" for e in errors),
-                    f"{table.dead_mass[i].mean():.6g}",
+                    knob,
+                    f"{value:.6g}" if knob else "",
+                    *(f"{number:.6g}" for number in numbers),
                 ]
 
 
-_TITLES = {"raw": "raw", "scale_free": "scale-free"}
-
-
 def standing(outcome: Outcome, scale: str, rival: str) -> str:
-    """``level``, ``dominates``, ``dominated`` or ``mixed``: GIPO against a rival in one setting."""
+    """Say in a word of :data:`PLACES` how GIPO does against a rival in one setting."""
     duel = outcome.duels[scale][rival]
     if duel.equal >= NEARLY_ALL:
         return "level"
@@ -81,11 +128,21 @@ def warning(outcomes: Sequence[Outcome]) -> str:
     return few if count < FEW else ""
 
 
+def checked_words(checks: Sequence[Check]) -> str:
+    """What came out of the Monte-Carlo check."""
+    inside = sum(abs(c.z) < 2 for c in checks) / len(checks)
+    worst = max(abs(c.z) for c in checks)
+    return (
+        f"{len(checks)} exact numbers against {SAMPLES:,} samples each: {inside:.0%} within two standard "
+        f"errors, the largest deviation is {worst:.1f} standard errors."
+    )
+
+
 def brief(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """The verdict in one row per rival under a heading: shares of bias levels and ratios, by scale."""
     table = [["rival"], ["GIPO against"]]
     for scale in SCALES:
-        table[0] += [_TITLES[scale], ""]
+        table[0] += [_title(scale), ""]
         table[1] += ["lower/level/higher", "ratio"]
     for rival in outcomes[0].duels["raw"]:
         row = [rival]
@@ -101,15 +158,15 @@ def brief(outcomes: Sequence[Outcome]) -> list[list[str]]:
 
 def verdict(outcomes: Sequence[Outcome]) -> str:
     """Readable verdict per rival, raw and scale-free, in Markdown."""
-    count = len(outcomes[0].pairs.log_pi)
     lines = [
         "# GIPO on the exact GridWorld",
         "",
-        f"{count} policy pairs in each of {len(outcomes)} settings. Frontiers are compared at bias levels of",
-        "0.1 % to 50 % of the squared gradient norm: at how many does GIPO (gaussian, both sides) need less",
-        "variance for the same bias, with 1 % as a tie? *Variance ratio* is GIPO's over the rival's at equal",
-        "bias, *MSE ratio* the same for the mean squared error of an n-sample gradient with each side at its",
-        "own best knob (geometric means over pairs; below 1 GIPO is better).",
+        f"{len(outcomes[0].pairs.log_pi)} policy pairs in each of {len(outcomes)} settings. Frontiers of "
+        "attainable points are compared at bias levels of 0.1 % to 50 % of the squared gradient norm: at how",
+        "many does GIPO (gaussian, both sides) need less variance for the same bias, with 1 % as a tie?",
+        "*Variance ratio* is GIPO's over the rival's at equal bias, *MSE ratio* the same for the mean",
+        "squared error of an n-sample gradient with each side at its own best knob (geometric means over",
+        "pairs; below 1 GIPO is better).",
         "",
         *([f"**{few}**", ""] if (few := warning(outcomes)) else []),
     ]
@@ -123,28 +180,26 @@ def verdict(outcomes: Sequence[Outcome]) -> str:
 
 def _sentence(outcomes: Sequence[Outcome], scale: str, rival: str) -> str:
     places: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        places.setdefault(standing(outcome, scale, rival), []).append(outcome.case.name)
-    phrases = {
-        "dominates": "GIPO dominates at",
-        "level": "the two are level at",
-        "mixed": "neither dominates at",
-        "dominated": "GIPO is dominated at",
-    }
-    said = [f"{phrase} {', '.join(places[key])}" for key, phrase in phrases.items() if key in places]
+    for one in outcomes:
+        places.setdefault(standing(one, scale, rival), []).append(one.case.name)
+    said = [f"{phrase} {', '.join(places[key])}" for key, phrase in PLACES.items() if key in places]
     shares, (least, greatest) = _overall(outcomes, scale, rival)
     return (
-        f"**{_TITLES[scale].capitalize()}:** {'; '.join(said)}. Over all settings GIPO is lower at "
+        f"**{_title(scale).capitalize()}:** {'; '.join(said)}. Over all settings GIPO is lower at "
         f"{shares[0]:z.0%}, level at {shares[1]:z.0%} and higher at {shares[2]:z.0%} of the bias levels; "
         f"variance ratio {least:.2f} to {greatest:.2f}."
     )
 
 
+def _title(scale: str) -> str:
+    return scale.replace("_", "-")
+
+
 def _overall(outcomes: Sequence[Outcome], scale: str, rival: str) -> tuple[list[float], tuple[float, float]]:
     """Shares of bias levels (lower, level, higher) over all settings, and the least and greatest ratio."""
-    duels = [outcome.duels[scale][rival] for outcome in outcomes]
-    shares = [float(np.mean([getattr(d, name) for d in duels])) for name in ("lower", "equal", "higher")]
-    ratios = [d.variance_ratio for d in duels]
+    found = [one.duels[scale][rival] for one in outcomes]
+    shares = [float(np.mean([getattr(d, name) for d in found])) for name in ("lower", "equal", "higher")]
+    ratios = [d.variance_ratio for d in found]
     return shares, (min(ratios), max(ratios))
 
 

@@ -29,8 +29,7 @@ def measure_buffer(
     Raises: ValueError if the buffer is too small for ``diagnostics.chunks``.
     """
     rng = np.random.default_rng([config.seed, step])
-    newest = buffer.added - buffer.blocks[-1].start
-    positions = split_rows(len(buffer), newest, config.diagnostics.probe_size, rng)
+    positions = split_rows(newest_rows(buffer), config.diagnostics.probe_size, rng)
     probe, fresh = (_take(buffer, rows, config.agent.advantage, device) for rows in positions)
     return measure(
         policy,
@@ -44,8 +43,32 @@ def measure_buffer(
     )
 
 
+def newest_rows(buffer: ReplayBuffer) -> NDArray[np.bool_]:
+    """Which transitions, oldest first, the newest policy version has collected."""
+    version = buffer.version[_slots(buffer, np.arange(len(buffer)))]
+    newest: NDArray[np.bool_] = version == version.max()
+    return newest
+
+
+def split_rows(newest: NDArray[np.bool_], probe_size: int, rng: Generator) -> tuple[Rows, Rows]:
+    """Disjoint random rows of a buffer for the probe and for the fresh batch, each in random order.
+
+    The fresh batch is the newest policy version's, and the probe comes from older data; where there is none,
+    or not enough for a probe as large as the fresh batch, the newest data are halved between them.
+    """
+    older, last = np.flatnonzero(~newest), rng.permutation(np.flatnonzero(newest))
+    if len(older) >= len(last):
+        return rng.permutation(older)[:probe_size], last
+    half = len(last) // 2
+    return rng.permutation(np.concatenate([older, last[:half]]))[:probe_size], last[half:]
+
+
+def _slots(buffer: ReplayBuffer, rows: Rows) -> Rows:
+    return (buffer.oldest + rows) % buffer.capacity
+
+
 def _take(buffer: ReplayBuffer, rows: Rows, advantage: AdvantageConfig, device: torch.device) -> ProbeBatch:
-    slots = (buffer.oldest + rows) % buffer.capacity
+    slots = _slots(buffer, rows)
 
     def tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array[slots]).to(device)
@@ -54,25 +77,3 @@ def _take(buffer: ReplayBuffer, rows: Rows, advantage: AdvantageConfig, device: 
     centre, spread = (0.0, 1.0) if advantage.normalize == "none" else (held.mean(), held.std() + 1e-8)
     normalised = ((tensor(buffer.advantage) - float(centre)) / float(spread)).float()
     return ProbeBatch(tensor(buffer.obs), tensor(buffer.action), tensor(buffer.log_prob), normalised)
-
-
-def split_rows(size: int, newest: int, probe_size: int, rng: Generator) -> tuple[Rows, Rows]:
-    """Disjoint random rows of a buffer for the probe and for the fresh batch.
-
-    The fresh batch is the newest rollout, and the probe comes from older data; where there is none, or not
-    enough for a probe as large as the fresh batch, the newest rollout is halved between them.
-
-    Args:
-        size: transitions in the buffer, oldest first.
-        newest: how many of the last ones are the newest rollout.
-        probe_size: largest probe.
-        rng: a stream of the diagnostics' own.
-
-    Returns: positions of the probe and of the fresh batch, each in random order.
-    """
-    older = size - newest
-    last = older + rng.permutation(newest)
-    if older >= newest:
-        return rng.permutation(older)[:probe_size], last
-    pool = np.concatenate([np.arange(older), last[: newest // 2]])
-    return rng.permutation(pool)[:probe_size], last[newest // 2 :]

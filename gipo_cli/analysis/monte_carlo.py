@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gipo_cli.analysis.exact_study import Outcome
 from gipo_cli.analysis.gridworld import ACTIONS, CELLS, STATES, Pairs, moments
 from gipo_cli.analysis.swept import Swept
 from gipo_cli.core.estimators import chunk_gram, paired
 from gipo_cli.core.objectives import ObjectiveParams, evaluate
 
+SAMPLES = 200_000
 CHUNKS = 100
 
 
@@ -32,7 +35,17 @@ class Check:
         return (self.sampled - self.exact) / self.se if self.se > 0 else 0.0
 
 
-def check(pairs: Pairs, swept: Swept, knob: Tensor, samples: int, seed: int) -> list[Check]:
+def check_all(outcomes: Sequence[Outcome], seed: int) -> list[Check]:
+    """Check every objective in every setting, on its first policy pair and at the middle of the grid."""
+    return [
+        found
+        for one in outcomes
+        for swept, table in zip(one.swept, one.tables, strict=True)
+        for found in check(one.pairs, swept, table.knob[len(table.knob) // 2 :][:1], seed)
+    ]
+
+
+def check(pairs: Pairs, swept: Swept, knob: Tensor, seed: int) -> list[Check]:
     """Sampled bias^2 and variance of one estimator on the first pair, at a knob value of shape ``[1]``.
 
     The samples are drawn as (s, a) from the data distribution; the estimates are the unbiased ones of
@@ -40,7 +53,7 @@ def check(pairs: Pairs, swept: Swept, knob: Tensor, samples: int, seed: int) -> 
     """
     pairs, objective = pairs.take(torch.tensor([0])), swept.at(knob)
     generator = torch.Generator().manual_seed(seed)
-    size = samples // CHUNKS
+    size = SAMPLES // CHUNKS
     drawn = torch.multinomial(pairs.weight.flatten(), CHUNKS * size, True, generator=generator)
     picks = drawn + CELLS * torch.arange(CHUNKS).repeat_interleave(size)
     shares = torch.bincount(picks, minlength=CHUNKS * CELLS).view(CHUNKS, CELLS) / size

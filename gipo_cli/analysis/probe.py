@@ -21,6 +21,7 @@ from gipo_cli.core.objectives import OBJECTIVES, NoClip, ObjectiveParams, evalua
 from gipo_cli.settings.schema import DiagnosticsConfig
 
 Ratio = Literal["joint", "per_dimension"]
+REFERENCES = ("importance_sampled", "on_policy")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Look = tuple[str, str, Any]
 """Colour, marker, dashes."""
 
-REFERENCES = {"importance_sampled": "importance-sampled reference", "on_policy": "on-policy reference"}
+TITLES = {"importance_sampled": "importance-sampled reference", "on_policy": "on-policy reference"}
 PANELS = 4
 LETTERS_PER_INCH = 10
 LEGEND_LINE = 0.27
@@ -33,7 +33,7 @@ def frontiers(found: Mapping[int, Sequence[ProbeRow]], looks: Mapping[str, Look]
     steps = _spread(sorted(found), PANELS)
     figure = Figure(figsize=(max(4.4 * len(steps), 6.4), 8.4), layout="constrained")
     axes = figure.subplots(2, len(steps), squeeze=False)
-    for row, (reference, title) in zip(axes, REFERENCES.items(), strict=True):
+    for row, (reference, title) in zip(axes, TITLES.items(), strict=True):
         for axis, step in zip(row, steps, strict=True):
             rows = [r for r in found[step] if r.reference == reference and r.variance > 0]
             seen = [r.bias2 for r in rows if r.bias2 > 0]
@@ -53,7 +53,7 @@ def best_knobs(found: Mapping[int, Sequence[ProbeRow]], looks: Mapping[str, Look
 
     figure = Figure(figsize=(11.0, 4.6), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, (reference, title) in zip(axes, REFERENCES.items(), strict=True):
+    for axis, (reference, title) in zip(axes, TITLES.items(), strict=True):
         best = {step: least_mse(rows, reference) for step, rows in sorted(found.items())}
         for family in _swept(found.values()):
             points = [(s, b[family].value) for s, b in best.items() if family in b]

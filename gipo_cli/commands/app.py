@@ -10,7 +10,7 @@ import typer
 from gipo_cli.children import protect
 from gipo_cli.commands import (
     compare,
-    diagnose_cli,
+    diagnose,
     eval,
     import_tb,
     list,
@@ -34,7 +34,7 @@ app = typer.Typer(
 app.command("train", cls=SettingsCommand)(train.train)
 app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
-app.command("diagnose", cls=Command)(diagnose_cli.diagnose)
+app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)
 app.command("compare", cls=Command)(compare.compare)

@@ -1,83 +1,191 @@
-"""``gipo diagnose RUN``: the bias-variance probe on a finished run's checkpoints, with any grid."""
+"""``gipo diagnose``: bias and variance of every objective, exactly or on a run's checkpoints."""
 
 from __future__ import annotations
 
-import csv
-import math
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ValidationError
+import typer
 
 from gipo_cli.commands.columns import aligned
-from gipo_cli.compare.output import writing
+from gipo_cli.commands.options import RunsRoot, Trust, complete_run, known_device
 from gipo_cli.errors import UserError
-from gipo_cli.runs.layout import RunDir
-from gipo_cli.settings.explain import explain
 
 if TYPE_CHECKING:
-    from gipo_cli.analysis.probe import ProbeRow
     from gipo_cli.data.replay import ReplayBuffer
-    from gipo_cli.runs.checkpoint import CheckpointStore
+    from gipo_cli.runs.checkpoint import Checkpoint, CheckpointStore
     from gipo_cli.settings.schema import RunConfig
 
-Measurements = dict[int, "list[ProbeRow]"]
-RECORD = "diagnostics.csv"
 SCREEN = 80
-FEWEST = 4
-"""Rows that the probe and the fresh batch need each; a rollout of twice as many gives both."""
-HEADING = """\
-Least mean squared error in a batch of {sizes}, plus or minus its standard error,
-and the knob that has it. Estimates are unbiased: noise may push one below 0.
-importance_sampled: against E[r u] on the same samples, whose noise cancels
-on_policy: against the gradient of the newest rollout, which is noisy
-* in training
-? within two errors of 0, so not told from it
-! end of its grid: try values beyond it (--gipo-sigma, --ppo-eps, ...)
+STUDY = """\
+GIPO (gaussian, both sides) against every rival on the exact GridWorld:
+lower/level/higher  share of bias levels at which GIPO needs less, the same
+                    (within 1 %) or more variance for the same bias
+ratio               GIPO's variance over the rival's at equal bias, least to
+                    greatest over the settings; below 1 GIPO is better
 """
 
 
-def run(
-    run_dir: Path,
+def _knob(option: str) -> Any:
+    """Reads one value of an option that may be repeated."""
+
+    def read(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            values = text.replace(",", " ").split()
+            again = " ".join(f"{option} {value}" for value in values)
+            cure = f"repeat the option: {again}" if len(values) > 1 else f"write {option} 0.5"
+            raise UserError(f"{option} takes one number, not {text!r}; {cure}") from None
+
+    return read
+
+
+def diagnose(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="gridworld|RUN",
+            help="gridworld: the exact study; else a run whose checkpoints kept their buffer",
+            autocompletion=complete_run,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="folder to write (gridworld-study, or RUN/diagnose)")
+    ] = None,
+    pairs: Annotated[int | None, typer.Option(help="gridworld: policy pairs per setting (100)")] = None,
+    points: Annotated[int | None, typer.Option(help="gridworld: knob values per family (60)")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="gridworld: of the pairs (0)")] = None,
+    monte_carlo: Annotated[
+        bool, typer.Option("--monte-carlo", help="gridworld: check exact numbers by sampling")
+    ] = False,
+    checkpoint: Annotated[
+        list[int] | None, typer.Option(metavar="STEP", help="run: a step; may be repeated (all)")
+    ] = None,
+    gipo_sigma: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="SIGMA", parser=_knob("--gipo-sigma"), help="run: sigma values; may be repeated"
+        ),
+    ] = None,
+    ppo_eps: Annotated[
+        list[float] | None,
+        typer.Option(metavar="EPS", parser=_knob("--ppo-eps"), help="run: eps values; may be repeated"),
+    ] = None,
+    sapo_tau: Annotated[
+        list[float] | None,
+        typer.Option(metavar="TAU", parser=_knob("--sapo-tau"), help="run: tau values; may be repeated"),
+    ] = None,
+    tis_c: Annotated[
+        list[float] | None,
+        typer.Option(metavar="C", parser=_knob("--tis-c"), help="run: c values; may be repeated"),
+    ] = None,
+    probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
+    chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="run: auto, cpu or cuda (cpu)", callback=known_device)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace an earlier diagnosis")] = False,
+    runs: RunsRoot = None,
+    trust: Trust = False,
+) -> None:
+    """Bias and variance of every objective: exactly on a GridWorld, or on a run's checkpoints."""
+    of_study = {"pairs": pairs, "points": points, "seed": seed, "monte_carlo": monte_carlo or None}
+    settings = {
+        "gipo_sigma": gipo_sigma,
+        "ppo_eps": ppo_eps,
+        "sapo_tau": sapo_tau,
+        "tis_c": tis_c,
+        "probe_size": probe_size,
+        "chunks": chunks,
+    }
+    study = target == "gridworld"
+    of_run = {**settings, "checkpoint": checkpoint, "device": device, "trust": trust or None}
+    for name, given in (of_run if study else of_study).items():
+        if given is not None:
+            where, other = ("a run", "gridworld") if study else ("gridworld", "a run")
+            raise UserError(f"--{name.replace('_', '-')} goes with {where}, not with {other}; leave it out")
+    if study:
+        folder = out or Path("gridworld-study")
+        lines = _study(folder, force, {k: v for k, v in of_study.items() if v is not None})
+    else:
+        from gipo_cli.runs.layout import find, runs_root
+
+        path = find(runs_root(runs), target).path
+        folder = out or path / "diagnose"
+        changes = {k: v for k, v in settings.items() if v is not None}
+        lines = _diagnose(path, folder, changes, checkpoint or (), device or "cpu", force=force, trust=trust)
+    typer.echo("\n".join([*lines, f"written to {folder}"]))
+
+
+def _study(out: Path, force: bool, chosen: dict[str, Any]) -> list[str]:
+    """Run the exact study, write it, and return what to print."""
+    monte_carlo = chosen.pop("monte_carlo", False)
+    arguments = {"pairs": 100, "points": 60, "seed": 0, **chosen}
+    pairs, points, seed = arguments.values()
+    if pairs < 2 or points < 4:
+        raise UserError(
+            f"the study needs at least 2 pairs and 4 points, got {pairs} and {points}; "
+            "use --pairs 100 --points 60"
+        )
+    import torch
+
+    from gipo_cli.analysis import exact_report as report
+    from gipo_cli.analysis.exact_study import run_study
+    from gipo_cli.analysis.monte_carlo import check_all
+    from gipo_cli.analysis.output import check_free, writing_whole
+
+    check_free(out, report.RECORD, "study", force=force)
+    torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
+    outcomes = run_study(pairs, points, seed)
+    checks = check_all(outcomes, seed) if monte_carlo else []
+    with writing_whole(out) as folder:
+        report.write(folder, outcomes, checks, arguments)
+    notes = [report.warning(outcomes), checks and f"Monte-Carlo check: {report.checked_words(checks)}"]
+    said = [line for note in notes if note for line in wrap(str(note), SCREEN)]
+    table = aligned(report.brief(outcomes), SCREEN)
+    return [STUDY, *table, "", *said, f"setting by setting: {out / 'verdict.md'}"]
+
+
+def _diagnose(
+    path: Path,
+    out: Path,
+    changes: dict[str, Any],
+    steps: Sequence[int],
+    device: str,
     *,
-    out: Path | None = None,
-    changes: dict[str, Any] | None = None,
-    steps: Sequence[int] = (),
-    device: str = "cpu",
-    force: bool = False,
-    trust: bool = False,
-) -> tuple[Path, list[str]]:
-    """Measure every objective on the buffer of each checkpoint, and write ``diagnostics.csv`` and figures.
+    force: bool,
+    trust: bool,
+) -> list[str]:
+    """Measure every objective on the buffer of each checkpoint, write it, and return what to print.
 
-    Args:
-        run_dir: the run's folder; nothing in its own files changes.
-        out: folder to write; default ``RUN/diagnose``. It must not exist or must be empty, but for ``force``.
-        changes: replaces settings of the run's ``diagnostics`` section, such as ``gipo_sigma``.
-        steps: checkpoints to use; default all that kept their buffer.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        force: replace an earlier diagnosis in ``out``.
-        trust: import the modules that the run's configuration names.
-
-    Returns: the folder written, and lines to print: the best knob of every family at every checkpoint, and
-        which checkpoints could not be used.
-    Raises: UserError if there is nothing to measure, a setting is wrong or ``out`` cannot be used.
+    Nothing in the run's own files changes.
     """
-    from gipo_cli.runs.checkpoint import CheckpointStore
-    from gipo_cli.runs.manifest import read_config
+    from gipo_cli.analysis import diagnosis
+    from gipo_cli.analysis.output import check_free, writing_whole
+    from gipo_cli.runs.run import open_run
+    from gipo_cli.training.loading import load_agent
 
-    out = out or run_dir / "diagnose"
-    config = _changed(read_config(RunDir(run_dir), trust=trust), changes or {})
-    store = CheckpointStore(RunDir(run_dir).checkpoints)
+    run = open_run(path, trust=trust)
+    config, store = diagnosis.changed(run.config, changes), run.checkpoints
     _check_steps(store, steps)
-    check_free(out, RECORD, "diagnosis", force=force)
+    check_free(out, diagnosis.RECORD, "diagnosis", force=force)
     skipped: list[str] = []
-    found: Measurements = {}
+    found, agent = {}, None
     for step in steps or store.steps():
         try:
-            found[step] = _measure(run_dir, store.path(step), config, step, device)
+            saved = store.load(step, only=("policy", "buffer"), needs=("policy",))
+            buffer = _buffer(saved, config)
+            if agent is None:
+                agent = load_agent(path, str(step), device, trust=True)[0]
+            agent.policy.load_state_dict(saved.tensors["policy"])
+            # A checkpoint is written after an update, and its advantages were formed before it.
+            agent.updater.refresh_advantages(buffer)
+            found[step] = diagnosis.measured(
+                agent.policy, buffer, config, step, agent.policy.device, saved.path
+            )
         except UserError as error:
             if steps:
                 raise
@@ -85,51 +193,11 @@ def run(
     if not found:
         # One reason is enough: as a rule all lack the same.
         why = skipped[-1] if skipped else "it has no checkpoints; train with checkpoint.buffer=true"
-        raise UserError(f"nothing of {run_dir} can be diagnosed: {why}")
+        raise UserError(f"nothing of {path} can be diagnosed: {why}")
     with writing_whole(out) as folder:
-        _write(folder / RECORD, found)
-        _draw(folder, found)
-    return out, [*summary(found), *(f"skipped: {why}" for why in skipped)]
-
-
-def check_free(out: Path, record: str, what: str, *, force: bool) -> None:
-    """Refuse an output folder with something in it, unless that is an earlier ``what`` to be replaced.
-
-    Args:
-        out: the folder.
-        record: the file by which an earlier one is known.
-        what: what is written there, for the message.
-        force: whether it may be replaced.
-
-    Raises: UserError.
-    """
-    if not out.exists() or (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())):
-        return
-    # The folder of a run may hold a file of that name too.
-    if RunDir(out).exists() or not (out / record).is_file():
-        raise UserError(
-            f"{out} already exists and is no earlier {what}, so it is not overwritten; name another folder "
-            "with --out"
-        )
-    if not force:
-        raise UserError(
-            f"{out} already holds a {what} and is not overwritten; add --force to replace it, or name "
-            "another folder with --out"
-        )
-
-
-@contextmanager
-def writing_whole(out: Path) -> Iterator[Path]:
-    """A folder to write into; its files replace those of ``out`` once all are there.
-
-    Raises: UserError if the disk refuses.
-    """
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as scratch:
-            yield Path(scratch)
-            for file in Path(scratch).iterdir():
-                file.replace(out / file.name)
+        diagnosis.write(folder, found)
+    table = aligned(diagnosis.summary(found), SCREEN)
+    return [*diagnosis.heading(found), *table, *(f"skipped: {why}" for why in skipped)]
 
 
 def _check_steps(store: CheckpointStore, steps: Sequence[int]) -> None:
@@ -140,41 +208,12 @@ def _check_steps(store: CheckpointStore, steps: Sequence[int]) -> None:
         raise UserError(f"{store.folder} holds no checkpoint of step {missing[0]}; it holds: {there}")
 
 
-def _changed(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
-    settings = {**config.diagnostics.model_dump(), **changes}
-    try:
-        diagnostics = type(config.diagnostics).model_validate(settings)
-    except ValidationError as error:
-        setting, _, must = explain(error, type(config.diagnostics), settings).partition(" ")
-        key, _, value = setting.partition("=")
-        option = key.partition(".")[0].replace("_", "-")
-        raise UserError(f"--{option} {value} {must}") from error
-    return config.model_copy(update={"diagnostics": diagnostics})
-
-
-def _measure(run_dir: Path, checkpoint: Path, config: RunConfig, step: int, device: str) -> list[ProbeRow]:
-    from gipo_cli.analysis.live import measure_buffer
-    from gipo_cli.training.loading import load_agent
-
-    buffer = _buffer(checkpoint, config, step)
-    agent, _, _ = load_agent(run_dir, str(step), device, trust=True)
-    # A checkpoint is written after an update, and its advantages were formed before it.
-    agent.updater.refresh_advantages(buffer)
-    try:
-        return measure_buffer(agent.policy, buffer, config, step, agent.policy.device)
-    except ValueError as error:
-        few = _too_few(buffer, config)
-        raise UserError(f"checkpoint {checkpoint} cannot be measured: {few}") from error
-
-
-def _buffer(checkpoint: Path, config: RunConfig, step: int) -> ReplayBuffer:
+def _buffer(saved: Checkpoint, config: RunConfig) -> ReplayBuffer:
     """The replay buffer that a checkpoint kept."""
     from gipo_cli.data.replay import ReplayBuffer
-    from gipo_cli.runs.checkpoint import CheckpointStore
 
-    saved = CheckpointStore(checkpoint.parent).load(step, only=("buffer",))
     if not saved.arrays:
-        raise UserError(f"checkpoint {checkpoint} holds no buffer; train with checkpoint.buffer=true")
+        raise UserError(f"checkpoint {saved.path} holds no buffer; train with checkpoint.buffer=true")
     arrays = saved.arrays["buffer"]
     numbers = saved.state["agent"]["buffer"]
     buffer = ReplayBuffer(
@@ -187,83 +226,3 @@ def _buffer(checkpoint: Path, config: RunConfig, step: int) -> ReplayBuffer:
     )
     buffer.load(numbers, arrays)
     return buffer
-
-
-def _too_few(buffer: ReplayBuffer, config: RunConfig) -> str:
-    """Which rows are too few to be measured, and what gives enough of them."""
-    import numpy as np
-
-    from gipo_cli.analysis.live import split_rows
-
-    settings, newest = config.diagnostics, buffer.added - buffer.blocks[-1].start
-    rows = split_rows(len(buffer), newest, settings.probe_size, np.random.default_rng(0))
-    probe, fresh = map(len, rows)
-    if min(probe, fresh) < FEWEST:
-        steps = math.ceil(2 * FEWEST / config.env.n_envs)
-        return (
-            f"rollouts of {newest} give it {probe} probe rows and {fresh} fresh rows, and {FEWEST} of each "
-            f"are needed; train with agent.rollout_steps={steps} or more"
-        )
-    return f"{probe} probe rows are too few for {settings.chunks} chunks; type --chunks {probe} or fewer"
-
-
-def _write(path: Path, found: Measurements) -> None:
-    from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS
-
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, DIAGNOSTIC_COLUMNS)
-        writer.writeheader()
-        writer.writerows(row.record(step) for step, rows in found.items() for row in rows)
-
-
-def summary(found: Measurements) -> list[str]:
-    """Lines of at most 80 letters: what the columns are, and every family's least error at every step."""
-    from gipo_cli.analysis.probe import least_mse
-
-    references = ("importance_sampled", "on_policy")
-    table: list[tuple[str, ...]] = []
-    for step, rows in found.items():
-        best = [least_mse(rows, reference) for reference in references]
-        trained = {row.family for row in rows if row.trained}
-        # In the order of the first reference; a family that it lacks comes last.
-        order = sorted({f for one in best for f in one}, key=lambda f: (_mse(best[0].get(f)), f))
-        table.append((f"step {step}", *references))
-        table += [
-            (f"  {family}{'*' * (family in trained)}", *(_least(one.get(family), rows) for one in best))
-            for family in order
-        ]
-    sizes = " or ".join(sorted({str(row.batch_size) for rows in found.values() for row in rows}))
-    return [*HEADING.format(sizes=sizes).split("\n"), *aligned(table, SCREEN)]
-
-
-def _mse(row: ProbeRow | None) -> float:
-    return math.inf if row is None else row.mse
-
-
-def _least(row: ProbeRow | None, rows: Sequence[ProbeRow]) -> str:
-    """The least error of a family with its marks, and its knob among all that were measured."""
-    if row is None:
-        return "-"
-    error = f"{row.mse:.3g} ± {row.mse_se:.2g}" + "?" * (abs(row.mse) < 2 * row.mse_se)
-    if row.value is None:
-        return error
-    grid = {other.value for other in rows if other.family == row.family and other.value is not None}
-    at_end = len(grid) > 1 and row.value in (min(grid), max(grid))
-    return f"{error} {row.knob}={row.value:g}" + "!" * at_end
-
-
-def _draw(out: Path, found: Measurements) -> None:
-    import matplotlib as mpl
-
-    from gipo_cli.analysis.probe_figures import best_knobs, frontiers
-    from gipo_cli.compare.style import LOOKS, OTHERS, RC
-
-    families = {row.family for rows in found.values() for row in rows}
-    looks = {**dict(zip(sorted(families - set(LOOKS)), OTHERS, strict=False)), **LOOKS}
-    with mpl.rc_context(cast(Any, RC)):
-        for name, figure in {
-            "frontiers": frontiers(found, looks),
-            "best_knobs": best_knobs(found, looks),
-        }.items():
-            figure.savefig(out / f"{name}.png", dpi=120)
-            figure.savefig(out / f"{name}.svg", metadata={"Date": None})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from gipo_cli.analysis.live import measure_buffer, split_rows
+from gipo_cli.analysis.live import measure_buffer, newest_rows, split_rows
 from gipo_cli.data.replay import Block, ReplayBuffer
 from gipo_cli.learning.policies import policy_class, policy_kwargs
 from gipo_cli.settings.schema import RunConfig
@@ -40,6 +40,7 @@ def filled(capacity: int, rollout: int, rollouts: int) -> tuple[torch.nn.Module,
             )
         buffer.log_prob[slots] = log_prob.numpy() + 0.1 * rng.normal(size=(rollout, 2))
         buffer.advantage[slots] = 5.0 + 3.0 * rng.normal(size=rollout)
+        buffer.version[slots] = k
         buffer.blocks.append(Block(k * rollout, rollout, 1, np.zeros(0, np.int64), buffer.obs[:0]))
         buffer.added += rollout
     return policy, buffer, config
@@ -83,9 +84,23 @@ def test_a_buffer_of_one_rollout_is_halved() -> None:
 
 @pytest.mark.parametrize(("size", "newest", "probe_size"), [(2000, 50, 256), (50, 50, 256), (80, 50, 40)])
 def test_probe_and_fresh_rows_are_disjoint(size: int, newest: int, probe_size: int) -> None:
-    probe, fresh = split_rows(size, newest, probe_size, np.random.default_rng(0))
+    # The newest data need not be the last rows: several actors may share a buffer.
+    rng = np.random.default_rng(0)
+    own = np.zeros(size, bool)
+    own[rng.permutation(size)[:newest]] = True
+    probe, fresh = split_rows(own, probe_size, rng)
     assert not set(probe) & set(fresh)
     assert len(set(probe)) == len(probe) <= probe_size
-    assert set(fresh) <= set(range(size - newest, size))
+    assert own[fresh].all()
     assert len(fresh) >= newest // 2
     assert len(probe) >= min(probe_size, newest // 2)
+    if size - newest >= newest:
+        assert len(fresh) == newest
+        assert not own[probe].any()
+
+
+def test_fresh_rows_are_those_of_the_newest_policy_version() -> None:
+    _, buffer, _ = filled(400, 50, 11)
+    assert newest_rows(buffer).tolist() == [False] * 350 + [True] * 50
+    buffer.version[(buffer.oldest + 3) % 400] = 10
+    assert np.flatnonzero(newest_rows(buffer)).tolist() == [3, *range(350, 400)]

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from gipo_cli.analysis.probe import ProbeRow
 from gipo_cli.commands.app import app
-from gipo_cli.commands.diagnose import check_free, summary, writing_whole
 from gipo_cli.errors import UserError
 from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS
 from gipo_cli.runs.checkpoint import CheckpointStore
@@ -193,55 +189,6 @@ def test_an_earlier_study_is_known_by_its_table(tmp_path: Path) -> None:
     (tmp_path / "gridworld.csv").write_text("")
     with pytest.raises(UserError, match=r"already holds a study.*add --force"):
         call("diagnose", "gridworld", "--out", tmp_path)
-    check_free(tmp_path, "gridworld.csv", "study", force=True)
-
-
-def interrupted(out: Path) -> None:
-    with writing_whole(out) as folder:
-        (folder / "one.txt").write_text("half")
-        raise KeyboardInterrupt
-
-
-def test_files_take_the_place_of_earlier_ones_only_once_all_are_there(tmp_path: Path) -> None:
-    (tmp_path / "one.txt").write_text("earlier")
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["one.txt"]
-    assert (tmp_path / "one.txt").read_text() == "earlier"
-
-
-def row(family: str, mse: float, se: float, **other: Any) -> ProbeRow:
-    known = dict.fromkeys((field.name for field in fields(ProbeRow)), 0.0)
-    known |= {"reference": "importance_sampled", "family": family, "knob": "", "value": None, "trained": 0}
-    return ProbeRow(**{**known, "batch_size": 512, "mse": mse, "mse_se": se, **other})
-
-
-def test_what_is_not_told_from_zero_and_the_ends_of_a_grid_are_marked() -> None:
-    rows = [
-        *(row("gipo", mse, 0.5, knob="sigma", value=v) for v, mse in ((0.1, 1.1), (0.5, 3.0), (1.0, 2.0))),
-        *(row("tis", mse, 0.5, knob="c", value=v) for v, mse in ((0.5, 2.0), (1.0, -0.9), (2.0, 4.0))),
-        row("cispo", 1.0, 0.5, knob="eps_high", value=0.2),
-        row("no_clip", -1.2, 0.5),
-    ]
-    lines = [re.split(r"  +", line.strip()) for line in summary({40: rows})[-4:]]
-    assert {name: cell for name, cell, _ in lines} == {
-        "gipo": "1.1 ± 0.5 sigma=0.1!",
-        "tis": "-0.9 ± 0.5? c=1",
-        "cispo": "1 ± 0.5 eps_high=0.2",
-        "no_clip": "-1.2 ± 0.5",
-    }
-
-
-def test_the_longest_numbers_fit_80_columns() -> None:
-    rows = [
-        row(family, -1.234e-5, 8.76e-5, knob="tau_pos", value=value, reference=reference, trained=1)
-        for family in ("ppo_dual_clip", "sapo")
-        for value in (0.25, 0.75)
-        for reference in ("importance_sampled", "on_policy")
-    ]
-    lines = summary({1_000_000: rows})
-    assert max(map(len, lines)) <= 80
-    assert sum("tau_pos=0.25!" in line for line in lines) == 2
 
 
 def test_the_gridworld_study_writes_what_it_says(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from gipo_cli.analysis.probe import ProbeRow
-from gipo_cli.analysis.probe_figures import REFERENCES, best_knobs, frontiers
+from gipo_cli.analysis.probe import REFERENCES, ProbeRow
+from gipo_cli.analysis.probe_figures import best_knobs, frontiers
 from gipo_cli.compare.style import LOOKS, RC
 
 FAMILIES = ("no_clip", "ppo_dual_clip", "cispo", "spo", "gipo", "ppo_clip", "sapo", "tis")
