@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from gipo_cli.analysis.diagnosis import heading, summary
+import pytest
+import torch
+from buffers import filled
+
+from gipo_cli.analysis.diagnosis import heading, measured, summary
 from gipo_cli.analysis.probe import ProbeRow
 from gipo_cli.commands.columns import aligned
+from gipo_cli.errors import UserError
 
 
 def row(family: str, mse: float, se: float, **other: Any) -> ProbeRow:
@@ -42,3 +48,19 @@ def test_the_longest_numbers_fit_80_columns() -> None:
     lines = [*heading(found), *aligned(summary(found), 80)]
     assert max(map(len, lines)) <= 80
     assert sum("tau_pos=0.25!" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(("envs", "steps", "enough"), [(1, 6, 8), (2, 3, 4)])
+def test_what_too_small_rollouts_suggest_works(envs: int, steps: int, enough: int) -> None:
+    """A buffer of one rollout is halved, and each half needs four rows, which no fewer chunks give."""
+
+    def measure(rollout_steps: int) -> list[ProbeRow]:
+        policy, buffer, config = filled(envs * rollout_steps, envs * rollout_steps, 1)
+        few = config.diagnostics.model_copy(update={"chunks": 4})
+        env = config.env.model_copy(update={"n_envs": envs})
+        config = config.model_copy(update={"diagnostics": few, "env": env})
+        return measured(policy, buffer, config, 1, torch.device("cpu"), Path("here"))
+
+    with pytest.raises(UserError, match=rf"3 fresh rows, .*agent\.rollout_steps={enough} or more"):
+        measure(steps)
+    assert measure(enough)
