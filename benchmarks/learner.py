@@ -11,6 +11,7 @@ import torch
 from benchmarks.authors_schedule import AuthorsSchedule
 from benchmarks.floor import BareReach, Floor, alternating
 from benchmarks.harness import Row, Target, against, interleave
+from gipo_cli.data.rollout import Rollout
 from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.settings.compose import compose
@@ -25,20 +26,28 @@ def make_agent(*overrides: str, filled: int | None = None) -> GIPO:
     torch.set_num_threads(1)
     config = compose(overrides).config
     agent = GIPO.from_config(config, make_vec_env(config.env, config.seed), "cpu")
-    # Far from the end, so that the learning rate stays where the schedule's peak is.
-    agent.begin(1000 * config.rollout_size)
-    rollout = agent.collect()
-    if rollout is None:
-        raise RuntimeError("a rollout without a callback cannot be stopped")
+    rollout = collect(agent)
     while len(agent.buffer) < (agent.buffer.capacity if filled is None else filled):
         agent.buffer.add(rollout, agent.agent.advantage)
     return agent
 
 
+def collect(agent: GIPO) -> Rollout:
+    """One rollout, into the buffer."""
+    rollout = agent.source.next()
+    agent.learner.take(rollout)
+    return rollout
+
+
+def learn(agent: GIPO) -> None:
+    """Learn from the buffer, far from the end, so that the learning rate stays at the schedule's peak."""
+    agent.learner.update(1000 * agent.learner.rollout_size)
+
+
 def iterate(agent: GIPO) -> None:
     """One iteration."""
-    agent.collect()
-    agent.update()
+    collect(agent)
+    learn(agent)
 
 
 def acting(repeats: int) -> list[Row]:
@@ -55,7 +64,7 @@ def acting(repeats: int) -> list[Row]:
         "forwards alone": floor.forwards,
         "steps and forwards": lowest,
         ALTERNATING: partial(alternating, bare, floor),
-        **{f"collect, {kind}": agent.collect for kind, agent in agents.items()},
+        **{f"collect, {kind}": partial(collect, agent) for kind, agent in agents.items()},
     }
     times = interleave(tasks, repeats)
     return [
@@ -83,7 +92,7 @@ def update(repeats: int) -> list[Row]:
             floor = Floor(kind == "bfloat16")
             ours, plain = f"{name}, {kind}", f"plain PyTorch, {kind}"
             times = interleave(
-                {ours: agent.update, plain: partial(floor.steps, rounds, critic_only)}, repeats
+                {ours: partial(learn, agent), plain: partial(floor.steps, rounds, critic_only)}, repeats
             )
             rows.append(against(times, ours, plain))
     return rows
@@ -136,7 +145,7 @@ def objectives(repeats: int) -> list[Row]:
     """Twenty actor+critic steps with GIPO's objective against the same with PPO-clip's."""
     same = ("agent.update.reuse=1", "agent.update.rounds=20", "agent.update.kl_coef=0")
     tasks: dict[str, Callable[[], object]] = {
-        name: make_agent(*AUTHORS, f"objective={name}", *same, filled=5000).update
+        name: partial(learn, make_agent(*AUTHORS, f"objective={name}", *same, filled=5000))
         for name in ("gipo", "ppo_clip")
     }
     return [against(interleave(tasks, repeats), "gipo", "ppo_clip", target=Target("at most", 1.02))]

@@ -18,7 +18,7 @@ BATCHES = 200
 def draw_and_load(agent: GIPO, rng: np.random.Generator) -> None:
     """200 batches of 512 from the buffer to tensors, as an update does it."""
     for _ in range(BATCHES):
-        agent.updater._load(agent.buffer, agent.buffer.draw(512, rng), 0, 0.0, 1.0)
+        agent.learner.updater.sampler.load(agent.buffer, agent.buffer.draw(512, rng), 0)
 
 
 def load_neighbours(agent: GIPO, rng: np.random.Generator) -> None:
@@ -26,7 +26,7 @@ def load_neighbours(agent: GIPO, rng: np.random.Generator) -> None:
     for _ in range(BATCHES):
         agent.buffer.draw(512, rng)
         first = int(rng.integers(len(agent.buffer) - 512))
-        agent.updater._load(agent.buffer, np.arange(first, first + 512), 0, 0.0, 1.0)
+        agent.learner.updater.sampler.load(agent.buffer, np.arange(first, first + 512), 0)
 
 
 def replay(repeats: int) -> list[Row]:

@@ -23,6 +23,10 @@ class UnknownChoice(UserError):  # noqa: N818 - a kind of user error
         self.group, self.value = group, value
 
 
+class StoppedError(Exception):
+    """Somebody asked to stop before something was over; it is to be dropped."""
+
+
 class RunFailed(Exception):  # noqa: N818 - a state of a run, named as the status file names it
     """A run that had started could not go on; its last good state is on disk.
 

@@ -182,7 +182,7 @@ def _diagnose(
                 agent = load_agent(path, str(step), device, trust=True)[0]
             agent.policy.load_state_dict(saved.tensors["policy"])
             # A checkpoint is written after an update, and its advantages were formed before it.
-            agent.updater.refresh_advantages(buffer)
+            agent.learner.updater.refresh_advantages(buffer)
             found[step] = diagnosis.measured(
                 agent.policy, buffer, config, step, agent.policy.device, saved.path
             )
@@ -215,10 +215,10 @@ def _buffer(saved: Checkpoint, config: RunConfig) -> ReplayBuffer:
     if not saved.arrays:
         raise UserError(f"checkpoint {saved.path} holds no buffer; train with checkpoint.buffer=true")
     arrays = saved.arrays["buffer"]
-    numbers = saved.state["agent"]["buffer"]
+    numbers = saved.state["learner"]["buffer"]
     buffer = ReplayBuffer(
         numbers["capacity"],
-        arrays["obs"].shape[1],
+        arrays["obs"].shape[1:],
         arrays["action"].shape[1],
         arrays["action"].dtype,
         arrays["distribution"].shape[1],

@@ -114,24 +114,25 @@ def try_out(text: str) -> Trial:
     begun = time.perf_counter()
     import psutil
 
-    from gipo_cli.training.trainer import Workshop
+    from gipo_cli.training.workshop import Workshop
 
     config = validate(json.loads(text))
     with Workshop(config) as workshop:
-        agent = workshop.agent
-        agent.begin(config.total_steps)
+        agent, learner, source = workshop.agent, workshop.agent.learner, workshop.agent.source
+        agent.actor.restart()
         start = time.perf_counter() - begun
-        rollout = agent.collect()  # this iteration also warms up caches
-        agent.update()
+        rollout = source.next()  # this iteration also warms up caches
+        learner.take(rollout)
+        learner.update(config.total_steps)
         # An update costs less while the buffer holds little; one without memory for it is left as it is.
-        size = agent.buffer.nbytes
-        filled = rollout is not None and size < free_memory()
-        if rollout is not None and filled:
-            for _ in range(agent.buffer.capacity // len(rollout)):
-                agent.buffer.add(rollout, config.agent.advantage)
+        size = learner.buffer.nbytes
+        filled = size < free_memory()
+        if filled:
+            for _ in range(learner.buffer.capacity // len(rollout)):
+                learner.buffer.add(rollout, config.agent.advantage)
         before = time.perf_counter()
-        agent.collect()
-        agent.update()
+        learner.take(source.next())
+        learner.update(config.total_steps)
         seconds = time.perf_counter() - before
         episodes = min(TRIAL_EPISODES, config.eval.episodes)
         before = time.perf_counter()

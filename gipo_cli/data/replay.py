@@ -1,8 +1,9 @@
 """The newest N transitions, as contiguous rollout blocks in one ring of arrays.
 
 A transition's *position* counts all transitions ever added; its slot is ``position % capacity``. Rollouts
-are laid out time-major, so the window always holds exactly the newest N by time, and the step after
-row i of a block of E environments is row i + E. Sampling is index arithmetic: O(batch), never O(buffer).
+are laid out time-major, in the order of their arrival, so the window always holds exactly the newest N that
+arrived, and the step after row i of a block of E environments is row i + E. Sampling is index arithmetic:
+O(batch), never O(buffer).
 """
 
 from __future__ import annotations
@@ -15,15 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gipo_cli.core.advantages import Segments, Targets, gae, vtrace
-from gipo_cli.data.rollout import Rollout, next_values
+from gipo_cli.data.rollout import Observation, Rollout, each, next_values
 from gipo_cli.settings.schema import AdvantageConfig
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
-Critic = Callable[[Floats], Floats]
-"""Observations ``[n, d]`` to values ``[n]``."""
-LogRatio = Callable[[Floats, NDArray[np.generic], Floats], Floats]
+Critic = Callable[[Observation], Floats]
+"""Observations ``[n, ...]`` to values ``[n]``."""
+LogRatio = Callable[[Observation, NDArray[np.generic], Floats], Floats]
 """Observations, actions and behaviour log-probabilities to joint log-ratios ``[n]``."""
+COLUMNS = {
+    "action": None,
+    "log_prob": np.float32,
+    "reward": np.float32,
+    "value": np.float32,
+    "advantage": np.float32,
+    "value_target": np.float32,
+    "terminated": np.bool_,
+    "truncated": np.bool_,
+    "version": np.int32,
+    "distribution": np.float32,
+}
 
 
 @dataclass
@@ -34,7 +47,7 @@ class Block:
     steps: int
     envs: int
     tail_row: Indices
-    tail_obs: Floats
+    tail_obs: Observation
 
     @property
     def end(self) -> int:
@@ -47,7 +60,7 @@ class ReplayBuffer:
 
     Args:
         capacity: transitions kept.
-        obs_dim: size of an observation.
+        obs_shape: shape of an observation, or of each of its named parts.
         action_dim: dimensions D of an action.
         action_dtype: float32 for continuous actions, an unsigned integer for binned ones.
         distribution_dim: size P of a stored behaviour distribution; 0 stores none.
@@ -57,10 +70,22 @@ class ReplayBuffer:
         ValueError: a rollout is larger than the capacity, empty, or lacks the distribution that is stored.
     """
 
+    obs: Observation
+    action: NDArray[np.generic]
+    log_prob: Floats
+    reward: Floats
+    value: Floats
+    advantage: Floats
+    value_target: Floats
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    version: NDArray[np.int32]
+    distribution: Floats
+
     def __init__(
         self,
         capacity: int,
-        obs_dim: int,
+        obs_shape: Any,
         action_dim: int,
         action_dtype: np.dtype[Any] | type = np.float32,
         distribution_dim: int = 0,
@@ -68,33 +93,13 @@ class ReplayBuffer:
     ) -> None:
         self.capacity = capacity
         self.reward_scale = np.float32(reward_scale)
-        self.obs = np.zeros((capacity, obs_dim), np.float32)
-        self.action = np.zeros((capacity, action_dim), action_dtype)
-        self.log_prob = np.zeros((capacity, action_dim), np.float32)
-        self.reward = np.zeros(capacity, np.float32)
-        self.value = np.zeros(capacity, np.float32)
-        self.advantage = np.zeros(capacity, np.float32)
-        self.value_target = np.zeros(capacity, np.float32)
-        self.terminated = np.zeros(capacity, np.bool_)
-        self.truncated = np.zeros(capacity, np.bool_)
-        self.version = np.zeros(capacity, np.int32)
-        self.distribution = np.zeros((capacity, distribution_dim), np.float32)
+        self.obs = each(lambda shape: np.zeros((capacity, *shape), np.float32), obs_shape)
+        wide = {"action": action_dim, "log_prob": action_dim, "distribution": distribution_dim}
+        for name, kind in COLUMNS.items():
+            shape = (capacity, wide[name]) if name in wide else (capacity,)
+            setattr(self, name, np.zeros(shape, kind or action_dtype))
         self.added = 0
         self.blocks: list[Block] = []
-
-    ARRAYS = (
-        "obs",
-        "action",
-        "log_prob",
-        "reward",
-        "value",
-        "advantage",
-        "value_target",
-        "terminated",
-        "truncated",
-        "version",
-        "distribution",
-    )
 
     def __len__(self) -> int:
         return min(self.added, self.capacity)
@@ -107,9 +112,12 @@ class ReplayBuffer:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        columns = [getattr(self, name) for name in self.ARRAYS]
-        tails = [array for block in self.blocks for array in (block.tail_row, block.tail_obs)]
-        return sum(int(array.nbytes) for array in columns + tails)
+        parts = [self.obs, *(getattr(self, name) for name in COLUMNS)]
+        parts += [part for block in self.blocks for part in (block.tail_row, block.tail_obs)]
+        sizes: list[int] = []
+        for part in parts:
+            each(lambda array: sizes.append(array.nbytes), part)
+        return sum(sizes)
 
     def add(self, rollout: Rollout, advantage: AdvantageConfig) -> None:
         """Append a rollout, dropping the oldest transitions, with advantages by the behaviour critic."""
@@ -128,21 +136,13 @@ class ReplayBuffer:
             advantage,
             None,
         )
-        columns: dict[str, Any] = {
-            "obs": rollout.obs,
-            "action": rollout.action,
-            "log_prob": rollout.log_prob,
-            "reward": rollout.reward,
-            "value": rollout.value,
-            "advantage": targets.advantage,
-            "value_target": targets.value_target,
-            "terminated": rollout.terminated,
-            "truncated": rollout.truncated,
-        }
-        for name, values in columns.items():
-            getattr(self, name)[slots] = values.reshape(size, *values.shape[2:])
+        each(lambda held, new: _put(held, slots, new), self.obs, rollout.obs)
+        for name in ("action", "log_prob", "reward", "value", "terminated", "truncated"):
+            _put(getattr(self, name), slots, getattr(rollout, name))
+        _put(self.advantage, slots, targets.advantage)
+        _put(self.value_target, slots, targets.value_target)
         if rollout.distribution is not None and self.distribution.shape[1]:
-            self.distribution[slots] = rollout.distribution.reshape(size, -1)
+            _put(self.distribution, slots, rollout.distribution)
         self.version[slots] = rollout.policy_version
         self.blocks.append(Block(self.added, steps, envs, rollout.tail_row, rollout.tail_obs))
         self.added += size
@@ -194,19 +194,18 @@ class ReplayBuffer:
         steps, envs = blocks[0].steps, blocks[0].envs
         position = np.stack([np.arange(b.start, b.end).reshape(steps, envs) for b in blocks], 1)
         slots = position % self.capacity
-        obs = self.obs[slots.reshape(-1)]
-        tails = np.concatenate([block.tail_obs for block in blocks])
-        values = critic(np.concatenate([obs, tails]))
-        value = values[: len(obs)].reshape(slots.shape)
+        flat = slots.reshape(-1)
+        obs = each(lambda held: held[flat], self.obs)
+        values = critic(each(lambda *parts: np.concatenate(parts), obs, *(b.tail_obs for b in blocks)))
+        value = values[: len(flat)].reshape(slots.shape)
         following = np.empty_like(value)
-        done = len(obs)
+        done = len(flat)
         for i, block in enumerate(blocks):
             tail_value = values[done : done + len(block.tail_row)]
             following[:, i] = next_values(value[:, i], block.tail_row, tail_value)
             done += len(tail_value)
         ratio = None
         if log_ratio is not None:
-            flat = slots.reshape(-1)
             ratio = log_ratio(obs, self.action[flat], self.log_prob[flat]).reshape(steps, -1)
         wide = slots.reshape(steps, -1)
         targets = _targets(
@@ -227,39 +226,53 @@ class ReplayBuffer:
         positions = np.arange(block.start, block.end).reshape(block.steps, block.envs).T.reshape(-1)
         return positions[positions >= self.oldest]
 
-    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Everything held, as JSON-able numbers and as arrays (views, not copies)."""
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Everything held, as JSON-able numbers and as a tree of arrays (views, not copies)."""
         held = len(self)
-        arrays = {name: getattr(self, name)[:held] for name in self.ARRAYS}
-        arrays["tail_row"] = np.concatenate([b.tail_row for b in self.blocks] or [np.zeros(0, np.int64)])
-        arrays["tail_obs"] = np.concatenate([b.tail_obs for b in self.blocks] or [self.obs[:0]])
+        arrays = {name: getattr(self, name)[:held] for name in COLUMNS}
+        arrays["obs"] = each(lambda part: part[:held], self.obs)
+        arrays["tail_row"] = np.concatenate([np.zeros(0, np.int64), *(b.tail_row for b in self.blocks)])
+        nothing = each(lambda part: part[:0], self.obs)
+        arrays["tail_obs"] = each(
+            lambda *parts: np.concatenate(parts), nothing, *(b.tail_obs for b in self.blocks)
+        )
         blocks = [[b.start, b.steps, b.envs, len(b.tail_row)] for b in self.blocks]
         return {"capacity": self.capacity, "added": self.added, "blocks": blocks}, arrays
 
-    def load(self, numbers: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def load(self, numbers: dict[str, Any], arrays: dict[str, Any]) -> None:
         """Put back what :meth:`state` gave.
 
-        Raises: ValueError if it came from a buffer of another capacity or layout.
+        Raises: ValueError or LookupError if it came from a buffer of another capacity or layout.
         """
         if numbers["capacity"] != self.capacity:
             raise ValueError(
                 f"the stored buffer holds {numbers['capacity']} transitions, this one {self.capacity}"
             )
         held = min(int(numbers["added"]), self.capacity)
-        for name in self.ARRAYS:
-            own, stored = getattr(self, name), arrays[name]
+
+        def restore(own: NDArray[Any], stored: NDArray[Any], name: str) -> None:
             if stored.shape != (held, *own.shape[1:]) or stored.dtype != own.dtype:
                 raise ValueError(
                     f"the stored buffer's {name} is {stored.dtype}{list(stored.shape)}, "
                     f"not {own.dtype}{[held, *own.shape[1:]]}"
                 )
             own[:held] = stored
+
+        each(lambda own, stored: restore(own, stored, "obs"), self.obs, arrays["obs"])
+        for name in COLUMNS:
+            restore(getattr(self, name), arrays[name], name)
         self.added = int(numbers["added"])
         self.blocks, first = [], 0
         for start, steps, envs, tails in numbers["blocks"]:
             rows = slice(first, first + tails)
-            self.blocks.append(Block(start, steps, envs, arrays["tail_row"][rows], arrays["tail_obs"][rows]))
+            tail_obs = each(lambda part, rows=rows: part[rows], arrays["tail_obs"])
+            self.blocks.append(Block(start, steps, envs, arrays["tail_row"][rows], tail_obs))
             first += tails
+
+
+def _put(column: NDArray[Any], slots: Indices, values: NDArray[Any]) -> None:
+    """Write ``values [T, E, ...]`` to rows of a column."""
+    column[slots] = values.reshape(len(slots), *values.shape[2:])
 
 
 def _targets(

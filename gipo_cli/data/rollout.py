@@ -1,29 +1,50 @@
-"""One rollout: what an actor hands to the learner, complete in itself."""
+"""What an actor hands to the learner: a rollout, complete in itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Observation = Any
+"""One array, or a dictionary of named arrays: only :func:`each`, the buffer and the policy look inside."""
+EPISODE = ("return", "success", "success_any", "success_last", "length")
+"""What is known of a finished episode; a success that no task reports is NaN."""
+
+
+def each(function: Callable[..., Any], first: Observation, *others: Observation) -> Any:
+    """Apply ``function`` to each array of an observation, and to its counterparts in ``others``."""
+    if isinstance(first, dict):
+        return {
+            name: each(function, part, *(other[name] for other in others)) for name, part in first.items()
+        }
+    return function(first, *others)
+
+
+def no_episodes() -> NDArray[np.float64]:
+    """The ``episodes`` of a rollout in which none ended."""
+    return np.zeros((0, len(EPISODE)))
 
 
 @dataclass(frozen=True)
 class Rollout:
     """T steps of E environments under one behaviour policy.
 
-    Self-contained, so that it may come from another process with an older policy version.
+    It may come from another process and from an older policy.
 
-    Shapes: ``obs [T, E, d]``, ``action [T, E, D]``, ``reward``, ``terminated``, ``truncated`` and ``value``
+    Shapes: ``obs [T, E, ...]``, ``action [T, E, D]``, ``reward``, ``terminated``, ``truncated`` and ``value``
     ``[T, E]``, ``log_prob [T, E, D]`` (of the unclipped action, per dimension), ``distribution [T, E, P]`` or
-    None.
-    Tails are the observations that follow a step but start no row: the final one of each ended episode and
-    the one after the last row. ``tail_row [k]`` is the flat row ``t * E + e`` they follow (ascending),
-    ``tail_obs [k, d]`` the observations and ``tail_value [k]`` the behaviour critic's values of them.
-    Units: rewards raw, observations raw, ``policy_version`` in iterations of the learner.
+    None. Tails are the observations that follow a step but start no row: the final one of each ended episode
+    and the one after the last row. ``tail_row [k]`` is the flat row ``t * E + e`` they follow (ascending),
+    ``tail_obs [k, ...]`` the observations and ``tail_value [k]`` the behaviour critic's values of them.
+    ``episodes [n, 5]`` are the finished episodes, in the order of :data:`EPISODE`.
+    Units: rewards and observations raw, ``policy_version`` in iterations of the learner.
     """
 
-    obs: NDArray[np.float32]
+    obs: Observation
     action: NDArray[np.generic]
     reward: NDArray[np.float32]
     terminated: NDArray[np.bool_]
@@ -31,10 +52,11 @@ class Rollout:
     log_prob: NDArray[np.float32]
     value: NDArray[np.float32]
     tail_row: NDArray[np.int64]
-    tail_obs: NDArray[np.float32]
+    tail_obs: Observation
     tail_value: NDArray[np.float32]
     policy_version: int
     distribution: NDArray[np.float32] | None = None
+    episodes: NDArray[np.float64] = field(default_factory=no_episodes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,6 +66,17 @@ class Rollout:
 
     def __len__(self) -> int:
         return self.reward.size
+
+
+class Source(Protocol):
+    """Where the learner's rollouts come from."""
+
+    def next(self, stop: Callable[[], bool] = lambda: False) -> Rollout:
+        """The next rollout, of whatever version and length.
+
+        Raises: StoppedError if ``stop``, asked again and again, said yes before it was whole.
+        """
+        ...
 
 
 def next_values(

@@ -33,8 +33,8 @@ class Head(ABC):
     distribution_dim: int
 
     @abstractmethod
-    def sample(self, output: Tensor) -> Tensor:
-        """Actions ``[B, D]`` drawn with torch's generator; not clipped."""
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Actions ``[B, D]`` drawn by ``generator`` (torch's own if None); not clipped."""
 
     @abstractmethod
     def mode(self, output: Tensor) -> Tensor:
@@ -64,9 +64,10 @@ class GaussianHead(Head):
         self.action_dim = log_std.shape[0]
         self.distribution_dim = 2 * self.action_dim
 
-    def sample(self, output: Tensor) -> Tensor:
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """See :class:`Head`."""
-        return output + self.log_std.exp() * torch.randn_like(output)
+        noise = torch.randn(output.shape, generator=generator, device=output.device)
+        return output + self.log_std.exp() * noise
 
     def mode(self, output: Tensor) -> Tensor:
         """See :class:`Head`."""
@@ -106,11 +107,12 @@ class BinnedHead(Head):
     def _logits(self, output: Tensor) -> Tensor:
         return output.view(*output.shape[:-1], self.action_dim, self.bins)
 
-    def sample(self, output: Tensor) -> Tensor:
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """See :class:`Head`."""
         # By the inverse of the distribution function: multinomial would draw a number for every bin.
         below = torch.softmax(self._logits(output), -1).cumsum(-1)
-        drawn = torch.rand((*below.shape[:-1], 1), device=below.device) * below[..., -1:]
+        uniform = torch.rand((*below.shape[:-1], 1), generator=generator, device=below.device)
+        drawn = uniform * below[..., -1:]
         return torch.searchsorted(below, drawn, right=True).squeeze(-1).clamp_(max=self.bins - 1)
 
     def mode(self, output: Tensor) -> Tensor:

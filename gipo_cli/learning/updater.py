@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from gipo_cli.core.health import explained_variance, health, kl_k3
 from gipo_cli.core.objectives import ObjectiveParams, ObjectiveTerms, evaluate
 from gipo_cli.data.replay import ReplayBuffer
+from gipo_cli.data.rollout import Observation
+from gipo_cli.learning.batches import Batch, Sampler
 from gipo_cli.learning.flat import FlatParameters
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.precision import autocast
-from gipo_cli.settings.schema import AgentConfig
+from gipo_cli.settings.schema import AgentConfig, UpdateConfig
 
 
 class NonFinite(ArithmeticError):  # noqa: N818 - names the state, as RunFailed does
     """A loss or a gradient is NaN or infinite; the step was not applied. The message names it."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch on the learner's device.
-
-    Shapes: ``obs [B, d]``, ``action`` and ``log_prob`` ``[B, D]``, ``advantage``, ``value_target`` and
-    ``lag`` ``[B]``, ``distribution [B, P]`` (P = 0 where none is stored).
-    """
-
-    obs: Tensor
-    action: Tensor
-    log_prob: Tensor
-    advantage: Tensor
-    value_target: Tensor
-    lag: Tensor
-    distribution: Tensor
 
 
 @dataclass(frozen=True)
@@ -82,31 +66,19 @@ class Updater:
 
     Args:
         policy: networks to train.
-        optimizer: with ``actor.flat`` in group 0 and ``critic.flat`` in group 1.
-        actor: all parameters that are not the critic's.
-        critic: parameters that only the value loss moves.
         config: the agent's settings.
         objective: which policy objective, and its parameters.
-        shuffle: stream that orders the passes of ``sampling: epochs``.
-        draw: stream that picks the batches of ``sampling: rounds``.
+        sampler: draws the batches.
     """
 
     def __init__(
-        self,
-        policy: MlpPolicy,
-        optimizer: torch.optim.Optimizer,
-        actor: FlatParameters,
-        critic: FlatParameters,
-        config: AgentConfig,
-        objective: ObjectiveParams,
-        shuffle: np.random.RandomState,
-        draw: np.random.Generator,
+        self, policy: MlpPolicy, config: AgentConfig, objective: ObjectiveParams, sampler: Sampler
     ) -> None:
-        self.policy, self.optimizer = policy, optimizer
-        self.config, self.objective = config, objective
-        self.shuffle, self.draw = shuffle, draw
-        self.kl_coef = config.update.kl_coef + objective.kl_coef
-        self.actor, self.critic = actor, critic
+        self.policy, self.config, self.objective, self.sampler = policy, config, objective, sampler
+        self.actor = FlatParameters(policy.actor_parameters())
+        self.critic = FlatParameters(policy.critic_parameters())
+        self.optimizer = policy.optimizer = _optimizer(config.update, self.actor.flat, self.critic.flat)
+        self.kl_coef = kl_coef(config, objective)
         self.parameters = list(policy.parameters())
 
     def set_lr(self, factor: float) -> None:
@@ -121,10 +93,9 @@ class Updater:
         Raises: NonFinite before a NaN or infinite step would be applied.
         """
         self.refresh_advantages(buffer)
-        centre, spread = self._buffer_moments(buffer)
         tally = _Tally()
-        for slots in self._batches(buffer):
-            self._learn(self._load(buffer, slots, version, centre, spread), tally)
+        for batch in self.sampler.batches(buffer, version):
+            self._learn(batch, tally)
             if tally.stopped:
                 break
         return self._reduce(tally)
@@ -135,38 +106,6 @@ class Updater:
         if advantage.kind != "stored":
             off_policy = advantage.kind == "vtrace"
             buffer.recompute(self._values, advantage, self._log_ratio if off_policy else None)
-
-    def _batches(self, buffer: ReplayBuffer) -> Iterator[NDArray[np.int64]]:
-        update = self.config.update
-        if update.sampling == "epochs":
-            for _ in range(update.epochs):
-                yield from buffer.shuffled(update.batch_size, self.shuffle)
-        else:
-            for _ in range(update.rounds):
-                yield buffer.draw(update.batch_size, self.draw)
-
-    def _load(
-        self, buffer: ReplayBuffer, slots: NDArray[np.int64], version: int, centre: float, spread: float
-    ) -> Batch:
-        device = self.policy.device
-
-        def take(array: NDArray[np.generic]) -> Tensor:
-            return torch.from_numpy(np.take(array, slots, axis=0)).to(device)
-
-        advantage = take(buffer.advantage)
-        if self.config.advantage.normalize == "batch" and len(advantage) > 1:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        elif self.config.advantage.normalize == "buffer":
-            advantage = (advantage - centre) / spread
-        return Batch(
-            take(buffer.obs),
-            take(buffer.action),
-            take(buffer.log_prob),
-            advantage,
-            take(buffer.value_target),
-            version - take(buffer.version),
-            take(buffer.distribution) if self.kl_coef else torch.empty(len(slots), 0),
-        )
 
     def _learn(self, batch: Batch, tally: _Tally) -> None:
         """All reuses of one batch: actor and critic at reuse 0, k, 2k, ..., the critic alone otherwise."""
@@ -260,27 +199,20 @@ class Updater:
         """Context in which the networks run while learning; a rollout acts in float32 always."""
         return autocast(self.config.precision, self.policy.device)
 
-    def _buffer_moments(self, buffer: ReplayBuffer) -> tuple[float, float]:
-        if self.config.advantage.normalize != "buffer":
-            return 0.0, 1.0
-        held = buffer.advantage[: len(buffer)]
-        return float(held.mean()), float(held.std()) + 1e-8
-
     @torch.no_grad()
-    def _values(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _values(self, obs: Observation) -> NDArray[np.float32]:
         with self.autocast():
-            shared = self.policy.shared(torch.from_numpy(obs).to(self.policy.device))
+            shared = self.policy.shared(self.policy.tensors(obs))
             values: NDArray[np.float32] = self.policy.critic(shared).cpu().numpy()
         return values
 
     @torch.no_grad()
     def _log_ratio(
-        self, obs: NDArray[np.float32], action: NDArray[np.generic], behaviour: NDArray[np.float32]
+        self, obs: Observation, action: NDArray[np.generic], behaviour: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        device = self.policy.device
         with self.autocast():
-            output = self.policy.actor(self.policy.shared(torch.from_numpy(obs).to(device))).float()
-        log_prob = self.policy.head.log_prob(output, torch.from_numpy(action).to(device))
+            output = self.policy.actor(self.policy.shared(self.policy.tensors(obs))).float()
+        log_prob = self.policy.head.log_prob(output, torch.from_numpy(action).to(self.policy.device))
         ratio: NDArray[np.float32] = (log_prob.cpu() - torch.from_numpy(behaviour)).sum(-1).numpy()
         return ratio
 
@@ -310,3 +242,19 @@ class Updater:
         value, target = torch.cat(tally.value).cpu(), torch.cat(tally.value_target).cpu()
         numbers["health/explained_variance"] = explained_variance(value, target)
         return UpdateStats({**numbers, **health(log_ratio, coefficient, lag)}, log_ratio, coefficient, lag)
+
+
+def kl_coef(config: AgentConfig, objective: ObjectiveParams) -> float:
+    """Weight of the KL(mu || pi) penalty: the agent's and the objective's together."""
+    return config.update.kl_coef + objective.kl_coef
+
+
+def _optimizer(update: UpdateConfig, actor: nn.Parameter, critic: nn.Parameter) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if update.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        [{"params": [actor], "lr": update.actor_lr}, {"params": [critic], "lr": update.critic_lr}],
+        eps=update.adam_eps,
+        weight_decay=update.weight_decay,
+        fused=update.fused,
+        foreach=not update.fused,
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.errors import RunFailed, StoppedError, UserError
 from gipo_cli.training.eval_report import (
     METAWORLD_GOALS,
     PROTOCOLS,
@@ -34,11 +34,11 @@ LONGEST_EPISODE = 100_000
 
 
 def check_length(env: gym.Env[Any, Any], steps: int) -> None:
-    """Give up on an episode that has no end, where there is no time limit.
+    """Give up on an episode that has no end, also where the time limit is beyond reach.
 
     Raises: RunFailed.
     """
-    if steps > LONGEST_EPISODE and env.get_wrapper_attr("time_limit") is None:
+    if steps > LONGEST_EPISODE:
         raise RunFailed(
             f"an episode of the evaluation has no end after {LONGEST_EPISODE:,} steps; "
             "set env.max_episode_steps"
@@ -85,19 +85,21 @@ class Evaluator:
             env = make_env(self._cfg, self._seed, EVALUATION_INDEX, task_seed=self._task_seed, goals="cycle")
             self._envs.append(env)
 
-    def run(self, act: Act, episodes: int) -> EvalResult:
+    def run(self, act: Act, episodes: int, stop: Callable[[], bool] = lambda: False) -> EvalResult:
         """Play the first ``episodes`` episodes.
 
         Args:
             act: Actions ``[n_envs, ...]`` for float32 observations ``[n_envs, d]``; rows without an episode
                 hold anything.
             episodes: How many.
+            stop: Asked after each step of each environment.
 
         Returns:
             The episodes in order of their numbers.
 
         Raises:
             RunFailed: An environment raised or returned something unusable.
+            StoppedError: ``stop`` said yes.
         """
         self._open(min(self._lanes, episodes))
         playing = {
@@ -110,6 +112,8 @@ class Evaluator:
                 observations[lane] = episode.observation
             actions = act(observations.copy())
             for lane, episode in list(playing.items()):
+                if stop():
+                    raise StoppedError
                 outcome = episode.step(actions[lane])
                 if outcome is not None:
                     outcomes[episode.number] = outcome

@@ -50,7 +50,7 @@ def load_agent(
     except RuntimeError as error:
         raise UserError(f"checkpoint {saved.path} does not fit the run's configuration: {error}") from error
     agent.policy.set_training_mode(False)
-    agent.num_timesteps = saved.step
+    agent.num_timesteps = agent.learner.steps = saved.step
     return agent, config, saved
 
 

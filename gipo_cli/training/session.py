@@ -27,7 +27,8 @@ from gipo_cli.runs.watchdog import watched
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.attempt import Attempt, attempt
 from gipo_cli.training.changes import changed
-from gipo_cli.training.trainer import Loop, Workshop
+from gipo_cli.training.trainer import Trainer
+from gipo_cli.training.workshop import Workshop
 
 
 def train(
@@ -164,9 +165,9 @@ def _train(
     with log_to(run.folder.log) as log:
         remarks = _remarks(run, saved, manifest) if manifest else []
         with attempt(run, log, saved, quiet=quiet) as opened:
-            loop = Loop(opened, workshop)
+            trainer = Trainer(opened, workshop)
             try:
-                loop.start(saved, remarks)
+                trainer.start(saved, remarks)
                 if manifest:
                     # Only now: values that the checkpoint does not fit must not become the run's own.
                     manifest.add_update(
@@ -178,7 +179,7 @@ def _train(
                     )
                     if changes:
                         write_config(run.folder, run.config)
-                loop.run()
+                trainer.run()
             except BaseException as error:
                 code = _say_why(opened, error)
                 if not isinstance(error, KeyboardInterrupt):
@@ -188,7 +189,7 @@ def _train(
     console = opened.display.console
     if code:
         again = f"gipo train --resume {shlex.quote(str(run.folder.path))}{trust_flag(run.folder)}"
-        text = f"stopped at step {loop.agent.num_timesteps}; go on with: {again}"
+        text = f"stopped at step {trainer.learner.steps}; go on with: {again}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     elif not quiet:
         print_summary(console, run.folder, tensorboard=run.config.logging.tensorboard)

@@ -27,7 +27,7 @@ def filled(capacity: int, rollout: int, rollouts: int) -> tuple[torch.nn.Module,
     policy = policy_class(config.agent.policy)(
         space, action, lambda _: 1e-3, **policy_kwargs(config.agent.policy, False, 10.0)
     )
-    buffer, rng = ReplayBuffer(capacity, 5, 2), np.random.default_rng(0)
+    buffer, rng = ReplayBuffer(capacity, (5,), 2), np.random.default_rng(0)
     for k in range(rollouts):
         slots = np.arange(k * rollout, (k + 1) * rollout) % capacity
         buffer.obs[slots] = rng.normal(size=(rollout, 5))

@@ -105,7 +105,7 @@ def test_advantages_are_formed_anew_with_the_checkpoints_critic(
     call("diagnose", "kept", "--runs", runs, "--checkpoint", 256, "--out", tmp_path / "out", *small)
     ((buffer, advantage),) = measured
     agent, _, _ = load_agent(runs / "kept", "256", "cpu")
-    agent.updater.refresh_advantages(buffer)
+    agent.learner.updater.refresh_advantages(buffer)
     assert (buffer.advantage == advantage).all()
     stored = CheckpointStore(RunDir(runs / "kept").checkpoints).load(256)
     assert not (stored.arrays["buffer"]["advantage"] == advantage).all()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gipo_cli.data.replay import ReplayBuffer
+from gipo_cli.data.replay import COLUMNS, ReplayBuffer
 from gipo_cli.data.rollout import Rollout
 from gipo_cli.settings.schema import AdvantageConfig
 
@@ -43,7 +43,7 @@ def critic(obs):
 
 def filled(capacity, shapes, seed=0, **kwargs):
     rng = np.random.default_rng(seed)
-    buffer = ReplayBuffer(capacity, 2, 3, **kwargs)
+    buffer = ReplayBuffer(capacity, (2,), 3, **kwargs)
     first = 0
     for version, (steps, envs) in enumerate(shapes):
         buffer.add(make_rollout(rng, steps, envs, version, first), STORED)
@@ -83,13 +83,13 @@ def test_a_batch_larger_than_the_buffer_is_the_buffer_once():
 
 
 def test_empty_buffer_and_oversized_rollout_are_refused():
-    buffer = ReplayBuffer(7, 2, 3)
+    buffer = ReplayBuffer(7, (2,), 3)
     with pytest.raises(ValueError, match="empty"):
         buffer.draw(1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="8 transitions does not fit a buffer of 7"):
         buffer.add(make_rollout(np.random.default_rng(0), 4, 2), STORED)
     with pytest.raises(ValueError, match="distribution"):
-        ReplayBuffer(8, 2, 3, distribution_dim=6).add(make_rollout(np.random.default_rng(0), 4, 2), STORED)
+        ReplayBuffer(8, (2,), 3, distribution_dim=6).add(make_rollout(np.random.default_rng(0), 4, 2), STORED)
 
 
 def test_a_shuffled_pass_visits_every_row_once():
@@ -120,7 +120,7 @@ def test_recomputing_uses_todays_critic_at_truncations_and_segment_ends_but_not_
             "tail_obs": np.zeros((2, 2), np.float32),
             "tail_value": np.zeros(2, np.float32),
         }
-        buffer = ReplayBuffer(3, 2, 3)
+        buffer = ReplayBuffer(3, (2,), 3)
         buffer.add(Rollout(**{**vars(rollout), **flags, **rows}), one_step)
         # Value 100 at the tails (observation 0, 0), 0 elsewhere.
         buffer.recompute(lambda obs: np.where((obs == 0).all(1), 100.0, 0.0).astype(np.float32), one_step)
@@ -140,7 +140,7 @@ def test_reward_scale_is_applied_at_use_and_rewards_stay_raw():
 
 def test_an_older_policy_version_is_kept_with_its_rows():
     rng = np.random.default_rng(0)
-    buffer = ReplayBuffer(20, 2, 3)
+    buffer = ReplayBuffer(20, (2,), 3)
     for version in (5, 2):
         buffer.add(make_rollout(rng, 5, 2, version), STORED)
     assert buffer.version.tolist() == [5] * 10 + [2] * 10
@@ -150,21 +150,21 @@ def test_an_older_policy_version_is_kept_with_its_rows():
 def test_state_comes_back_and_goes_on_alike(shapes):
     buffer = filled(17, shapes, distribution_dim=0)
     numbers, arrays = buffer.state()
-    other = ReplayBuffer(17, 2, 3)
+    other = ReplayBuffer(17, (2,), 3)
     other.load(numbers, {name: array.copy() for name, array in arrays.items()})
     for each in (buffer, other):
         each.add(make_rollout(np.random.default_rng(9), 3, 2, 9, first=100), STORED)
         each.recompute(lambda obs: 2 * critic(obs), STORED)
-    for name in ReplayBuffer.ARRAYS:
+    for name in ("obs", *COLUMNS):
         np.testing.assert_array_equal(getattr(buffer, name), getattr(other, name))
     with pytest.raises(ValueError, match="holds 17 transitions, this one 18"):
-        ReplayBuffer(18, 2, 3).load(numbers, arrays)
+        ReplayBuffer(18, (2,), 3).load(numbers, arrays)
     with pytest.raises(ValueError, match=r"distribution is float32\[(10|17), 0\], not float32\[\1, 4\]"):
-        ReplayBuffer(17, 2, 3, distribution_dim=4).load(numbers, arrays)
+        ReplayBuffer(17, (2,), 3, distribution_dim=4).load(numbers, arrays)
 
 
 def test_a_million_binned_transitions_fit_in_400_megabytes():
-    buffer = ReplayBuffer(1_000_000, 39, 4, np.uint8)
+    buffer = ReplayBuffer(1_000_000, (39,), 4, np.uint8)
     rows = {
         "tail_row": np.array([499]),
         "tail_obs": np.zeros((1, 39), np.float32),
@@ -204,7 +204,7 @@ def test_a_time_limit_bootstraps_or_counts_as_terminal(bootstrap, expected):
         policy_version=0,
         distribution=None,
     )
-    buffer = ReplayBuffer(2, 2, 3)
+    buffer = ReplayBuffer(2, (2,), 3)
     settings = AdvantageConfig(kind="stored", gamma=0.5, gae_lambda=0.5, bootstrap_truncated=bootstrap)
     buffer.add(rollout, settings)
     np.testing.assert_allclose(buffer.advantage, expected)

@@ -8,10 +8,12 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stepping import collect, update
 
 from gipo_cli.core.objectives import PpoClip
 from gipo_cli.envs.make import make_vec_env
-from gipo_cli.learning.policies import MlpPolicy, ObsNormalizer
+from gipo_cli.learning.normalizer import ObsNormalizer
+from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.learning.updater import _Tally
 from gipo_cli.settings.compose import compose
@@ -110,32 +112,6 @@ def test_policies_by_name_by_configuration_and_by_class():
         GIPO(MlpPolicy, pendulum(), normalize_obs=True, device="cpu")
 
 
-def test_the_random_state_of_a_gpu_is_kept_only_by_an_agent_that_is_on_it(monkeypatch):
-    model = GIPO(env=pendulum(), agent=small(), device="cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "set_rng_state", None)
-    state, tensors, arrays = model.state()
-    assert tensors["cuda_rng"] == []
-    model.load_state(state, {**tensors, "cuda_rng": [torch.zeros(16, dtype=torch.uint8)]}, arrays)
-
-
-@pytest.mark.parametrize(("before", "after"), [("adam", "adamw"), ("adamw", "adam")])
-def test_a_loaded_state_keeps_the_options_of_the_optimizer_that_loads_it(before, after):
-    def agent(**options):
-        update = UpdateConfig(rounds=2, batch_size=32, actor_lr=1e-3, **options)
-        config = AgentConfig(rollout_steps=64, update=update)
-        return GIPO("MlpPolicy", gym.make("Pendulum-v1"), agent=config, buffer_size=64, seed=1)
-
-    trained = agent(optimizer=before, weight_decay=0.1, adam_eps=1e-8)
-    trained.learn(64)
-    other = agent(optimizer=after, weight_decay=0.3, adam_eps=1e-3)
-    fresh = {**other.policy.optimizer.param_groups[0], "params": None, "lr": None}
-    other.load_state(*trained.state())
-    assert {**other.policy.optimizer.param_groups[0], "params": None, "lr": None} == fresh
-    moments = [list(one.policy.optimizer.state_dict()["state"].values()) for one in (trained, other)]
-    assert [entry["step"] for entry in moments[1]] == [entry["step"] for entry in moments[0]] != []
-
-
 def test_callbacks_see_every_step_and_can_stop():
     class Counter(BaseCallback):
         def _on_step(self) -> bool:
@@ -145,7 +121,7 @@ def test_callbacks_see_every_step_and_can_stop():
     model = GIPO("mlp", pendulum(), agent=small(), seed=0, device="cpu").learn(640, callback=counter)
     assert counter.n_calls == 100
     assert model.num_timesteps == 100
-    assert model.version == 1
+    assert model.learner.version == 1
 
 
 def test_a_callback_can_train_something_and_a_stopped_rollout_goes_on_where_it_stopped():
@@ -159,14 +135,14 @@ def test_a_callback_can_train_something_and_a_stopped_rollout_goes_on_where_it_s
     env = pendulum()
     model = GIPO("mlp", env, agent=small(), seed=0, device="cpu").learn(640, callback=Trainer())
     assert np.array_equal(model._last_obs, env.envs[0].unwrapped._get_obs()[None])
-    ((number,), (actions,), last_obs) = model.running_episodes()
+    ((number,), (actions,), last_obs) = model.actor.running_episodes()
     assert (number, len(actions)) == (0, 5)
     assert np.array_equal(env.env_method("replay", number, list(actions))[0][0], last_obs[0])
     resumed = GIPO("mlp", pendulum(), agent=small(), seed=0, device="cpu")
-    assert resumed.replay_episodes([number], [actions], last_obs)
+    assert resumed.actor.replay_episodes([number], [actions], last_obs)
     # Another limit, as --allow-changes permits: an episode that is over by it cannot go on.
     resumed.get_env().envs[0].get_wrapper_attr("set_wrapper_attr")("time_limit", 5)
-    assert not resumed.replay_episodes([number], [actions], last_obs)
+    assert not resumed.actor.replay_episodes([number], [actions], last_obs)
 
 
 def test_a_callback_finds_each_step_by_stable_baselines3s_names():
@@ -210,8 +186,8 @@ def test_observations_of_double_precision_are_taken_as_stable_baselines3_takes_t
 
 def test_a_gym_env_without_our_wrapper_works():
     model = GIPO("mlp", gym.make("Pendulum-v1"), agent=small(), seed=0, device="cpu").learn(256)
-    assert model.episodes.count == 1
-    assert set(model.episodes.means()) >= {"return", "length"}
+    assert model.learner.episodes.count == 1
+    assert set(model.learner.episodes.means()) >= {"return", "length"}
 
 
 def test_dictionary_observations_are_refused_with_the_cure():
@@ -237,10 +213,9 @@ def test_same_seed_is_bit_identical_and_another_differs():
 def test_actions_are_stored_unclipped_and_sent_clipped():
     env = pendulum()
     model = GIPO(PolicyConfig(log_std_init=2.0), env, agent=small(), seed=0, device="cpu")
-    model.begin(64)
-    rollout = model.collect()
+    rollout = collect(model)
     assert np.abs(rollout.action).max() > env.action_space.high.max()
-    numbers, sent, _ = model.running_episodes()
+    numbers, sent, _ = model.actor.running_episodes()
     assert numbers == [0]
     assert np.array_equal(sent[0], np.clip(rollout.action[:, 0], env.action_space.low, env.action_space.high))
 
@@ -251,10 +226,9 @@ def test_at_lag_zero_every_ratio_is_one(ratio, normalize):
     agent = AgentConfig(rollout_steps=64, ratio=ratio, update=UpdateConfig(rounds=1, batch_size=64))
     env = pendulum(action="{kind:binned,bins:5}")
     model = GIPO("layernorm", env, agent=agent, normalize_obs=normalize, seed=0, device="cpu")
-    model.begin(128)
     for _ in range(2):
-        model.collect()
-        result = model.update()
+        collect(model)
+        result = update(model)
     assert result.log_ratio.abs().max() < 1e-5
     torch.testing.assert_close(result.coefficient, torch.ones_like(result.coefficient), atol=1e-5, rtol=0)
     assert result.numbers["health/ess"] == pytest.approx(1)
@@ -263,10 +237,9 @@ def test_at_lag_zero_every_ratio_is_one(ratio, normalize):
 
 def test_lag_counts_iterations_and_old_rows_stay():
     model = GIPO("mlp", pendulum(), agent=small(), buffer_size=192, seed=0, device="cpu")
-    model.begin(1000)
     for _ in range(5):
-        model.collect()
-        stats = model.update()
+        collect(model)
+        stats = update(model)
     assert sorted(set(model.buffer.version.tolist())) == [2, 3, 4]
     assert stats.numbers["health/lag_max"] == 2
 
@@ -274,23 +247,21 @@ def test_lag_counts_iterations_and_old_rows_stay():
 def test_critic_steps_leave_the_actor_alone():
     agent = small(reuse=4, actor_every=4)
     model = GIPO("layernorm", pendulum(), agent=agent, seed=0, device="cpu")
-    model.begin(64)
-    model.collect()
-    stats = model.update()
+    collect(model)
+    stats = update(model)
     assert stats.numbers["update/actor_steps"] == 3
     assert stats.numbers["update/critic_steps"] == 12
 
 
 def test_a_critic_step_moves_the_critic_alone():
     model = GIPO("layernorm", pendulum(), agent=small(), seed=0, device="cpu")
-    model.begin(64)
-    model.collect()
+    collect(model)
     policy = model.policy
     actor, critic = (
         [p.clone() for p in group] for group in (policy.actor_parameters(), policy.critic_parameters())
     )
     obs = torch.from_numpy(model.buffer.obs[:32])
-    model.updater._step_critic(policy.shared(obs).detach(), torch.ones(32), _Tally())
+    model.learner.updater._step_critic(policy.shared(obs).detach(), torch.ones(32), _Tally())
     assert all(map(torch.equal, actor, policy.actor_parameters()))
     assert not any(map(torch.equal, critic, policy.critic_parameters()))
 
@@ -300,9 +271,8 @@ def test_kl_stop_ends_the_iteration():
         rollout_steps=64, update=UpdateConfig(rounds=50, batch_size=64, actor_lr=0.05, kl_stop=0.01)
     )
     model = GIPO("mlp", pendulum(), objective="no_clip", agent=agent, seed=0, device="cpu")
-    model.begin(64)
-    model.collect()
-    numbers = model.update().numbers
+    collect(model)
+    numbers = update(model).numbers
     assert numbers["update/kl_stopped"] == 1
     assert 1 <= numbers["update/actor_steps"] < 50
 
@@ -310,10 +280,9 @@ def test_kl_stop_ends_the_iteration():
 def test_ppo_kl_stores_the_distribution_and_penalises():
     model = GIPO("mlp", pendulum(), objective="ppo_kl", agent=small(), seed=0, device="cpu")
     assert model.buffer.distribution.shape[1] == 2
-    model.begin(64)
-    model.collect()
-    model.update()
-    assert model.update().numbers["loss/kl_penalty"] > 0
+    collect(model)
+    update(model)
+    assert update(model).numbers["loss/kl_penalty"] > 0
     assert (
         GIPO("mlp", pendulum(), objective=PpoClip(), agent=small(), device="cpu").buffer.distribution.shape[1]
         == 0
@@ -322,11 +291,10 @@ def test_ppo_kl_stores_the_distribution_and_penalises():
 
 def test_running_statistics_are_those_of_all_observations():
     model = GIPO("mlp", pendulum(), agent=small(), buffer_size=200, normalize_obs=True, seed=0, device="cpu")
-    model.begin(1000)
     seen = []
     for _ in range(3):
-        seen.append(model.collect().obs.reshape(-1, 3))
-        model.update()
+        seen.append(collect(model).obs.reshape(-1, 3))
+        update(model)
     every = np.concatenate(seen).astype(np.float64)
     normalizer = model.policy.features_extractor
     assert isinstance(normalizer, ObsNormalizer)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from stepping import collect, update
 
 from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning import policies
@@ -22,11 +23,10 @@ PENDULUM = ["env=gymnasium", "env.id=Pendulum-v1"]
 def test_acting_passes_are_the_policy_to_the_bit_and_follow_its_weights(overrides):
     config = compose([*PENDULUM, *overrides, "total_steps=4096"]).config
     agent = GIPO.from_config(config, make_vec_env(config.env, 1), "cpu")
-    agent.begin(config.total_steps)
     passes = agent.policy.acting()
     for _ in range(2):
-        agent.collect()
-        agent.update()
+        collect(agent)
+        update(agent)
         obs = torch.randn(1, 3)
         with torch.inference_mode():
             shared = agent.policy.shared(obs)
@@ -49,10 +49,9 @@ def test_values_of_a_rollout_are_the_critics_at_each_step(monkeypatch, overrides
     monkeypatch.setattr(policies, "ROWS_A_PASS", 100 * envs)
     config = compose([*PENDULUM, *overrides, f"env.n_envs={envs}", "total_steps=4096"]).config
     agent = GIPO.from_config(config, make_vec_env(config.env, 1), "cpu")
-    agent.begin(config.total_steps)
-    agent.collect()
-    agent.update()
-    rollout = agent.collect()
+    collect(agent)
+    update(agent)
+    rollout = collect(agent)
     with torch.inference_mode():
         expected = [
             agent.policy.critic(agent.policy.shared(torch.from_numpy(rows))).numpy() for rows in rollout.obs

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stepping import collect, update
 
 from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.envs.make import make_vec_env
@@ -17,8 +18,7 @@ def agent(objective="gipo", kind="mlp", **settings):
     env = make_vec_env(compose(["env=gymnasium", "env.id=Pendulum-v1"]).config.env, 1)
     config = AgentConfig(rollout_steps=64, **{"update": UpdateConfig(rounds=2, batch_size=32), **settings})
     model = GIPO(kind, env, objective=objective, agent=config, buffer_size=256, seed=0, device="cpu")
-    model.begin(1000)
-    model.collect()
+    collect(model)
     return model
 
 
@@ -28,9 +28,9 @@ def agent(objective="gipo", kind="mlp", **settings):
 def test_every_objective_updates(objective, ratio, advantage):
     model = agent(objective, ratio=ratio, advantage=AdvantageConfig(kind=advantage))
     before = [p.clone() for p in model.policy.actor_parameters()]
-    model.update()
-    model.collect()
-    numbers = model.update().numbers
+    update(model)
+    collect(model)
+    numbers = update(model).numbers
     assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.actor_parameters(), strict=True))
     assert np.isfinite([numbers["loss/actor"], numbers["loss/critic"], numbers["health/kl"]]).all()
 
@@ -41,7 +41,7 @@ def test_a_non_finite_update_is_named_and_never_applied(array):
     getattr(model.buffer, array)[:] = np.nan
     before = [p.clone() for p in model.policy.parameters()]
     with pytest.raises(NonFinite, match="the loss is nan"):
-        model.update()
+        update(model)
     assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 
 
@@ -51,14 +51,14 @@ def test_an_infinite_gradient_with_a_finite_loss_is_named():
     model.buffer.log_prob[:] -= 80.0
     before = [p.clone() for p in model.policy.parameters()]
     with pytest.raises(NonFinite, match="the gradient norm is inf"):
-        model.update()
+        update(model)
     assert all(torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
 
 
 def test_gipo_survives_what_no_clip_does_not():
     model = agent("gipo", advantage=AdvantageConfig(kind="stored", normalize="none"))
     model.buffer.log_prob[:] -= 80.0
-    numbers = model.update().numbers
+    numbers = update(model).numbers
     assert numbers["health/utilisation"] == 0.0
 
 
@@ -67,10 +67,10 @@ def test_advantage_normalisation_is_over_what_it_says(normalize):
     model = agent(advantage=AdvantageConfig(kind="stored", normalize=normalize))
     model.buffer.advantage[:] = np.random.default_rng(0).normal(3.0, 2.0, len(model.buffer.advantage))
     seen = []
-    updater = model.updater
+    updater = model.learner.updater
     learn = updater._learn
     updater._learn = lambda batch, tally: (seen.append(batch.advantage.clone()), learn(batch, tally))
-    model.update()
+    update(model)
     means = np.array([float(a.mean()) for a in seen])
     if normalize == "none":
         assert (means > 1).all()
@@ -99,7 +99,7 @@ def test_actor_and_critic_have_their_own_rates():
     model = agent(update=UpdateConfig(rounds=1, batch_size=32, actor_lr=1e-5, critic_lr=1e-2))
     groups = model.policy.actor_parameters(), model.policy.critic_parameters()
     before = [[p.detach().clone() for p in group] for group in groups]
-    numbers = model.update().numbers
+    numbers = update(model).numbers
     assert (numbers["lr/actor"], numbers["lr/critic"]) == (1e-5, 1e-2)
     actor, critic = (
         max(float((p.detach() - old).abs().max()) for p, old in zip(group, olds, strict=True))
@@ -114,11 +114,11 @@ def test_actor_and_critic_have_their_own_rates():
 def test_bfloat16_updates_close_to_float32(kind):
     def numbers(precision):
         model = agent(kind=kind, precision=precision)
-        return model.update().numbers, model
+        return update(model).numbers, model
 
     exact, _ = numbers("float32")
     rounded, model = numbers("bfloat16")
-    assert model.updater.config.precision == "bfloat16"
+    assert model.learner.updater.config.precision == "bfloat16"
     assert rounded["loss/critic"] == pytest.approx(exact["loss/critic"], rel=0.02)
     assert rounded["loss/critic"] != exact["loss/critic"]
     # bfloat16 keeps 8 bits: the first batch's ratios are 1 to about that, not to float32's last bit.
@@ -129,7 +129,7 @@ def test_bfloat16_updates_close_to_float32(kind):
 def test_auto_precision_is_decided_once_and_recorded():
     model = agent(precision="auto")
     assert model.agent.precision in ("float32", "bfloat16")
-    assert model.updater.config.precision == model.agent.precision
+    assert model.learner.updater.config.precision == model.agent.precision
 
 
 QUIET = AdvantageConfig(kind="stored", normalize="none")
@@ -147,12 +147,12 @@ def test_the_kl_penalty_draws_the_policy_back_to_the_behaviour_policy():
     model = without_advantages(kl_coef=1.0)
     with torch.no_grad():
         model.policy.action_net.bias += 1.0
-    far, near = (model.update().numbers["health/kl"] for _ in range(2))
+    far, near = (update(model).numbers["health/kl"] for _ in range(2))
     assert 0 < near < 0.9 * far
     model = without_advantages()
     with torch.no_grad():
         model.policy.action_net.bias += 1.0
-    far, near = (model.update().numbers["health/kl"] for _ in range(2))
+    far, near = (update(model).numbers["health/kl"] for _ in range(2))
     assert near == pytest.approx(far, rel=0.1), "nothing draws it without a penalty"
 
 
@@ -160,7 +160,7 @@ def test_the_kl_penalty_draws_the_policy_back_to_the_behaviour_policy():
 def test_the_entropy_bonus_raises_the_entropy(coefficient, sign):
     model = without_advantages(entropy_coef=coefficient)
     before = float(model.policy.log_std.detach().sum())
-    model.update()
+    update(model)
     assert np.sign(float(model.policy.log_std.detach().sum()) - before) == sign
 
 
@@ -169,8 +169,8 @@ def test_reuses_scale_the_actors_loss_alone():
     seen = []
     for scale in (1.0, 0.5):
         model = agent(advantage=QUIET, update=UpdateConfig(rounds=1, batch_size=64, max_grad_norm=None))
-        batch = model.updater._load(model.buffer, np.arange(64), 1, 0.0, 1.0)
-        model.updater._step_both(batch, scale, _Tally())
+        batch = model.learner.updater.sampler.load(model.buffer, np.arange(64), 1)
+        model.learner.updater._step_both(batch, scale, _Tally())
         seen.append([[p.grad.clone() for p in group] for group in groups(model)])
     (actor, critic), (halved, same) = seen
     assert all(torch.allclose(2 * b, a, rtol=1e-4, atol=1e-9) for a, b in zip(actor, halved, strict=True))
@@ -182,9 +182,12 @@ def test_reuses_scale_the_actors_loss_alone():
 def test_scales_of_the_reuses(scaled, expected):
     settings = UpdateConfig(rounds=1, batch_size=64, reuse=4, actor_every=1, actor_reuse_scaling=scaled)
     model = agent(update=settings)
-    seen, step = [], model.updater._step_both
-    model.updater._step_both = lambda batch, scale, tally: (seen.append(scale), step(batch, scale, tally))
-    model.update()
+    seen, step = [], model.learner.updater._step_both
+    model.learner.updater._step_both = lambda batch, scale, tally: (
+        seen.append(scale),
+        step(batch, scale, tally),
+    )
+    update(model)
     assert seen == pytest.approx(expected)
 
 
@@ -196,7 +199,7 @@ def test_kl_stop_goes_by_the_exact_kl_where_it_is_known():
     """A ratio of e^20 makes the estimate huge; the distributions are as they were."""
     model = without_advantages(kl_coef=1e-9, kl_stop=0.1)
     model.buffer.log_prob[0] -= 20.0
-    assert model.update().numbers["update/kl_stopped"] == 0
+    assert update(model).numbers["update/kl_stopped"] == 0
     model = without_advantages(kl_stop=0.1)
     model.buffer.log_prob[0] -= 20.0
-    assert model.update().numbers["update/kl_stopped"] == 1
+    assert update(model).numbers["update/kl_stopped"] == 1

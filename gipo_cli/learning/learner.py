@@ -1,0 +1,184 @@
+"""Learns from the rollouts that it is handed, wherever they come from."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from gipo_cli.core.objectives import ObjectiveParams
+from gipo_cli.data.episodes import EpisodeWindow
+from gipo_cli.data.replay import ReplayBuffer
+from gipo_cli.data.rollout import Observation, Rollout, each
+from gipo_cli.learning.actor import Snapshot
+from gipo_cli.learning.batches import Sampler
+from gipo_cli.learning.normalizer import ObsNormalizer
+from gipo_cli.learning.policies import MlpPolicy
+from gipo_cli.learning.schedules import lr_factor
+from gipo_cli.learning.updater import Updater, UpdateStats, kl_coef
+from gipo_cli.settings.schema import AgentConfig
+
+
+class Learner:
+    """A policy, the replay buffer it learns from and the optimizer that moves it.
+
+    Steps, episodes and observation statistics follow from the rollouts that arrive.
+
+    Args:
+        policy: networks to train.
+        agent: how they learn.
+        objective: which policy objective, and its parameters.
+        capacity: transitions that the buffer keeps.
+        rollout_size: transitions that an iteration collects, for the learning rate's schedule.
+        reward_scale: factor on rewards wherever advantages are formed.
+        window: finished episodes over which return and success are averaged.
+        seed: of the batches.
+
+    Raises:
+        ValueError: the buffer is smaller than a rollout.
+    """
+
+    def __init__(
+        self,
+        policy: MlpPolicy,
+        agent: AgentConfig,
+        objective: ObjectiveParams,
+        *,
+        capacity: int,
+        rollout_size: int,
+        reward_scale: float,
+        window: int,
+        seed: int | None,
+    ) -> None:
+        if capacity < rollout_size:
+            raise ValueError(
+                f"buffer_size={capacity} is smaller than one rollout of {rollout_size} transitions"
+            )
+        self.policy, self.agent, self.rollout_size = policy, agent, rollout_size
+        keeps_distribution = kl_coef(agent, objective) > 0
+        sampler = Sampler(agent, policy.device, seed, distribution=keeps_distribution)
+        self.updater = Updater(policy, agent, objective, sampler)
+        head, space = policy.head, policy.action_space
+        narrow = isinstance(space, spaces.MultiDiscrete) and space.nvec.max() <= 256
+        binned = np.uint8 if narrow else np.uint16
+        self.buffer = ReplayBuffer(
+            capacity,
+            _shape(policy.observation_space),
+            head.action_dim,
+            binned if isinstance(space, spaces.MultiDiscrete) else np.float32,
+            head.distribution_dim if keeps_distribution else 0,
+            reward_scale,
+        )
+        self.episodes = EpisodeWindow(window)
+        self.steps = 0
+        self.version = 0
+        self.optimizer_steps = 0
+        self._unseen: list[Observation] = []
+
+    @property
+    def keeps_distribution(self) -> bool:
+        """Whether rollouts must hold the behaviour distribution."""
+        return self.updater.kl_coef > 0
+
+    def snapshot(self) -> Snapshot:
+        """The newest policy, which goes on changing as it learns."""
+        return Snapshot(self.policy, self.version)
+
+    def take(self, rollout: Rollout) -> None:
+        """Add a rollout to the buffer."""
+        self.buffer.add(rollout, self.agent.advantage)
+        self.steps += len(rollout)
+        self.episodes.add(rollout.episodes)
+        self._unseen.append(rollout.obs)
+
+    def update(self, total_steps: int) -> UpdateStats:
+        """Learn from the buffer; one more version of the policy.
+
+        Args:
+            total_steps: environment steps of the whole training, over which the learning rate decays.
+
+        Raises: NonFinite before a NaN or infinite step would be applied.
+        """
+        iteration = max(math.ceil(self.steps / self.rollout_size) - 1, 0)
+        iterations = math.ceil(total_steps / self.rollout_size)
+        self.updater.set_lr(lr_factor(self.agent.update, iteration, iterations))
+        stats = self.updater.update(self.buffer, self.version)
+        # Only now, so that the policy that learns from its newest rollout is the one that made it.
+        normalizer = self.policy.features_extractor
+        if isinstance(normalizer, ObsNormalizer):
+            for obs in self._unseen:
+                normalizer.update(self.policy.tensors(obs).flatten(0, 1))
+        self._unseen.clear()
+        self.version += 1
+        self.optimizer_steps += int(stats.numbers["update/critic_steps"])
+        return stats
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """What exact resuming needs: JSON-able numbers, tensors, and the buffer's arrays."""
+        legacy = np.random.get_state(legacy=False)  # noqa: NPY002 - third-party environments may draw from it
+        version, internal, gauss = random.getstate()
+        numbers, arrays = self.buffer.state()
+        sampler = self.updater.sampler
+        tensors = {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.updater.optimizer.state_dict(),
+            "torch_global": torch.get_rng_state(),
+        }
+        state = {
+            "steps": self.steps,
+            "version": self.version,
+            "optimizer_steps": self.optimizer_steps,
+            "episodes": self.episodes.state(),
+            "buffer": numbers,
+            "shuffle": _json_state(sampler.shuffle.get_state(legacy=False)),
+            "draw": sampler.draw.bit_generator.state,
+            "numpy_global": _json_state(legacy),
+            "python_global": [version, list(internal), gauss],
+        }
+        return state, tensors, arrays
+
+    def load_state(
+        self, state: dict[str, Any], tensors: dict[str, Any], arrays: dict[str, Any] | None
+    ) -> None:
+        """Put back what :meth:`state` gave; ``arrays`` None leaves the buffer empty (inexact).
+
+        Raises: ValueError, LookupError or RuntimeError if it is of another network, optimizer or buffer.
+        """
+        self.policy.load_state_dict(tensors["policy"])
+        # Moments are the checkpoint's; options, which torch would take from there too, this configuration's.
+        saved, now = tensors["optimizer"], self.updater.optimizer.state_dict()["param_groups"]
+        pairs = zip(now, saved["param_groups"], strict=True)
+        groups = [{**options, "params": group["params"]} for options, group in pairs]
+        self.updater.optimizer.load_state_dict({**saved, "param_groups": groups})
+        torch.set_rng_state(tensors["torch_global"])
+        self.steps, self.version = int(state["steps"]), int(state["version"])
+        self.optimizer_steps = int(state["optimizer_steps"])
+        self.episodes.load(state["episodes"])
+        sampler = self.updater.sampler
+        sampler.shuffle.set_state(_numpy_state(state["shuffle"]))
+        sampler.draw.bit_generator.state = state["draw"]
+        np.random.set_state(_numpy_state(state["numpy_global"]))  # noqa: NPY002
+        version, internal, gauss = state["python_global"]
+        random.setstate((version, tuple(internal), gauss))
+        if arrays is not None:
+            self.buffer.load(state["buffer"], arrays)
+
+
+def _shape(space: spaces.Space[Any]) -> Any:
+    """Shape of an observation, or of each of its named parts."""
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else space
+    return each(lambda part: part.shape, parts)
+
+
+def _json_state(state: Any) -> dict[str, Any]:
+    inner = {"key": state["state"]["key"].tolist(), "pos": int(state["state"]["pos"])}
+    return {**state, "state": inner, "has_gauss": int(state["has_gauss"]), "gauss": float(state["gauss"])}
+
+
+def _numpy_state(state: dict[str, Any]) -> dict[str, Any]:
+    key = np.asarray(state["state"]["key"], np.uint32)
+    return {**state, "state": {"key": key, "pos": state["state"]["pos"]}}

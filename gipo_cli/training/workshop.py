@@ -1,0 +1,61 @@
+"""Environments and agent of a run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+
+import psutil
+import torch
+
+from gipo_cli.envs.make import make_vec_env
+from gipo_cli.errors import UserError
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.settings.schema import RunConfig
+from gipo_cli.training.evaluate import Evaluator
+
+
+class Workshop(ExitStack):
+    """Environments and agent of a run, opened before anything is written.
+
+    Raises:
+        UserError: Something cannot be made, or the buffer does not fit this machine's memory.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        try:
+            self._open(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, config: RunConfig) -> None:
+        self.device = known_device(config.runtime.device)
+        torch.set_num_threads(config.runtime.torch_threads)
+        self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
+        self.evaluator = self.enter_context(
+            closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed))
+        )
+        too_large = (
+            f"buffer.size={config.buffer_size} needs more memory than this machine has; choose a smaller one"
+        )
+        try:
+            self.agent = GIPO.from_config(config, self.env, self.device)
+        except MemoryError as error:
+            raise UserError(too_large) from error
+        # Untouched pages cost nothing yet, so that an allocation may succeed and the process die later.
+        if self.agent.buffer.nbytes > psutil.virtual_memory().total:
+            raise UserError(too_large)
+        # What "auto" came to on this machine is part of the record, and of the run from here on.
+        self.config = config.model_copy(update={"agent": self.agent.agent})
+
+
+def known_device(device: str) -> str:
+    """``cpu`` or ``cuda``, whichever ``device`` means here.
+
+    Raises: UserError if a GPU is asked for and there is none.
+    """
+    usable = torch.cuda.is_available()
+    if device == "cuda" and not usable:
+        raise UserError("device cuda was asked for and there is no usable GPU; use --device cpu or auto")
+    return ("cuda" if usable else "cpu") if device == "auto" else device
