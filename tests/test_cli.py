@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from gipo_cli.commands.app import app, listing
 from gipo_cli.commands.parsing import INSTEAD
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.manifest import write_config
 from gipo_cli.runs.status import SILENT_SECONDS, StatusFile
 from gipo_cli.settings.compose import compose
@@ -263,7 +263,7 @@ def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp
     old = status.status.model_copy(update={"heartbeat": status.status.heartbeat - 2 * SILENT_SECONDS})
     assert state_now(silent, old) == "lost"
     assert state_now(silent, status.status) == "running"
-    with RunLock(silent.lock):
+    with run_lock(silent.lock):
         # An evaluation of many minutes: no iteration ends, and the lock beats.
         assert state_now(silent, old) == "running"
     assert state_now(silent, old) == "lost"

@@ -165,9 +165,12 @@ def _diagnose(
     """
     from gipo_cli.analysis import diagnosis
     from gipo_cli.analysis.output import check_free, writing_whole
+    from gipo_cli.runs.durable import refuse_links
     from gipo_cli.runs.run import open_run
     from gipo_cli.training.loading import load_agent
 
+    if out == path / "diagnose":
+        refuse_links(path)
     run = open_run(path, trust=trust)
     config, store = diagnosis.changed(run.config, changes), run.checkpoints
     _check_steps(store, steps)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.manifest import peek_config
 from gipo_cli.settings.compose import config_hash, validate
 from gipo_cli.sweep import attempt as attempts
@@ -42,7 +42,7 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
         RunFailed: The run cannot be continued.
     """
     folder.claims.mkdir(parents=True, exist_ok=True)
-    with RunLock(folder.claim(run.name)):
+    with run_lock(folder.claim(run.name)):
         final = folder.run(run.name)
         source = attempts.furthest(folder, run)
         if source is not None and source != final:

@@ -70,6 +70,7 @@ def record(
     """
     from gipo_cli.commands import film
     from gipo_cli.runs.checkpoint import CheckpointStore
+    from gipo_cli.runs.durable import refuse_links
     from gipo_cli.runs.layout import RunDir
 
     for name, value in (("episodes", episodes), ("fps", fps), ("every", every)):
@@ -80,6 +81,8 @@ def record(
         checkpoint = "last" if best is None else str(best)
     if out is not None:
         film.check_destination(out)
+    else:
+        refuse_links(run)
     renderer, reason = film.choose_renderer()
     import torch
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
 from gipo_cli.runs.bundle import FORMAT, Contents, Damaged, Tree, read_bundle, read_contents, write_bundle
-from gipo_cli.runs.durable import TEMPORARY, fsync_dir, write_sealed, writing
+from gipo_cli.runs.durable import TEMPORARY, fsync_dir, remove_leftovers, write_sealed, writing
 
 __all__ = ["Checkpoint", "CheckpointStore", "Tree"]
 
@@ -95,6 +95,7 @@ class CheckpointStore:
                     leftover.rename(original)
                 elif leftover.name.startswith((_REPLACED, TEMPORARY)):
                     _remove(leftover)
+            remove_leftovers(self.folder)
             fsync_dir(self.folder)
 
     def save(self, step: int, tree: Tree, *, score: Score = None) -> Path:

@@ -33,7 +33,8 @@ def open_own(path: Path, flags: int) -> int:
     """
     try:
         # Without waiting: a pipe that nobody reads would wait for ever.
-        opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        safe = flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        opened = os.open(path, safe, 0o644)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _is_link(path) from error
@@ -44,6 +45,8 @@ def open_own(path: Path, flags: int) -> int:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(opened)
         raise _is_link(path) if stat.S_ISREG(found.st_mode) else _is_odd(path)
+    if flags & os.O_TRUNC:
+        os.ftruncate(opened, 0)
     return opened
 
 

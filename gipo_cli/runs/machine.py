@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def git_state() -> tuple[list[dict[str, Any]], str]:
             roots[root.strip()] = None
     repositories, diffs = [], []
     for root in roots:
-        diff = _git(Path(root), "diff", "--no-ext-diff", "--no-textconv", "HEAD")
+        diff = _git(Path(root), "diff", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "HEAD")
         untracked = _git(Path(root), "ls-files", "--others", "--exclude-standard")
         repositories.append(
             {
@@ -96,12 +97,31 @@ def git_state() -> tuple[list[dict[str, Any]], str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Output of one git command, empty where there is no git or no repository."""
+    """Output of one git command, empty where there is no git or no repository.
+
+    The repository may be a stranger's: no program that its settings name is run.
+    """
+    settings = {"core.fsmonitor": "false", "core.quotePath": "false"}
+    for key in _run_git(folder, {}, "config", "--name-only", "--null", "--get-regexp", r"^filter\.").split(
+        "\0"
+    ):
+        if key:
+            settings[key] = "false" if key.endswith(".required") else ""
+    return _run_git(folder, settings, *arguments)
+
+
+def _run_git(folder: Path, settings: Mapping[str, str], *arguments: str) -> str:
+    numbered = [
+        (f"GIT_CONFIG_{part}_{number}", text)
+        for number, item in enumerate(settings.items())
+        for part, text in zip(("KEY", "VALUE"), item, strict=True)
+    ]
+    own = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_CONFIG_COUNT": str(len(settings))}
     try:
         result = subprocess.run(
-            ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", *arguments],
+            ["git", *arguments],
             cwd=folder,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            env={**os.environ, **own, **dict(numbered)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_GIT_SECONDS,

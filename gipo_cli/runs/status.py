@@ -15,11 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.durable import overwrite_sealed, read_sealed, write_sealed
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import last_beat
+from gipo_cli.runs.lock import SILENT_SECONDS, last_beat
 
 State = Literal["running", "done", "failed", "interrupted"]
 BEAT_SECONDS = 3.0
-SILENT_SECONDS = 60.0
 _RATE_WINDOW = 30
 
 

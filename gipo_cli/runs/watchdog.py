@@ -54,12 +54,28 @@ def watched(run: RunDir, seconds: float | None) -> Iterator[None]:
             logging.getLogger(LOGGER).warning("no answer from the environment; the run was here:\n%s", where)
             raise RunFailed(_reason(seconds))
 
+    before = signal.signal(ASK, asked)
+    try:
+        process = _start(run, seconds)
+    except OSError as error:
+        raise UserError(
+            f"the watchdog cannot start: {error.strerror}; free some resources, or set "
+            "runtime.env_timeout_s=null"
+        ) from error
+    try:
+        yield
+    finally:
+        # Its standard input closes.
+        process.communicate()
+        signal.signal(ASK, before)
+
+
+def _start(run: RunDir, seconds: float) -> subprocess.Popen[bytes]:
     descriptor = os.memfd_create("gipo-calls")
     try:
         os.ftruncate(descriptor, BYTES)
         CALLS.share(descriptor)
-        before = signal.signal(ASK, asked)
-        process = subprocess.Popen(
+        return subprocess.Popen(
             children.command(ROLE, str(descriptor), repr(seconds), str(run.path)),
             env=children.environment(),
             stdin=subprocess.PIPE,
@@ -70,12 +86,6 @@ def watched(run: RunDir, seconds: float | None) -> Iterator[None]:
         )
     finally:
         os.close(descriptor)
-    try:
-        yield
-    finally:
-        # Its standard input closes.
-        process.communicate()
-        signal.signal(ASK, before)
 
 
 def _reason(seconds: float) -> str:

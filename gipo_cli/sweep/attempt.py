@@ -19,7 +19,7 @@ from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import TEMPORARY, fsync_dir
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import RunLock, last_beat
+from gipo_cli.runs.lock import last_beat, run_lock
 from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
 from gipo_cli.sweep.state import finished_in, places, what_is_lost
@@ -89,7 +89,7 @@ def publish(folder: StudyDir, run: PlannedRun, attempt: Path) -> None:
         raise UserError(lost)
     with ExitStack() as stack:
         if final.is_dir():
-            stack.enter_context(RunLock(RunDir(final).lock))
+            stack.enter_context(run_lock(RunDir(final).lock))
             final.rename(folder.attempts(run.name) / f"replaced-{secrets.token_hex(6)}")
         try:
             attempt.rename(final)

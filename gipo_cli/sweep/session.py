@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import fsync_dir, remove_leftovers
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.machine import typed_command
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.estimate import Estimate, Trial, earlier_trials, free_memory, jobs_that_fit, measure
@@ -67,7 +67,7 @@ def run_study(
         raise UserError(
             f"cannot create {folder.path}: {error.strerror or error}; choose a folder with --runs"
         ) from error
-    with RunLock(folder.lock):
+    with run_lock(folder.lock):
         remove_leftovers(folder.private)
         # Looked at again: a sweep that ended just now may have left other runs.
         check_same(folder, study)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gipo_cli import children
 from gipo_cli.errors import RunFailed
+from gipo_cli.runs.durable import open_own
 from gipo_cli.sweep.folder import StudyDir
 
 POLL_SECONDS = 0.1
@@ -42,7 +43,7 @@ class Worker:
             # What it prints belongs to this attempt alone, like its folder.
             folder.attempts(name).mkdir(parents=True, exist_ok=True)
             output = folder.attempts(name) / f"{secrets.token_hex(6)}.out"
-        with output.open("wb") as printed:
+        with open(open_own(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as printed:
             self._process = subprocess.Popen(
                 worker_command(folder, name, "--lifeline", *(["--apart"] if apart else [])),
                 stdin=subprocess.PIPE,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.loggers.base import Record, Writer
 from gipo_cli.loggers.tensorboard import TensorBoard
 from gipo_cli.loggers.terminal import Display
@@ -21,17 +24,21 @@ from gipo_cli.text import flatten
 HPARAM_METRICS = ("eval/success", "eval/return_mean", "train/return")
 
 
-@dataclass
 class Stop:
     """Which signal asked to stop, if any; the second stops at once."""
 
-    signal: int | None = None
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.signal: int | None = None
+        self._say = say
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; a second one unwinds as Ctrl-C does."""
+        """Note the signal and say so; a second one unwinds as Ctrl-C does."""
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
+        # The main thread may be printing at this moment, and must not wait for itself.
+        text = f"{signal.Signals(number).name}: stopping and saving; a second one stops at once"
+        threading.Thread(target=self._say, args=(text,), daemon=True).start()
 
 
 @dataclass
@@ -55,26 +62,54 @@ class Attempt:
 def attempt(run: Run, log: logging.Logger, saved: Checkpoint | None, *, quiet: bool) -> Iterator[Attempt]:
     """Open the records of a run, whose lock the caller holds, at step 0 or where a checkpoint left off.
 
+    The status tells how the body ended, come what may. A second signal ends it without an error.
+
     Raises:
         UserError: The records are not what they were at the checkpoint.
         RunFailed: The disk refused.
     """
     config, step = run.config, saved.step if saved else 0
-    with ExitStack() as stack:
-        marks = saved.state["recorder"] if saved else None
-        tables = stack.enter_context(closing(Tables(run.folder, marks)))
+    title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
+    display = Display(title, config.total_steps, step=step, quiet=quiet)
+    stop = Stop(display.note)
+    marks = saved.state["recorder"] if saved else None
+    with closing(Tables(run.folder, marks)) as tables, stop_signals(stop):
         status = StatusFile(run.folder.status, total_steps=config.total_steps, step=step)
-        title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
-        display = stack.enter_context(Display(title, config.total_steps, step=step, quiet=quiet))
-        writers: list[Writer] = [display]
-        if config.logging.tensorboard:
-            board = TensorBoard(run.folder.tensorboard, step if saved else None)
-            if saved is None:
-                board.hparams(flatten(config.model_dump(mode="json")), HPARAM_METRICS)
-            writers.append(stack.enter_context(closing(board)))
-        newest = last_row(run.folder.evaluations)
-        known = {f"eval/{name}": newest.get(name) for name in ("return_mean", "success")}
-        display.scalars({tag: float(text) for tag, text in known.items() if text}, last_step(newest))
-        stop = Stop()
-        stack.enter_context(stop_signals(stop))
-        yield Attempt(run, log, status, Record(tables, writers), display, stop)
+        try:
+            with display, ExitStack() as writers:
+                record = Record(tables, [display, *_event_files(run, saved, writers)])
+                _show_newest(run, display)
+                yield Attempt(run, log, status, record, display, stop)
+        except KeyboardInterrupt:
+            stop.signal = stop.signal or signal.SIGINT
+            status.finish("interrupted", "stopped at once by a second signal")
+        except (RunFailed, UserError) as error:
+            log.error("%s", error)
+            status.finish("failed", str(error))
+            raise
+        except BaseException as error:
+            log.exception("unexpected")
+            status.finish("failed", f"{type(error).__name__}: {error}")
+            raise
+        else:
+            if stop.signal is None:
+                status.finish("done")
+            else:
+                name = signal.Signals(stop.signal).name
+                status.finish("interrupted", f"stopped by {name}; resume it to go on")
+
+
+def _event_files(run: Run, saved: Checkpoint | None, closed: ExitStack) -> Iterator[Writer]:
+    if run.config.logging.tensorboard:
+        board = TensorBoard(run.folder.tensorboard, saved.step if saved else None)
+        closed.enter_context(closing(board))
+        if saved is None:
+            board.hparams(flatten(run.config.model_dump(mode="json")), HPARAM_METRICS)
+        yield board
+
+
+def _show_newest(run: Run, display: Display) -> None:
+    """Show the newest evaluation of a run that is resumed."""
+    newest = last_row(run.folder.evaluations)
+    known = {f"eval/{name}": newest.get(name) for name in ("return_mean", "success")}
+    display.scalars({tag: float(text) for tag, text in known.items() if text}, last_step(newest))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.errors import UserError
 from gipo_cli.loggers.terminal import print_summary
 from gipo_cli.runs.checkpoint import Checkpoint
 from gipo_cli.runs.durable import refuse_links
 from gipo_cli.runs.layout import RunDir, create
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.logs import log_to
 from gipo_cli.runs.machine import typed_command
 from gipo_cli.runs.manifest import Manifest, trust_flag, write_config, write_inputs
@@ -25,7 +24,7 @@ from gipo_cli.runs.status import read_status, status_or_none
 from gipo_cli.runs.tables import last_row, last_step
 from gipo_cli.runs.watchdog import watched
 from gipo_cli.settings.schema import RunConfig
-from gipo_cli.training.attempt import Attempt, attempt
+from gipo_cli.training.attempt import attempt
 from gipo_cli.training.changes import changed
 from gipo_cli.training.trainer import Trainer
 from gipo_cli.training.workshop import Workshop
@@ -57,7 +56,7 @@ def train(
         UserError: The run cannot be started; nothing was written.
     """
     folder = create(run_dir.parent, run_dir.name, unique=unique)
-    with RunLock(folder.lock):
+    with run_lock(folder.lock):
         try:
             watch = watched(folder, config.runtime.env_timeout_s)
             with stop_signals(_end), watch, Workshop(config) as workshop:
@@ -91,7 +90,7 @@ def resume(
     """
     folder = RunDir(run_dir)
     refuse_links(run_dir)
-    with RunLock(folder.lock):
+    with run_lock(folder.lock):
         before = open_run(run_dir, trust=trust)
         config, changes = changed(before.config, overrides, allow=allow_changes)
         manifest = Manifest(folder)
@@ -166,58 +165,28 @@ def _train(
         remarks = _remarks(run, saved, manifest) if manifest else []
         with attempt(run, log, saved, quiet=quiet) as opened:
             trainer = Trainer(opened, workshop)
-            try:
-                trainer.start(saved, remarks)
-                if manifest:
-                    # Only now: values that the checkpoint does not fit must not become the run's own.
-                    manifest.add_update(
-                        attempt=opened.status.status.attempt,
-                        step=saved.step if saved else 0,
-                        command=typed_command(),
-                        changes=changes,
-                        device=workshop.device,
-                    )
-                    if changes:
-                        write_config(run.folder, run.config)
-                trainer.run()
-            except BaseException as error:
-                code = _say_why(opened, error)
-                if not isinstance(error, KeyboardInterrupt):
-                    raise
-                return code
-            code = _say_ended(opened)
-    console = opened.display.console
-    if code:
+            trainer.start(saved, remarks)
+            if manifest:
+                # Only now: values that the checkpoint does not fit must not become the run's own.
+                manifest.add_update(
+                    attempt=opened.status.status.attempt,
+                    step=saved.step if saved else 0,
+                    command=typed_command(),
+                    changes=changes,
+                    device=workshop.device,
+                )
+                if changes:
+                    write_config(run.folder, run.config)
+            trainer.run()
+    console, stopped = opened.display.console, opened.stop.signal
+    if stopped is not None:
         again = f"gipo train --resume {shlex.quote(str(run.folder.path))}{trust_flag(run.folder)}"
         text = f"stopped at step {trainer.learner.steps}; go on with: {again}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    elif not quiet:
+        return 128 + stopped
+    if not quiet:
         print_summary(console, run.folder, tensorboard=run.config.logging.tensorboard)
-    return code
-
-
-def _say_why(opened: Attempt, error: BaseException) -> int:
-    """Have the status tell what broke the attempt off; returns the exit code of a second signal."""
-    if isinstance(error, KeyboardInterrupt):
-        opened.status.finish("interrupted", "stopped at once by a second signal")
-        return 128 + (opened.stop.signal or signal.SIGINT)
-    if isinstance(error, RunFailed | UserError):
-        opened.log.error("%s", error)
-        opened.status.finish("failed", str(error))
-    else:
-        opened.log.error("unexpected", exc_info=error)
-        opened.status.finish("failed", f"{type(error).__name__}: {error}")
-    return 1
-
-
-def _say_ended(opened: Attempt) -> int:
-    """Have the status tell that the attempt ended well; returns the exit code."""
-    number = opened.stop.signal
-    if number is None:
-        opened.status.finish("done")
-        return 0
-    opened.status.finish("interrupted", f"stopped by {signal.Signals(number).name}; resume it to go on")
-    return 128 + number
+    return 0
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -184,3 +185,32 @@ def test_a_log_file_gets_no_panel_whatever_force_color_says(monkeypatch):
     assert not console.is_terminal
     console.print("[red]one[/]")
     assert "\x1b" not in sys.stdout.getvalue()
+
+
+UNREAD = """
+import os, sys
+from pathlib import Path
+from gipo_cli.loggers.terminal import Display, print_summary
+from gipo_cli.runs.layout import RunDir
+sys.stdin.readline()
+with Display("a run", 100) as shown:
+    shown.note("x" * 100_000)
+    print_summary(shown.console, RunDir(Path("r")), tensorboard=True)
+Path(sys.argv[1]).write_text("finished")
+"""
+
+
+@pytest.mark.parametrize("kind", ["full disk", "terminal that went away"])
+def test_a_stream_that_fails_is_let_go(tmp_path, kind):
+    terminal, stream = (
+        os.openpty() if kind.startswith("terminal") else (None, os.open("/dev/full", os.O_WRONLY))
+    )
+    command = [sys.executable, "-c", UNREAD, tmp_path / "end"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=stream, stderr=pipe) as process:
+        os.close(stream)
+        if terminal is not None:
+            os.close(terminal)
+        errors = process.communicate(b"go\n", timeout=100)[1]
+    assert (process.returncode, errors) == (0, b"")
+    assert (tmp_path / "end").read_text() == "finished"

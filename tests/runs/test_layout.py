@@ -8,7 +8,7 @@ import pytest
 
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import create, default_name, find, list_runs, runs_root
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.settings.schema import RunConfig
 
 
@@ -159,6 +159,25 @@ def test_find_says_what_is_wrong(tmp_path, monkeypatch, ref, message):
         find(tmp_path / "runs", ref)
 
 
+@pytest.mark.parametrize(
+    ("meta", "imported"),
+    [
+        ('{"imported_from": "/elsewhere"}', True),
+        ('{"run": "imported_from"}', False),
+        ('{"directory": {"imported_from": 1}}', False),
+        ('["imported_from"]', False),
+        ("imported_from", False),
+        ("[" * 100_000, False),
+    ],
+)
+def test_an_import_says_so_in_its_own_field(tmp_path, meta, imported):
+    run = started(tmp_path, "a")
+    run.meta.write_text(meta)
+    assert run.is_import() is imported
+    run.checkpoints.mkdir()
+    assert not run.is_import()
+
+
 def test_find_without_any_run(tmp_path):
     with pytest.raises(UserError, match="no runs in"):
         find(tmp_path, "latest")
@@ -179,7 +198,7 @@ def test_a_folder_that_a_killed_start_left_behind_is_taken_over(tmp_path, names)
 
 def test_a_folder_in_which_a_start_is_going_on_is_not(tmp_path):
     run = create(tmp_path, "r")
-    with RunLock(run.lock), pytest.raises(UserError, match="already exists"):
+    with run_lock(run.lock), pytest.raises(UserError, match="already exists"):
         create(tmp_path, "r")
 
 

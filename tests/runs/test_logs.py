@@ -1,11 +1,14 @@
+import errno
 import logging
+import os
 import re
+import threading
 import time
 import warnings
 
 import pytest
 
-from gipo_cli.errors import RunFailed
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.logs import log_to
 
 
@@ -43,3 +46,32 @@ def test_warnings_go_to_the_log(tmp_path):
 def test_a_log_that_cannot_be_opened_is_one_sentence(tmp_path):
     with pytest.raises(RunFailed, match="could not write"), log_to(tmp_path / "missing" / "log.txt"):
         pass
+
+
+def test_a_full_disk_behind_the_log_fails_nobody(tmp_path, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with log_to(tmp_path / "log.txt") as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            log.info("lost")
+        log.info("said")
+    assert (tmp_path / "log.txt").read_text().endswith("INFO said\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_fails_in_a_thread_is_in_the_log_and_not_on_the_screen(tmp_path, capsys):
+    with log_to(tmp_path / "log.txt"):
+        thread = threading.Thread(target=lambda: 1 / 0, name="worker")
+        thread.start()
+        thread.join()
+    assert "worker ended: ZeroDivisionError" in (tmp_path / "log.txt").read_text()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_link_in_place_of_the_log_is_refused(tmp_path):
+    (tmp_path / "log.txt").symlink_to(tmp_path / "made")
+    with pytest.raises(UserError, match="is a link"), log_to(tmp_path / "log.txt"):
+        pass
+    assert not (tmp_path / "made").exists()

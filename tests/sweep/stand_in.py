@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.status import StatusFile, read_status
 from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.state import what_is_lost
@@ -34,7 +34,7 @@ def work(folder: StudyDir, name: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, frame: told.append(got))
     folder.claims.mkdir(parents=True, exist_ok=True)
-    with RunLock(folder.claim(name), beat_seconds=0.05):
+    with run_lock(folder.claim(name), beat_seconds=0.05):
         if lost := what_is_lost(run.path):
             raise UserError(lost)
         if run.exists() and read_status(run.status).state == "done":

@@ -18,7 +18,7 @@ from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.runs.checkpoint import CheckpointStore, Tree
 from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import RunLock
+from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.status import StatusFile, read_status
 from gipo_cli.sweep import attempt
 from gipo_cli.sweep.folder import StudyDir, read_study
@@ -133,7 +133,7 @@ def test_refuses_while_another_process_works(tmp_path: Path):
     folder, study = planned(tmp_path, *ONE)
     run = study.runs[0]
     folder.claims.mkdir()
-    with RunLock(folder.claim(run.name)), pytest.raises(UserError, match=f"process {os.getpid()}"):
+    with run_lock(folder.claim(run.name)), pytest.raises(UserError, match=f"process {os.getpid()}"):
         work(folder, run)
     assert not folder.run(run.name).exists()
 
@@ -304,7 +304,7 @@ def test_a_long_evaluation_elsewhere_is_not_silence(tmp_path: Path, reference: P
     silent = status.model_copy(update={"heartbeat": status.heartbeat - 3600})
     write_sealed(own.status, silent.model_dump(mode="json"))
     assert observe(folder, run).state == "interrupted"
-    with RunLock(own.lock):
+    with run_lock(own.lock):
         assert observe(folder, run).state == "running"
     assert observe(folder, run).state == "interrupted"
 
