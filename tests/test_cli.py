@@ -1,13 +1,16 @@
+import io
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gipo_cli.commands.app import app, listing
+from gipo_cli.commands.app import app, listing, main
 from gipo_cli.commands.parsing import INSTEAD
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import run_lock
@@ -19,12 +22,31 @@ HEAVY = ("torch", "gymnasium", "mujoco", "stable_baselines3", "matplotlib", "sci
 RICH_ENV = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 
 
+def surroundings(**extra: str) -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("GIPO_")} | RICH_ENV | extra
+
+
 def gipo(*args: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """The whole command, with what is around it, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, surroundings(**extra), clear=True),
+        patch.object(sys, "argv", ["gipo", *args]),
+        patch.object(sys, "path", sys.path[:]),
+        chdir(cwd),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    return subprocess.CompletedProcess(args, end.value.code or 0, out.getvalue(), err.getvalue())
+
+
+def gipo_apart(*args: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIPO_")}
     command = [sys.executable, "-m", "gipo_cli", *args]
     return subprocess.run(
-        command, cwd=cwd, env=env | RICH_ENV | extra, capture_output=True, text=True, timeout=120
+        command, cwd=cwd, env=surroundings(**extra), capture_output=True, text=True, timeout=120
     )
 
 
@@ -70,7 +92,7 @@ def test_completion_does_not_import_hydra(tmp_path: Path):
 
 
 def test_dry_run_prints_plain_yaml_and_the_destination_and_writes_nothing(tmp_path: Path):
-    done = gipo(
+    done = gipo_apart(
         "train", "env=fetch_push", "seed=3", "--dry-run", "--device", "cpu", "--name", "one", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
@@ -226,7 +248,7 @@ def test_in_a_pipe_the_names_of_runs_are_whole(tmp_path: Path):
     names = [f"study/{'long-' * 15}s{seed}" for seed in (1, 2)]
     for name in names:
         run_folder(tmp_path / "runs", name)
-    lines = gipo("list", "runs", cwd=tmp_path).stdout.splitlines()
+    lines = gipo_apart("list", "runs", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == names
 
 
@@ -285,7 +307,7 @@ def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):
 )
 def test_bash_completion(tmp_path: Path, words: str, position: str, expected: list[str]):
     run_folder(tmp_path / "runs", "first")
-    done = gipo(
+    done = gipo_apart(
         cwd=tmp_path,
         _GIPO_COMPLETE="complete_bash",
         COMP_WORDS=words,
@@ -297,7 +319,7 @@ def test_bash_completion(tmp_path: Path, words: str, position: str, expected: li
 
 def test_completion_can_be_installed(tmp_path: Path):
     extra = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    done = gipo("--install-completion", "bash", cwd=tmp_path, **extra)
+    done = gipo_apart("--install-completion", "bash", cwd=tmp_path, **extra)
     assert done.returncode == 0, done.stderr
     scripts = list(tmp_path.rglob("*.sh"))
     assert scripts
