@@ -221,9 +221,7 @@ def test_lists_fit_80_columns_and_name_everything(tmp_path: Path):
 def test_list_runs_and_show(tmp_path: Path):
     run = run_folder(tmp_path / "runs", "first", "objective=sapo", "buffer.size=4000", "total_steps=8000")
     status = StatusFile(run.status, total_steps=8000)
-    status.beat(
-        2000, steps_per_second=512.0, latest={"return": -7.5, "eval_success": 0.95, "eval_return": -2}
-    )
+    status.beat(2000, latest={"return": -7.5, "eval_success": 0.95, "eval_return": -2})
     status.finish("interrupted", "SIGINT at step 2000")
     run_folder(tmp_path / "runs" / "study", "second", "seed=5")
     listed = gipo("list", "runs", cwd=tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gipo_cli.errors import UnknownChoice, UserError, nearest, suggest
+from gipo_cli.errors import ALIASES, UnknownChoice, UserError, nearest, suggest
 from gipo_cli.settings.explain import FOLLOWS, is_number, kinds, known_keys
 from gipo_cli.settings.groups import IMPLIED, STUDIES, group_choices
 from gipo_cli.settings.schema import RunConfig
@@ -144,7 +144,8 @@ def _unknown_option(option: str, value: str, word: str, options: Mapping[str, bo
     key = option.lstrip("-")
     if "." in key or key in {STUDIES, *RunConfig.model_fields, *group_choices()}:
         return f"settings have no dashes; write {key}={value} instead of {word}"
-    near = nearest(option, options)[:1]
-    near = near or [f"{name}={value}" for name in nearest(key.replace("-", "_"), known_keys())]
+    name = key.replace("-", "_")
+    near = [] if name in ALIASES else nearest(option, options)[:1]
+    near = near or [f"{found}={value}" for found in nearest(name, known_keys())]
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
     return f"there is no option {option}{guess}; settings are typed key=value, without dashes"
