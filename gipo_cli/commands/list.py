@@ -134,8 +134,10 @@ def _knobs(params: type[ObjectiveParams]) -> Table | str:
 
 def _header(file: Path | None) -> str:
     """The comment that heads a YAML file, without Hydra's package directive."""
+    from gipo_cli.settings.groups import read
+
     lines = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file else ():
+    for line in read(file).splitlines() if file else ():
         if not line.startswith("#"):
             break
         if "@package" not in line:

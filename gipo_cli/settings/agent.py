@@ -29,7 +29,7 @@ class Changes:
 class Record(BaseModel):
     """Base of every section: unknown keys and wrong types are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants")
 
 
 class PolicyConfig(Record):

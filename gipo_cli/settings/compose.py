@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import UserError
 from gipo_cli.settings.explain import explain
-from gipo_cli.settings.groups import IMPLIED, group_choices, search_dirs
+from gipo_cli.settings.groups import IMPLIED, group_choices, read, search_dirs
 from gipo_cli.settings.imports import import_user_modules
 from gipo_cli.settings.overrides import check_files, check_override, parse_overrides
 from gipo_cli.settings.schema import UNREGISTERED, RunConfig, keys_that_change
@@ -84,7 +84,11 @@ def compose(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Co
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise UserError(f"the configuration cannot be composed: {reason}") from error
-    check_files(data, picked)
+    except UnicodeDecodeError:
+        for file in (file for folder in folders[:-1] for file in folder.rglob("*.yaml")):
+            read(file)
+        raise
+    check_files(data, picked, config_dirs)
     existing = {group: choice for group, choice in picked.items() if choice in choices.get(group, [])}
     return Composed(validate(data), list(overrides), existing)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import ALIASES, suggest
@@ -98,6 +101,25 @@ def shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def as_text(key: str, value: str) -> str:
+    """An override as a shell takes it whose value is read as text, whatever it looks like."""
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + found[2].replace('"', r"\""), value)
+    return shlex.quote(f'{key}="{escaped}"')
+
+
+def accepting(group: str, number: float) -> list[str]:
+    """Overrides that give a number to one of a group's settings."""
+    found = []
+    for key, owner, leaf in _fields(RunConfig):
+        field = owner.model_fields[leaf]
+        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        whole = int(number) if number.is_integer() else number
+        if key.startswith(f"{group}.") and group != "objective" and {"integer", "number"} & kinds(key):
+            with suppress(ValidationError):
+                found.append(f"{key}={TypeAdapter(kind).validate_python(whole, strict=True):.15g}")
+    return found
+
+
 def is_number(text: str) -> bool:
     """Whether a text reads as a number."""
     try:
@@ -135,6 +157,8 @@ def _must(first: Any, owner: type[BaseModel], path: list[str]) -> str:
     section = owner.model_fields[name].annotation if name in owner.model_fields else None
     if text and isinstance(section, type) and issubclass(section, BaseModel):
         return f"{text} {', '.join(known_keys(section, '.'.join([*path, ''])))}"
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return f"{text}; type {as_text('.'.join(path), shown(value))}"
     if text:
         return f"{text} or null" if any(variant.get("type") == "null" for variant in variants) else text
     allowed = options(owner, name)

@@ -81,7 +81,7 @@ def _axis(override: Override) -> Axis:
 
     line, typed = str(override.input_line), override.get_key_element()
     key = str(override.key_or_group)
-    usage = f"write {typed}=a,b or {typed}=range(1,6)"
+    usage = f"write {typed}=a,b or {typed}='range(1,6)'"
     if not override.is_sweep_override():
         if not override.is_delete() and override.value() == "":
             raise UserError(f"the axis {line!r} has no values; {usage}")

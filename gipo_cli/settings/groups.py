@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def group_choices(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
             if not file.name.startswith("_"):
                 found.setdefault(file.parent.relative_to(root).as_posix(), set()).add(file.stem)
     return {group: sorted(names) for group, names in sorted(found.items()) if group != STUDIES}
+
+
+def read(file: Path) -> str:
+    """The text of a configuration file.
+
+    Raises: UserError if it cannot be read, is not UTF-8 or begins with a byte-order mark.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file} is not UTF-8 text (line {line}); save it as UTF-8") from error
+    if text.startswith("\ufeff"):
+        cure = f"sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(str(file))}"
+        raise UserError(f"{file} begins with a byte-order mark; save it without one, or type {cure}")
+    return text
 
 
 def find_file(group: str, choice: str, config_dirs: Sequence[Path] = ()) -> Path | None:

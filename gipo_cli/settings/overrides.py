@@ -2,41 +2,88 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli.errors import ALIASES, UnknownChoice, UserError, nearest, suggest
-from gipo_cli.settings.explain import FOLLOWS, is_number, kinds, known_keys
-from gipo_cli.settings.groups import IMPLIED, STUDIES, group_choices
+from gipo_cli.settings.explain import FOLLOWS, accepting, as_text, is_number, kinds, known_keys
+from gipo_cli.settings.groups import IMPLIED, STUDIES, find_file, group_choices, read
 from gipo_cli.settings.schema import RunConfig
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+_KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
 _EXAMPLES = {"env": "gymnasium", "objective": "gipo"}
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse overrides with Hydra's parser.
 
-    Raises: UserError for the first one that does not parse.
+    Raises: UserError for the first one that does not parse, or whose number is too large to be one.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
 
     parser = OverridesParser.create()
     parsed = []
     for line in overrides:
-        try:
-            parsed.append(parser.parse_override(line))
-        except HydraException as error:
-            if "=" not in line:
-                raise UserError(f"{line!r} is not an override; write key=value, such as seed=3") from error
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"{line!r} cannot be read ({reason}); quote odd values, as in env.task='a, b'"
-            ) from error
+        key, _, value = line.partition("=")
+        override = _parsed(parser, line)
+        if override is None and ("=" not in line or _parsed(parser, f"{key}=1") is None):
+            raise UserError(f"{line!r} is not an override; write key=value, such as seed=3")
+        if override is None:
+            raise UserError(f"{line!r} cannot be read; type {as_text(key, value)} if the value is text")
+        if not override.is_sweep_override() and _overflows(override.value()) and "inf" not in value.lower():
+            cure = f"; type {as_text(key, value)} if the value is text" if value[:1] not in "[{" else ""
+            raise UserError(f"{line!r} holds a number that is too large{cure}")
+        parsed.append(override)
     return parsed
+
+
+def _parsed(parser: Any, line: str) -> Override | None:
+    from hydra.errors import HydraException
+
+    try:
+        override: Override = parser.parse_override(line)
+    except HydraException:
+        return None
+    return override
+
+
+def _overflows(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return any(map(_overflows, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and math.isinf(value)
+
+
+def as_typed(key: str, value: str) -> str:
+    """``key=value`` as a shell takes it, with quotes for Hydra where it could not be read without."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    line = f"{key}={value}"
+    return as_text(key, value) if _parsed(OverridesParser.create(), line) is None else shlex.quote(line)
+
+
+def value_of(line: str) -> tuple[str, Any]:
+    """Key and value of an override outside of a run, of the type that a run's configuration would give it.
+
+    Raises: UserError if it cannot be read, or is no value of that key.
+    """
+    (override,) = parse_overrides([line])
+    key, value = str(override.key_or_group), override.value()
+    if override.is_sweep_override() or override.is_delete():
+        raise UserError(f"{line!r} does not set one value; write key=value, such as seed=3")
+    allowed = kinds(key)
+    if "integer" in allowed and isinstance(value, float) and value.is_integer():
+        return key, int(value)
+    if allowed == {"string"} or allowed == {"string", "null"}:
+        return key, value if value is None or isinstance(value, str) else line.partition("=")[2]
+    if isinstance(value, str) and allowed and not allowed & {"string", "array", "object"}:
+        raise UserError(f"{key}={value} must be {' or '.join(_KINDS[kind] for kind in sorted(allowed))}")
+    return key, value
 
 
 def check_override(override: Override, choices: Mapping[str, Sequence[str]], *, imports: bool) -> None:
@@ -51,14 +98,13 @@ def check_override(override: Override, choices: Mapping[str, Sequence[str]], *, 
     value = line.partition("=")[2]
     if override.is_sweep_override():
         if "array" in kinds(key):
-            raise UserError(f"{key} is a list; write {key}=[{value}]")
-        raise UserError(
-            f"{line!r} names several values and this is one run; quote the value, or use `gipo sweep`"
-        )
+            raise UserError(f"{key} is a list; write {as_typed(key, f'[{value}]')}")
+        text = f"type {as_text(key, value)} for one text, or " if not kinds(key) - {"string", "null"} else ""
+        raise UserError(f"{line!r} names several values and this is one run; {text}use `gipo sweep`")
     sign = f"@{override.package}" if override.package is not None else line[: line.index(key)]
     if key not in choices:
         if override.package is not None or not sign.startswith("+"):
-            check_key(key, choices)
+            check_key(key, choices, value)
     elif sign and key in RunConfig.model_fields:
         raise UserError(f"{line!r}: a run has one {key}; write {key}={value or 'NAME'}, without {sign}")
     elif not override.is_delete() and str(override.value()) not in choices[key]:
@@ -73,10 +119,9 @@ def unknown_choice(group: str, value: str, known: Sequence[str], *, imports: boo
     if group == "env" and stem and version.isdigit():
         text = f"there is no env {value!r}; an id of Gymnasium is typed env=gymnasium env.id={value}"
     elif is_number(value):
-        keys = [key for key in known_keys() if key.startswith(f"{group}.")]
-        keys = [key for key in keys if kinds(key) & {"integer", "number"}]
-        more = f" (or {', '.join(keys[1:4])})" if keys[1:] else ""
-        text += f"; a single value is set by its key, such as {keys[0]}={value}{more}" if keys else ""
+        lines = accepting(group, float(value))
+        more = f" (or {', '.join(lines[1:4])})" if lines[1:] else ""
+        text += f"; a single value is set by its key, such as {lines[0]}{more}" if lines else ""
     elif imports and group == "objective":
         text += f"; your own objective needs {own}"
     elif not near and group != STUDIES:
@@ -84,15 +129,15 @@ def unknown_choice(group: str, value: str, known: Sequence[str], *, imports: boo
     return UnknownChoice(text, group, value)
 
 
-def check_key(key: str, choices: Mapping[str, Sequence[str]]) -> None:
+def check_key(key: str, choices: Mapping[str, Sequence[str]], value: str = "NAME") -> None:
     """Refuse a dotted key that the schema does not have.
 
     Raises: UserError with the nearest keys.
     """
     if key == STUDIES:
-        raise UserError("a study is many runs and this is one; type gipo sweep study=...")
+        raise UserError(f"a study is many runs and this is one; type gipo sweep study={value}")
     if key in FOLLOWS:
-        raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}=... instead")
+        raise UserError(f"{key} follows from the choice of its group; type {key[:-5]}={value} instead")
     known = known_keys()
     open_ended = key.startswith(("env.kwargs.", "objective."))
     if not (open_ended or key in known or any(name.startswith(f"{key}.") for name in known)):
@@ -100,13 +145,15 @@ def check_key(key: str, choices: Mapping[str, Sequence[str]]) -> None:
         raise UserError(f"there is no key {key!r}{near}")
 
 
-def check_files(data: Mapping[str, Any], picked: Mapping[str, str]) -> None:
+def check_files(data: Mapping[str, Any], picked: Mapping[str, str], config_dirs: Sequence[Path]) -> None:
     """Refuse a picked file whose settings lie in the wrong place, or that does not say what it is.
 
     Raises: UserError with the line that the file needs.
     """
     for group, choice in picked.items():
         file, section = f"{group}/{choice}.yaml", data.get(group)
+        if path := find_file(group, choice, config_dirs):
+            read(path)
         if isinstance(section, dict) and isinstance(section.get(group), dict):
             raise UserError(
                 f"{file} has its settings under a key {group!r}; write them at the top of the file, or begin "
@@ -136,16 +183,16 @@ def refuse_dashes(words: Sequence[str], options: Mapping[str, bool]) -> None:
                 _unknown_option(name, value if equals else next(iter(rest), "VALUE"), word, options)
             )
         elif equals and (option := f"--{name.replace('_', '-')}") in options:
-            example = f"{option} {value}" if options[option] else option
+            example = f"{option} {shlex.quote(value)}" if options[option] else option
             raise UserError(f"{name} is an option of this command and no setting; write {example}")
 
 
 def _unknown_option(option: str, value: str, word: str, options: Mapping[str, bool]) -> str:
     key = option.lstrip("-")
     if "." in key or key in {STUDIES, *RunConfig.model_fields, *group_choices()}:
-        return f"settings have no dashes; write {key}={value} instead of {word}"
+        return f"settings have no dashes; write {as_typed(key, value)} instead of {shlex.quote(word)}"
     name = key.replace("-", "_")
     near = [] if name in ALIASES else nearest(option, options)[:1]
-    near = near or [f"{found}={value}" for found in nearest(name, known_keys())]
+    near = near or [as_typed(found, value) for found in nearest(name, known_keys())]
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
     return f"there is no option {option}{guess}; settings are typed key=value, without dashes"

@@ -235,6 +235,20 @@ class RunConfig(Record):
             )
         return self
 
+    @model_validator(mode="after")
+    def _arguments_are_read_back(self) -> RunConfig:
+        if self.env.kwargs:
+            import yaml
+
+            plain = self.model_dump(mode="json")["env"]["kwargs"]
+            for name, value in self.env.kwargs.items():
+                if yaml.safe_load(yaml.safe_dump(plain[name])) != value:
+                    raise ValueError(
+                        f"env.kwargs.{name}={value} would not be read back from config.yaml as it is; give a "
+                        "number that is not NaN, true, false, null, text, or a list or mapping of these"
+                    )
+        return self
+
     @property
     def rollout_size(self) -> int:
         """Transitions collected per iteration, over all environments."""

@@ -16,7 +16,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import check_name
 from gipo_cli.settings.compose import compose, config_hash, validate
 from gipo_cli.settings.grid import expand
-from gipo_cli.settings.groups import STUDIES, find_file, search_dirs
+from gipo_cli.settings.groups import STUDIES, find_file, read, search_dirs
 from gipo_cli.settings.overrides import parse_overrides, unknown_choice
 from gipo_cli.settings.schema import RunConfig, keys_that_change
 
@@ -180,14 +180,14 @@ def _read_study_file(name: str, config_dirs: Sequence[Path]) -> StudyFile:
             raise UserError(f"{name!r} is not a study's name; type study={stem}")
         raise unknown_choice("study", name, known)
     try:
-        return StudyFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return StudyFile.model_validate(yaml.safe_load(read(file)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
             f"{file}: {where}: {first['msg']}; a study has a name, and axes and fixed as lists of overrides"
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
         raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,9 +41,8 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
             section = section.get(name) if isinstance(section, dict) else None
         known = isinstance(section, dict) and leaf in section
         if known and not parents and isinstance(section[leaf], dict):
-            raise UserError(
-                f"the {key} of a run cannot be changed; start a new run: gipo train {override.input_line}"
-            )
+            line = shlex.quote(str(override.input_line))
+            raise UserError(f"the {key} of a run cannot be changed; start a new run: gipo train {line}")
         if not known or isinstance(section[leaf], dict):
             near = suggest(key, flatten(data))
             raise UserError(f"{key!r} is not a value of this run{near}; its config.yaml holds them all")
