@@ -7,8 +7,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 LINE_SECONDS = 10.0
-_ABSENT = "-"
+_NUMBERS = {
+    "train_return": ("train/return", ".4g"),
+    "train_success": ("train/success", ".0%"),
+    "eval_return": ("eval/return_mean", ".4g"),
+    "eval_success": ("eval/success", ".0%"),
+    "utilisation": ("health/utilisation", ".0%"),
+    "ess": ("health/ess", ".2f"),
+    "lag": ("health/lag_mean", ".1f"),
+    "max_lag": ("health/lag_max", ".0f"),
+}
+_PANEL = (
+    ("", "[dim]return", "[dim]success", "utilisation", "{utilisation}"),
+    ("training", "{train_return}", "{train_success}", "effective sample size", "{ess}"),
+    ("evaluation", "[bold]{eval_return}", "[bold]{eval_success}", "policy lag", "{lag} (max {max_lag})"),
+)
 
 
 class Display:
@@ -109,15 +123,12 @@ class Display:
 
     def line(self) -> str:
         """The state of the run as one plain line."""
-        cells = self._cells()
-        parts = [
-            f"{self._step}/{self._total} {self._percent()}",
-            f"{_number(self._speed, '.0f')} steps/s, {self._left()} left",
-            f"train return {cells['train/return']} success {cells['train/success']}",
-            f"eval return {cells['eval/return']} success {cells['eval/success']}",
-            f"utilisation {cells['utilisation']} ess {cells['ess']} lag {cells['lag']}",
-        ]
-        return " | ".join(parts)
+        known = self._known()
+        return (
+            "{step}/{total} {percent} | {speed} steps/s, {left} left | "
+            "train return {train_return} success {train_success} | "
+            "eval return {eval_return} success {eval_success} | utilisation {utilisation} ess {ess} lag {lag}"
+        ).format(step=self._step, total=self._total, **known)
 
     def render(self) -> RenderableType:
         """The panel."""
@@ -126,59 +137,36 @@ class Display:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
+        known = self._known()
         head = Table.grid(padding=(0, 2), expand=True)
         head.add_column(ratio=1)
         for _ in range(3):
             head.add_column(justify="right", no_wrap=True)
+        bar = ProgressBar(total=self._total, completed=min(self._step, self._total))
         head.add_row(
-            ProgressBar(total=self._total, completed=min(self._step, self._total)),
-            f"[bold]{self._percent()}[/]",
-            f"{_number(self._speed, ',.0f')} steps/s",
-            f"{self._left()} left",
+            bar, *(form.format(**known) for form in ("[bold]{percent}", "{speed} steps/s", "{left} left"))
         )
         body = Table.grid(padding=(0, 3))
-        body.add_column(style="dim", no_wrap=True)
-        for _ in range(2):
-            body.add_column(justify="right", no_wrap=True, min_width=9)
-        body.add_column(style="dim", no_wrap=True)
-        body.add_column(justify="right", no_wrap=True, min_width=7)
-        for row in self._rows():
-            body.add_row(*row)
+        for width in (0, 9, 9, 0, 7):
+            name = "dim" if not width else None
+            body.add_column(style=name, justify="right" if width else "left", no_wrap=True, min_width=width)
+        for row in _PANEL:
+            body.add_row(*(cell.format(**known) for cell in row))
         done = f"[dim]{self._step:,} of {self._total:,} steps[/]"
         return Group(f"[bold]{escape(self._title)}[/]  {done}", head, body)
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        cells = self._cells()
-        lag = f"{cells['lag']} (max {cells['lag_max']})"
-        training = (cells[f"train/{name}"] for name in ("return", "success"))
-        evaluation = (f"[bold]{cells[f'eval/{name}']}[/]" for name in ("return", "success"))
-        return [
-            ("", "[dim]return[/]", "[dim]success[/]", "utilisation", cells["utilisation"]),
-            ("training", *training, "effective sample size", cells["ess"]),
-            ("evaluation", *evaluation, "policy lag", lag),
-        ]
-
-    def _cells(self) -> dict[str, str]:
-        train, evaluation = self._train, self._eval
-        return {
-            "train/return": _number(train.get("train/return")),
-            "train/success": _share(train.get("train/success")),
-            "eval/return": _number(evaluation.get("eval/return_mean")),
-            "eval/success": _share(evaluation.get("eval/success")),
-            "utilisation": _share(train.get("health/utilisation")),
-            "ess": _number(train.get("health/ess"), ".2f"),
-            "lag": _number(train.get("health/lag_mean"), ".1f"),
-            "lag_max": _number(train.get("health/lag_max"), ".0f"),
-        }
-
-    def _percent(self) -> str:
+    def _known(self) -> dict[str, str]:
+        """Every number that is shown, as text."""
+        newest = {**self._train, **self._eval}
+        known = {name: _number(newest.get(tag), form) for name, (tag, form) in _NUMBERS.items()}
+        left = max(self._total - self._step, 0) / self._speed if self._speed else None
         # Rounded down: 100% means finished.
-        return f"{100 * min(self._step, self._total) // self._total}%"
-
-    def _left(self) -> str:
-        if not self._speed:
-            return _ABSENT
-        return duration(max(self._total - self._step, 0) / self._speed)
+        percent = f"{100 * min(self._step, self._total) // self._total}%"
+        return known | {
+            "percent": percent,
+            "speed": _number(self._speed, ",.0f"),
+            "left": duration(left),
+        }
 
 
 class _Lasting:
@@ -195,25 +183,25 @@ class _Lasting:
 
     def write(self, text: str) -> int:
         """Write, or give up writing."""
-        try:
-            return self._stream.write(text)
-        except OSError:
-            self._give_up()
-            return len(text)
+        with self._give_up_where_it_fails():
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
         """Flush, or give up writing."""
-        try:
+        with self._give_up_where_it_fails():
             self._stream.flush()
-        except OSError:
-            self._give_up()
 
-    def _give_up(self) -> None:
-        # In place of the stream, so that what it still holds, and Python's last flush, end well.
-        with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+    @contextmanager
+    def _give_up_where_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            # In place of the stream, so that what it still holds, and Python's last flush, end well.
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
 
 
 def lasting_console() -> Console:
@@ -240,9 +228,5 @@ def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _number(value: Any, form: str = ".4g") -> str:
-    return _ABSENT if value is None or not math.isfinite(value) else format(value, form)
-
-
-def _share(value: Any) -> str:
-    return _ABSENT if value is None or not math.isfinite(value) else f"{value:.0%}"
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
