@@ -158,7 +158,9 @@ def abandoned(path: Path) -> bool:
 
     run = RunDir(path)
     before = {file.name for file in (run.lock, run.overrides, run.command, run.git_diff, run.meta)}
-    names = {entry.name for entry in os.scandir(path)} if path.is_dir() else {""}
+    if path.is_symlink() or not path.is_dir():
+        return False
+    names = {entry.name for entry in os.scandir(path)}
     leftover = all(name in before or name.startswith(TEMPORARY) for name in names)
     record = holder(run.lock)
     # One of another host may be dead; taking the lock will tell.

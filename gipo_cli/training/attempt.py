@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -112,4 +112,5 @@ def _show_newest(run: Run, display: Display) -> None:
     """Show the newest evaluation of a run that is resumed."""
     newest = last_row(run.folder.evaluations)
     known = {f"eval/{name}": newest.get(name) for name in ("return_mean", "success")}
-    display.scalars({tag: float(text) for tag, text in known.items() if text}, last_step(newest))
+    with suppress(ValueError):
+        display.scalars({tag: float(text) for tag, text in known.items() if text}, last_step(newest))

@@ -86,8 +86,9 @@ def test_spaces_and_other_alphabets_in_folders_whatever_the_locale(tmp_path):
     assert read_status(folder / "runs" / "r" / "status.json").step == 384
 
 
-def test_sigterm_to_every_process_of_a_run_saves(tmp_path):
-    """As a cluster, systemd and timeout stop a run; its environments live in processes of their own."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_every_process_of_a_run_saves(tmp_path, number):
+    """As a cluster, systemd, timeout and a closed terminal stop a run; its environments are processes too."""
     endless = [*TINY[:-1], "total_steps=1000000", "env.n_envs=2", "env.vector=subproc"]
     process = start("train", "--name", "r", *endless, cwd=tmp_path)
     run = tmp_path / "runs" / "r"
@@ -95,12 +96,12 @@ def test_sigterm_to_every_process_of_a_run_saves(tmp_path):
     assert wait_until(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") > 2, process)
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     for child in children:
         with suppress(psutil.NoSuchProcess):
-            child.terminate()
+            child.send_signal(number)
     ended = finish(process)
-    assert ended.code == 143, ended.output
+    assert ended.code == 128 + number, ended.output
     assert not ended.orphans
     status = read_status(run / "status.json")
     assert status.state == "interrupted"

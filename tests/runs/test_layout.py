@@ -196,6 +196,14 @@ def test_a_folder_that_a_killed_start_left_behind_is_taken_over(tmp_path, names)
         create(tmp_path, "r")
 
 
+def test_a_link_is_not_taken_for_a_folder_that_was_left_behind(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "r").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="already exists"):
+        create(tmp_path / "runs", "r")
+
+
 def test_a_folder_in_which_a_start_is_going_on_is_not(tmp_path):
     run = create(tmp_path, "r")
     with run_lock(run.lock), pytest.raises(UserError, match="already exists"):
