@@ -25,6 +25,7 @@ HEADER_LINE, LEGEND_LINE = 0.3, 0.25
 LETTERS_PER_LINE = 58
 ROW_HEIGHT, X_MARGIN = 0.36, 0.9
 COLUMNS = 2
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SHARE = (-0.03, 1.03)
 """Limits of an axis for values from 0 to 1."""
 
@@ -161,7 +162,8 @@ def count_axis(axes: Axes, label: str) -> None:
 
 
 def _power(value: float) -> str:
-    return f"$10^{{{round(np.log10(value))}}}$"
+    """Without mathematical markup, which a label with a ``$`` would be taken for."""
+    return "10" + str(round(np.log10(value))).translate(SUPERSCRIPTS)
 
 
 def log_axis(axes: Axes, along: str, low: float, high: float) -> None:

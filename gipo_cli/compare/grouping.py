@@ -11,6 +11,7 @@ from gipo_cli.compare.filters import resolve_key
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import digits_apart, setting_words
 from gipo_cli.errors import UserError, suggest
+from gipo_cli.text import printable
 
 TASK_KEYS = (
     "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",
@@ -232,10 +233,10 @@ def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
 
 
 def _short_task(run: RunTable) -> str:
-    name, task = str(run.config["env.name"]), run.config.get("env.task")
+    name, task = printable(str(run.config["env.name"])), run.config.get("env.task")
     if name == ANY_GYMNASIUM and run.config.get("env.id"):
-        return str(run.config["env.id"])
-    return name if not task or str(task) in name else f"{name} {task}"
+        return printable(str(run.config["env.id"]))
+    return name if not task or str(task) in name else f"{name} {printable(str(task))}"
 
 
 def match_baseline(arms: Sequence[Arm], name: str | None) -> dict[Arm, Arm]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from rich.console import Console
 
+from gipo_cli.compare.files import DamagedFile, parse_yaml, read_bytes, read_json
 from gipo_cli.compare.parallel import shown, spread
-from gipo_cli.compare.tables import DamagedFile, FloatArray, Table, read_csv
+from gipo_cli.compare.tables import FloatArray, Table, read_csv
 from gipo_cli.core.lags import LAG_BUCKETS
 from gipo_cli.runs.durable import unseal_text
 from gipo_cli.text import flatten
@@ -24,7 +26,9 @@ DIAGNOSTIC_TEXTS = ("reference", "family", "knob")
 DIAGNOSTIC_NUMBERS = ("step", "value", "bias2", "variance", "mse", "batch_size")
 
 Value = str | float | int | bool | None | tuple[Any, ...]
-Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LARGEST_COUNT = 2**64
+SEED = re.compile(rb"^seed: (0|[1-9][0-9]{0,14})$", re.MULTILINE)
+SEAL = b"# sha256 of the lines above"
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class RunTable:
     def buffer(self) -> int | None:
         """Transitions the replay buffer holds; None if an imported run does not say."""
         size = self.config.get("buffer.size")
-        return size if isinstance(size, int) else None
+        return size if type(size) is int else None
 
     @property
     def state(self) -> str:
@@ -151,6 +155,8 @@ def _read_or_leave(extra_column: str, folder: Path) -> RunTable | LeftOut:
         return read_run(folder, extra_column=extra_column)
     except DamagedFile as error:
         return LeftOut(folder, f"damaged: {error}")
+    except Exception as error:  # no folder, however odd, stops the others
+        return LeftOut(folder, f"damaged: it cannot be read ({type(error).__name__}: {error})")
 
 
 def read_run(folder: Path, *, extra_column: str = "") -> RunTable:
@@ -160,7 +166,7 @@ def read_run(folder: Path, *, extra_column: str = "") -> RunTable:
         DamagedFile: a file is missing, half-written or not what it should be.
     """
     status = _status(folder / "status.json")
-    meta = _mapping(folder / "meta.json", json.loads) if (folder / "meta.json").exists() else {}
+    meta = _meta(folder / "meta.json")
     # Every run that was trained here has a list of its files; an imported one has none, and no digest.
     config = _config(folder / "config.yaml", sealed="files" in meta)
     alive = status["state"] == "running"
@@ -170,40 +176,79 @@ def read_run(folder: Path, *, extra_column: str = "") -> RunTable:
     metrics = read_csv(metrics_path, columns, still_written=alive) if metrics_path.exists() else None
     if evaluated is None and metrics is None:
         raise DamagedFile("there is neither eval.csv nor metrics.csv")
+    _check_marks(folder)
     diagnostics = _diagnostics(folder / "diagnostics.csv", alive)
     return RunTable(folder, config, status, meta, evaluated, metrics, diagnostics)
 
 
 def _status(path: Path) -> dict[str, Any]:
-    status = _mapping(path, json.loads)
+    status = read_json(path)
     for key in ("state", "total_steps"):
         if key not in status:
             raise DamagedFile(f"status.json does not say {key}")
     if type(status["total_steps"]) is not int:
         raise DamagedFile(f"status.json has total_steps {status['total_steps']!r}, which is no whole number")
+    _check_size("status.json", status)
     return status
 
 
-def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+def _meta(path: Path) -> dict[str, Any]:
+    meta = read_json(path) if path.exists() else {}
+    updates = meta.get("updates", [])
+    if not isinstance(updates, list) or not all(isinstance(own, dict) for own in (meta, *updates)):
+        raise DamagedFile("meta.json has updates that are none")
+    for facts in (meta, *updates):
+        if not isinstance(facts.get("versions", {}), dict) or not isinstance(facts.get("changes", []), list):
+            raise DamagedFile("meta.json has versions or changes that are none")
+    return meta
+
+
+def _check_marks(folder: Path) -> None:
+    """Refuse evaluations that are not those which the newest checkpoint saw.
+
+    Metrics are left to ``--resume``: to read a digest of all of them would take longer than the comparison.
+    """
+    steps = [path for path in folder.glob("checkpoints/*/state.json") if path.parent.name.isdecimal()]
+    if not steps:
+        return
     try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DamagedFile(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise DamagedFile(f"{path.name} holds no mapping")
-    return content
+        mark = read_json(max(steps, key=lambda path: int(path.parent.name)))["recorder"]["evaluations"]
+        size, digest = int(mark["bytes"]), str(mark["sha256"])
+    except (DamagedFile, LookupError, TypeError, ValueError):
+        return  # whether a checkpoint can be used is not asked here
+    if hashlib.sha256(read_bytes(folder / "eval.csv")[:size]).hexdigest() != digest:
+        raise DamagedFile("eval.csv was changed since the newest checkpoint was saved")
 
 
 def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
-    config = flat_settings(_mapping(path, lambda text: yaml.load(text, Loader=Loader)))
-    if sealed and unseal_text(path.read_bytes()) is None:
+    content = read_bytes(path)
+    if sealed and unseal_text(content) is None:
         raise DamagedFile("config.yaml was changed since it was written")
+    # Runs of a study differ in little else, and to read YAML is most of the work.
+    seeds = SEED.findall(content)
+    rest = SEED.sub(b"", content) if len(seeds) == 1 else content
+    config = dict(_parsed_config(rest.partition(SEAL)[0]))
+    if len(seeds) == 1:
+        config["seed"] = int(seeds[0])
     for key in ("seed", "env.name", "objective.name"):
         if config.get(key) is None:
             raise DamagedFile(f"config.yaml does not say {key}")
     if type(config["seed"]) is not int:
         raise DamagedFile(f"config.yaml has the seed {config['seed']!r}, which is no whole number")
+    _check_size("config.yaml", config)
     return config
+
+
+def _check_size(name: str, values: Mapping[str, Any]) -> None:
+    """Refuse whole numbers that no axis has room for."""
+    for key, value in values.items():
+        if isinstance(value, int) and abs(value) > LARGEST_COUNT:
+            raise DamagedFile(f"{name} has a number of more than 19 digits as {key}")
+
+
+@lru_cache(maxsize=1024)
+def _parsed_config(content: bytes) -> dict[str, Value]:
+    return flat_settings(parse_yaml("config.yaml", content))
 
 
 def flat_settings(tree: Mapping[str, Any]) -> dict[str, Value]:
@@ -217,9 +262,12 @@ def flat_settings(tree: Mapping[str, Any]) -> dict[str, Value]:
 
 def _frozen(value: Any) -> Value:
     """A list becomes a tuple, so that values can be compared and hashed."""
+    if isinstance(value, set):
+        return tuple(sorted(map(str, value)))
     if isinstance(value, Mapping | list | tuple):
         return tuple(_frozen(item) for item in (value.items() if isinstance(value, Mapping) else value))
-    return value  # type: ignore[no-any-return]
+    # Not equal to itself, so that every run would be a group of its own.
+    return "nan" if value != value else value
 
 
 def _diagnostics(path: Path, alive: bool) -> Table:

@@ -68,7 +68,7 @@ def _probe(facet: Facet) -> Probe:
         return {}
     joined: Probe = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     joined["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables])
-    return joined
+    return _where(joined, np.isfinite(joined["value"].astype(np.float64)) | (joined["knob"] == ""))
 
 
 def _variants(run: RunTable) -> NDArray[Any]:

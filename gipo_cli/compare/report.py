@@ -97,7 +97,7 @@ def write_report(
 def _draw(shared: tuple[Comparison, Path], kind: int) -> list[Drawing]:
     """Draw and write the figures of one kind as PNG and SVG."""
     comparison, folder = shared
-    with mpl.rc_context(RC):
+    with mpl.rc_context({**RC, "text.parse_math": False}):
         return [_save(picture, folder) for picture in FIGURES[kind](comparison)]
 
 
@@ -114,11 +114,16 @@ def _save(picture: Picture, folder: Path) -> Drawing:
 
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:
-    records = [row.flat() for row in rows]
+    records = [{name: _as_text(value) for name, value in row.flat().items()} for row in rows]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
+
+
+def _as_text(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, behind an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@")) else value
 
 
 def _record(comparison: Comparison, rows: Sequence[Row], page: dict[str, Any]) -> dict[str, object]:

@@ -10,13 +10,13 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from gipo_cli.compare.files import DamagedFile, open_plain
+
 FloatArray = NDArray[np.float64]
 BLOCK = 1 << 20
 COMMA, NEWLINE = b",\n"
-
-
-class DamagedFile(Exception):  # noqa: N818 - says what a file is, and never leaves this package
-    """A file that cannot be read as what it should be; the message names the file and the fault."""
+LARGEST = 1e100
+"""A larger number counts as infinite, so that sums and squares of numbers are finite."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Table:
         names: all columns of the file.
         numbers: float64 columns ``[rows]``; NaN where a cell is empty.
         texts: text columns ``[rows]``.
-        not_finite: by column of ``numbers``, how many cells hold NaN or infinity, as opposed to nothing.
+        not_finite: by column of ``numbers``, how many cells hold NaN or infinity, as opposed to nothing;
+            a number beyond `LARGEST` counts as infinite.
     """
 
     names: tuple[str, ...] = ()
@@ -55,11 +56,8 @@ def read_csv(
         DamagedFile: no header, a line with too few or too many cells, a cut-off last line, quotes, a number
             that is none, or steps that do not increase.
     """
-    try:
-        with path.open("rb") as file:
-            return _read(path.name, file, numbers, texts, still_written)
-    except OSError as error:
-        raise DamagedFile(f"{path.name} cannot be read: {error.strerror}") from None
+    with open_plain(path) as file:
+        return _read(path.name, file, numbers, texts, still_written)
 
 
 def _read(
@@ -124,6 +122,8 @@ def _cells(block: bytes, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> li
 
 def _floats(title: str, name: str, cells: list[bytes]) -> FloatArray:
     try:
-        return np.array([float(cell or b"nan") for cell in cells], dtype=np.float64)
+        column = np.array([float(cell or b"nan") for cell in cells], dtype=np.float64)
     except ValueError as error:
         raise DamagedFile(f"{title}, column {name}: {error}") from None
+    column[np.abs(column) > LARGEST] = np.inf
+    return column

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from gipo_cli.compare.load import Value
 from gipo_cli.core.objectives import OBJECTIVES
+from gipo_cli.text import printable
 
 DIGITS = 6
 """Significant digits of a setting, if they tell all its values apart."""
@@ -24,7 +25,7 @@ SETTINGS = {
 
 def objective_words(name: str) -> str:
     """An objective's name as it is printed; a user's own is printed as it is."""
-    return (OBJECTIVES[name].label if name in OBJECTIVES else "") or name
+    return (OBJECTIVES[name].label if name in OBJECTIVES else "") or printable(name)
 
 
 def setting_words(key: str, value: Value, digits: int = DIGITS) -> str:
@@ -39,7 +40,7 @@ def setting_name(key: str) -> str:
     """A setting without its value, such as ``σ`` for ``objective.sigma``; never empty."""
     parts = key.split(".")
     plain = " ".join(parts[-2:] if parts[-1] in ("kind", "size", "name") else parts[-1:])
-    return SETTINGS.get(key) or plain.replace("_", " ")
+    return SETTINGS.get(key) or printable(plain).replace("_", " ")
 
 
 def digits_apart(values: Collection[Value]) -> int:
@@ -56,13 +57,13 @@ def value_words(value: Value, digits: int = DIGITS) -> str:
             return "none"
         case bool():
             return "on" if value else "off"
-        case int() if value >= 1000 and value % 100 == 0 and float(f"{value:.4g}") == value:
+        case int() if 1000 <= value < 1e15 and value % 100 == 0 and float(f"{value:.4g}") == value:
             return count_words(value)
         case float():
             return f"{value:.{digits}g}"
         case tuple():
             return " x ".join(value_words(item, digits) for item in value)
-    return str(value).replace("_", " ")
+    return printable(str(value)).replace("_", " ")
 
 
 def number_words(value: float) -> str:

@@ -1,9 +1,12 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
+import yaml
 from synthetic_runs import config, write_diagnostics, write_run
 
+from gipo_cli.compare.grouping import group_runs
 from gipo_cli.compare.load import flat_settings, read_run, read_runs
 from gipo_cli.compare.tables import DamagedFile
 from gipo_cli.runs.durable import seal_text
@@ -115,3 +118,63 @@ def test_several_processes_read_the_same(run, tmp_path):
     assert [table.path for table in spread] == [table.path for table in alone]
     for one, other in zip(alone, spread, strict=True):
         np.testing.assert_array_equal(one.eval.numbers["success"], other.eval.numbers["success"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("status.json", '{"state": "done", "total_steps": 1%s}' % ("0" * 400), "more than 19 digits"),
+        ("config.yaml", "seed: 1%s\nenv: {name: x}\nobjective: {name: gipo}" % ("0" * 400), "19 digits"),
+        ("meta.json", '{"updates": 5}', "updates that are none"),
+        ("meta.json", '{"updates": [5]}', "updates that are none"),
+        ("meta.json", '{"versions": []}', "versions or changes"),
+    ],
+)  # fmt: skip
+def test_values_that_would_stop_a_comparison_are_damage(run, name, content, words):
+    (run / name).write_text(content)
+    _, (out,) = read_runs([run])
+    assert words in out.reason
+
+
+def test_settings_of_odd_kinds_can_be_compared(tmp_path):
+    odd = {"a": float("nan"), "b": {"x", "y"}, "c": 10**30, "d": 1e308, "e": b"bytes", "f": True}
+    runs, _ = read_runs(
+        [write_run(tmp_path / str(seed), config(seed=seed, **{"odd": odd}), [0.5]) for seed in (1, 2)]
+    )
+    assert runs == []
+    del odd["c"]
+    for seed in (1, 2):
+        (tmp_path / str(seed) / "config.yaml").write_text(yaml.safe_dump(config(seed=seed, **{"odd": odd})))
+    runs, _ = read_runs([tmp_path / "1", tmp_path / "2"])
+    assert len(group_runs(runs).arms) == 1
+
+
+def test_numbers_too_large_to_add_up_count_as_infinite(tmp_path):
+    run = write_run(tmp_path / "a", config(), [0.5, 0.5], returns=[1e308, 2.0])
+    (table,), _ = read_runs([run])
+    assert table.eval.not_finite["return_mean"] == 1
+
+
+def test_changed_evaluations_are_noticed(run):
+    whole = (run / "eval.csv").read_bytes()
+    mark = {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+    for step, own in ((500, {"bytes": 1, "sha256": "0"}), (1000, mark)):
+        folder = run / "checkpoints" / f"{step:012d}"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps({"recorder": {"evaluations": own}}))
+    (run / "eval.csv").write_bytes(whole + whole.splitlines(keepends=True)[-1])
+    assert len(read_run(run).eval.numbers["step"]) == 3
+    (run / "eval.csv").write_bytes(whole.replace(b"0.2", b"0.3"))
+    with pytest.raises(DamagedFile, match=r"eval\.csv was changed since the newest checkpoint"):
+        read_run(run)
+    (folder / "state.json").write_text("{")
+    read_run(run)
+
+
+def test_runs_that_differ_in_their_seed_share_what_was_parsed(tmp_path):
+    runs = [read_run(write_run(tmp_path / str(seed), config(seed=seed), [0.5])) for seed in (1, 2)]
+    assert [run.seed for run in runs] == [1, 2]
+    (tmp_path / "2" / "config.yaml").write_text("seed: 2\nseed: 3\nenv: {name: x}\nobjective: {name: gipo}\n")
+    assert read_run(tmp_path / "2").seed == 3
+    (tmp_path / "2" / "config.yaml").write_text("env: {name: x}\nobjective:\n  name: gipo\nseed: 4\n")
+    assert read_run(tmp_path / "2").seed == 4
