@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -59,6 +60,11 @@ def compare(
             f"--threshold {threshold:g} is no value to reach; write a number, such as --threshold 0.5."
         )
     from gipo_cli.compare import present
+
+    # As an interruption does, a request to end leaves no half-written folder and no process behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
     present.compare(
         paths,

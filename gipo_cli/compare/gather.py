@@ -45,7 +45,7 @@ def gather(
         UserError: nothing to compare.
     """
     column = SHORT_NAMES.get(metric or "", metric or "")
-    workers = processes or worth(len(found.runs))
+    workers = processes or worth(len(found.runs), sum(map(_size, found.runs)))
     runs, damaged = read_runs(found.runs, extra_column=column, workers=workers, console=console)
     if not runs:
         raise UserError(
@@ -54,6 +54,13 @@ def gather(
     kept = filter_runs(runs, filters)
     missing = _missing(found.studies, set(found.runs), predicate(filters, runs))
     return build_comparison(kept, find_criterion(metric, kept), unread=[*damaged, *missing], **options)
+
+
+def _size(run: Path) -> int:
+    try:
+        return (run / "metrics.csv").stat().st_size
+    except OSError:
+        return 0
 
 
 def _missing(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gipo_cli.errors import UserError
@@ -57,19 +60,62 @@ def check_output(out: Path, kind: str, is_ours: Callable[[Path], bool], *, force
 
 
 @contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
+def fresh_folder(out: Path, is_ours: Callable[[str], bool] = lambda name: True) -> Iterator[Path]:
     """Give an empty folder to fill, which then becomes ``out``: an interruption leaves no half.
+
+    Of an earlier ``out``, files whose names below it are not ``is_ours`` are kept. What a killed process left
+    is removed by the next one.
 
     Raises:
         UserError: the disk refuses.
     """
+    prefix = f".{out.name}-"
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
+            _remove(leftover, out)
+        with (
+            tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as scratch,
+            _held(Path(scratch)),
+        ):
             # A folder of its own, since the temporary one is closed to all others.
-            fresh = Path(scratch) / "fresh"
+            fresh, earlier = Path(scratch) / "fresh", Path(scratch) / "earlier"
             fresh.mkdir()
             yield fresh
             if out.exists():
-                os.replace(out, Path(scratch) / "earlier")
+                _keep(out, fresh, is_ours)
+                os.replace(out, earlier)
             os.replace(fresh, out)
+
+
+def _keep(out: Path, fresh: Path, is_ours: Callable[[str], bool]) -> None:
+    """Copy what others put into the earlier folder."""
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if (path.is_symlink() or not path.is_dir()) and not is_ours(name) and not (fresh / name).exists():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, fresh / name, follow_symlinks=False)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that others can see that it is in use."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove(leftover: Path, out: Path) -> None:
+    """Remove the folder of a process that was killed; what it had taken away is put back."""
+    if leftover.is_symlink() or not leftover.is_dir():
+        return
+    names = {path.name for path in leftover.iterdir()}
+    if not names or names - {"fresh", "earlier"}:
+        return
+    with suppress(BlockingIOError), _held(leftover):
+        if (leftover / "earlier").is_dir() and not out.exists():
+            os.replace(leftover / "earlier", out)
+        shutil.rmtree(leftover)

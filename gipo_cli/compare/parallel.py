@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from threading import Thread
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -14,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MANY_RUNS = 40
+MANY_RUNS, MANY_BYTES = 40, 100_000_000
 _task: list[Any] = []
 
 
-def worth(runs: int) -> int:
-    """Processes for a comparison of so many runs: a few runs are read faster than a process starts."""
-    return min(4, os.cpu_count() or 1) if runs >= MANY_RUNS else 1
+def worth(runs: int, size: int = 0) -> int:
+    """Processes for so many runs or bytes: a few small runs are read faster than a process starts."""
+    return min(4, os.cpu_count() or 1) if runs >= MANY_RUNS or size >= MANY_BYTES else 1
 
 
 def spread(
@@ -34,7 +36,8 @@ def spread(
     if workers == 1:
         yield from (function(shared, item) for item in items)
         return
-    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(function, shared)) as pool:
+    task = (os.getpid(), function, shared)
+    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=task) as pool:
         try:
             yield from pool.map(_call, items, chunksize=max(1, len(items) // (8 * workers)))
         except BaseException:
@@ -42,10 +45,18 @@ def spread(
             raise
 
 
-def _adopt(function: Callable[[Any, Any], Any], shared: Any) -> None:
-    """Take the task over in a new process, which leaves Ctrl-C to the parent."""
+def _adopt(parent: int, function: Callable[[Any, Any], Any], shared: Any) -> None:
+    """Take the task over in a new process, which leaves Ctrl-C to its parent and does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_follow, args=(parent,), daemon=True).start()
     _task[:] = [function, shared]
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _call(item: Any) -> Any:

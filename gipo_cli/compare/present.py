@@ -16,7 +16,7 @@ from gipo_cli.compare.gather import gather
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.output import check_output, fresh_folder
 from gipo_cli.compare.parallel import worth
-from gipo_cli.compare.report import write_report
+from gipo_cli.compare.report import is_report_file, write_report
 from gipo_cli.compare.search import search
 from gipo_cli.compare.summary import Row, by_environment, summarise
 from gipo_cli.compare.table import terminal_table
@@ -79,7 +79,7 @@ def _is_report(out: Path) -> bool:
 
 
 def _publish(comparison: Comparison, out: Path, command: str, console: Console) -> None:
-    with fresh_folder(out) as folder:
+    with fresh_folder(out, is_ours=is_report_file) as folder:
         workers = worth(len(comparison.used))
         rows = write_report(comparison, folder, command=command, workers=workers, console=console)
     print_comparison(comparison, rows, out, console)

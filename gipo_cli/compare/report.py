@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +30,13 @@ from gipo_cli.compare.table import HEADINGS, NUMERIC, cells
 
 FORMAT = 1
 DPI = 160
+KINDS = "|".join(make.__name__ for make in FIGURES)
+FILES = re.compile(rf"summary\.(csv|md|json)|report\.html|figures/({KINDS})(_[a-z0-9_]+)?\.(png|svg)")
+
+
+def is_report_file(name: str) -> bool:
+    """Whether a name below the folder of a report is one that `write_report` gives."""
+    return FILES.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from gipo_cli.compare import (
     figures_health,
     figures_time,
     figures_versus,
+    report,
     style,
 )
 from gipo_cli.compare.canvas import log_axis
@@ -531,3 +532,21 @@ def deuteranope(color):
         [-0.011820, 0.042940, 0.968881],
     ]
     return np.clip(np.array(matrix) @ to_rgb(color), 0, 1)
+
+
+def test_labels_are_text_and_no_markup(tmp_path, monkeypatch):
+    names = ("cost_$", "$x^$\x1b[31m", "=1+1", "<script>alert(1)</script>")
+    for number, name in enumerate(names):
+        for seed in (1, 2):
+            write_run(tmp_path / f"{number}{seed}", config(name, seed=seed, env="a$b"), [0.5, 1])
+    own, out = loaded(tmp_path), tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(report, "FIGURES", (figures_time.learning_curves, figures_finals.final_scores))
+    report.write_report(own, out)
+    assert {arm.label for arm in own.arms} == {"cost_$", "$x^$\\x1b[31m", *names[2:]}
+    rows = (out / "summary.csv").read_text()
+    assert "'=1+1" in rows
+    assert ",=" not in rows
+    page = (out / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page

@@ -129,13 +129,16 @@ class TestOutput:
         with pytest.raises(UserError, match="--force"):
             compare([str(study)], out=report, console=Console(quiet=True))
 
-    def test_force_replaces_it_whole(self, study, tmp_path):
+    def test_force_replaces_it_and_keeps_what_others_put_there(self, study, tmp_path):
         out = tmp_path / "out"
         compare([str(study)], out=out, console=Console(quiet=True))
-        (out / "figures" / "stale.png").write_text("")
+        (out / "figures" / "mine.png").write_text("precious")
+        (out / "notes" / "deep").mkdir(parents=True)
+        (out / "notes" / "deep" / "thesis.tex").write_text("precious")
         compare([str(study)], out=out, console=Console(quiet=True), force=True, filters=["buffer=2000"])
-        assert not (out / "figures" / "stale.png").exists()
         assert not (out / "figures" / "final_vs_buffer.png").exists()
+        for name in ("figures/mine.png", "notes/deep/thesis.tex"):
+            assert (out / name).read_text() == "precious"
 
     def test_anything_else_is_left_alone_even_with_force(self, study, tmp_path):
         (tmp_path / "thesis.tex").write_text("precious")
