@@ -54,13 +54,9 @@ class _Layer:
 
 
 class Trace:
-    """One forward pass of a policy on N samples, kept for the gradients of its log-probabilities.
+    """One forward pass of a policy, unchanged, kept for the gradients of its log-probabilities.
 
-    Args:
-        policy: any policy; nothing of it is changed.
-        obs: ``[N, d]``.
-        action: ``[N, D]``.
-        joint: sum the D log-probabilities into one factor.
+    Shapes: ``obs [N, ...]``, ``action [N, D]``; ``joint`` sums the D log-probabilities into one factor.
     """
 
     def __init__(self, policy: Policy, obs: Tensor, action: Tensor, joint: bool) -> None:
@@ -127,7 +123,7 @@ class Trace:
 
 @contextmanager
 def _recording(policy: Policy) -> Iterator[list[_Layer]]:
-    """Record the calls of linear layers and layer norms whose parameters are all the actor's own."""
+    """Record the calls of linear layers and layer norms that are the actor's own."""
     wanted = {id(p) for p in policy.actor_parameters() if p.requires_grad}
     calls: dict[nn.Module, list[_Layer]] = {}
 
@@ -165,7 +161,7 @@ def _layer_norm_gradients(
 
 
 def _linear_gram(module: nn.Linear, inputs: Tensor, delta: Tensor, coefficients: Tensor) -> Tensor:
-    """Chunk gram of weight and bias, by whichever way needs fewer multiplications."""
+    """Chunk gram of weight and bias, by the way that needs fewer multiplications."""
     inputs = inputs.view(*delta.shape[:2], -1)
     if module.bias is not None:
         inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gipo_cli.analysis.gradients import Policy
-from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, measure
+from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, run_probe
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.settings.schema import AdvantageConfig, RunConfig
 
@@ -31,7 +31,7 @@ def measure_buffer(
     rng = np.random.default_rng([config.seed, step])
     positions = split_rows(newest_rows(buffer), config.diagnostics.probe_size, rng)
     probe, fresh = (_take(buffer, rows, config.agent.advantage, device) for rows in positions)
-    return measure(
+    return run_probe(
         policy,
         probe,
         fresh,

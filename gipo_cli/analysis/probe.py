@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gipo_cli.analysis.gradients import Policy, Trace
-from gipo_cli.core.estimators import Comparison, independent, paired
+from gipo_cli.core.estimators import AgainstReference, independent, paired
 from gipo_cli.core.health import effective_sample_size, utilisation
 from gipo_cli.core.objectives import OBJECTIVES, NoClip, ObjectiveParams, evaluate
 from gipo_cli.settings.schema import DiagnosticsConfig
@@ -76,7 +76,7 @@ class ProbeRow:
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
-def measure(
+def run_probe(
     policy: Policy,
     probe: ProbeBatch,
     fresh: ProbeBatch,
@@ -95,14 +95,13 @@ def measure(
     Args:
         policy: the learner; parameters, their ``.grad``, its mode and every random stream stay as they are.
         probe: from the whole buffer. Its last ``n mod chunks`` rows are not used.
-        fresh: from the newest rollout, disjoint from ``probe``.
+        fresh: from the newest policy version, disjoint from ``probe``.
         trained: the objective in training; marks its rows.
-        grid: estimators to measure, see :func:`grid_from`.
+        grid: estimators to measure, see :func:`grid_from`; each gets a row per reference, in this order.
         ratio: where the ratio lives; with ``per_dimension`` both references have one per dimension too.
         chunks: disjoint chunks of the probe.
         batch_size: samples per update, n in bias^2 + variance / n.
 
-    Returns: two rows per estimator, in the order of ``grid``.
     Raises: ValueError if either batch is too small for 4 chunks.
     """
     size = len(probe.obs) // chunks
@@ -126,12 +125,12 @@ def measure(
         "importance_sampled": paired(inside[1:], inside[:1], difference, size),
         "on_policy": independent(inside[1:], gram[1:, chunks:, chunks:], gram[1:, :chunks, chunks:], size),
     }
-    common: dict[str, Any] = {"n": n, "batch_size": batch_size}
     return [
         ProbeRow(
             reference=reference,
             **_identity(objective, trained),
-            **common,
+            n=n,
+            batch_size=batch_size,
             **_row(numbers, row),
             utilisation=utilisation(g[row + 1]),
             ess=effective_sample_size(g[row + 1]),
@@ -200,26 +199,22 @@ def _weights(g: Tensor, advantage: Tensor) -> Tensor:
     return g * advantage[:, None] / g.shape[-1]
 
 
-def _numbers(comparison: Comparison, batch_size: int) -> dict[str, Tensor]:
-    bias2, variance, mse = (
-        comparison.bias2.estimate(),
-        comparison.variance.estimate(),
-        comparison.mse(batch_size),
-    )
-    return {
-        "bias2": bias2.value,
-        "bias2_se": bias2.se,
-        "variance": variance.value,
-        "variance_se": variance.se,
-        "mse": mse.value,
-        "mse_se": mse.se,
-        "cosine": comparison.cosine().value,
-        "norm": comparison.norm().value,
-        "reference_norm": comparison.reference_norm().value,
+def _numbers(found: AgainstReference, batch_size: int) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        "cosine": found.cosine().value,
+        "norm": found.norm().value,
+        "reference_norm": found.reference_norm().value,
     }
+    for name, estimate in (
+        ("bias2", found.bias2.estimate()),
+        ("variance", found.variance.estimate()),
+        ("mse", found.mse(batch_size)),
+    ):
+        numbers |= {name: estimate.value, f"{name}_se": estimate.se}
+    return numbers
 
 
-def _row(numbers: dict[str, Tensor], row: int) -> dict[str, Any]:
+def _row(numbers: dict[str, Any], row: int) -> dict[str, Any]:
     return {name: float(values[row]) for name, values in numbers.items()}
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-class Estimate(NamedTuple):
+class WithError(NamedTuple):
     """A number and its standard error, both of the leading (batch) shape."""
 
     value: Tensor
@@ -23,10 +23,7 @@ class Estimate(NamedTuple):
 
 
 def chunk_gram(means: Tensor) -> Tensor:
-    """Inner products of chunk means: ``[..., K, p]`` to ``[..., K, K]``.
-
-    Source: definition; the estimators below need nothing else of the gradients.
-    """
+    """Inner products of chunk means: ``[..., K, p]`` to ``[..., K, K]``. Source: definition."""
     return means @ means.transpose(-1, -2)
 
 
@@ -79,13 +76,13 @@ class Form:
             pairs = pairs + 2.0 * _interaction(self.y) / (j * (j - 1)) + 4.0 * crossed_variance / (k * j)
         return torch.maximum(variance - pairs, pairs).sqrt()
 
-    def estimate(self) -> Estimate:
+    def estimate(self) -> WithError:
         """Value and standard error."""
-        return Estimate(self.value(), self.se())
+        return WithError(self.value(), self.se())
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AgainstReference:
     """One gradient estimator e against a reference R, as forms; see :func:`paired`, :func:`independent`.
 
     ``norm2`` is ||E e||^2, ``reference2`` ||E R||^2, ``inner`` <E e, E R>, ``bias2`` ||E e - E R||^2,
@@ -98,19 +95,19 @@ class Comparison:
     bias2: Form
     variance: Form
 
-    def mse(self, n: int) -> Estimate:
+    def mse(self, n: int) -> WithError:
         """bias^2 + variance / n: mean squared distance of an n-sample gradient from the reference."""
         return (self.bias2 + (1.0 / n) * self.variance).estimate()
 
-    def norm(self) -> Estimate:
+    def norm(self) -> WithError:
         """||E e||; 0 where the unbiased square is not positive."""
         return _root(self.norm2)
 
-    def reference_norm(self) -> Estimate:
+    def reference_norm(self) -> WithError:
         """||E R||; 0 where the unbiased square is not positive."""
         return _root(self.reference2)
 
-    def cosine(self) -> Estimate:
+    def cosine(self) -> WithError:
         """Cosine between E e and E R; NaN unless both squared norms exceed two standard errors."""
         inner, a, b = self.inner.value(), self.norm2.value(), self.reference2.value()
         seen = (a > 2 * self.norm2.se()) & (b > 2 * self.reference2.se())
@@ -120,25 +117,20 @@ class Comparison:
             + (-0.5 * cosine / a) * self.norm2
             + (-0.5 * cosine / b) * self.reference2
         )
-        return Estimate(cosine, slope.se())
+        return WithError(cosine, slope.se())
 
 
-def paired(own: Tensor, reference: Tensor, difference: Tensor, chunk_size: int) -> Comparison:
-    """Compare with a reference computed on the same chunks.
+def paired(own: Tensor, reference: Tensor, difference: Tensor, chunk_size: int) -> AgainstReference:
+    """Compare with a reference computed on the same chunks of ``chunk_size`` samples.
 
-    Args:
-        own: chunk gram of the estimator, ``[..., K, K]``.
-        reference: chunk gram of the reference, broadcastable to ``own``.
-        difference: chunk gram of their difference, ``[..., K, K]``; given separately because subtracting two
-            large grams would lose a small bias to rounding.
-        chunk_size: samples per chunk.
-
+    Shapes: all are chunk grams ``[..., K, K]``, of the estimator, of the reference and of their difference,
+    which is given because subtracting two large grams would lose a small bias to rounding.
     Raises: ValueError with fewer than 4 chunks.
     Source: bias^2 = (||sum d_k||^2 - sum ||d_k||^2) / (K (K - 1)) over the chunk differences d_k.
     """
     _check_chunks(own.shape[-1])
     reference = reference.expand_as(own)
-    return Comparison(
+    return AgainstReference(
         norm2=_within(own),
         reference2=_within(reference),
         inner=_within(0.5 * (own + reference - difference)),
@@ -147,15 +139,11 @@ def paired(own: Tensor, reference: Tensor, difference: Tensor, chunk_size: int) 
     )
 
 
-def independent(own: Tensor, reference: Tensor, cross: Tensor, chunk_size: int) -> Comparison:
+def independent(own: Tensor, reference: Tensor, cross: Tensor, chunk_size: int) -> AgainstReference:
     """Compare with a reference computed on other, independent samples.
 
-    Args:
-        own: chunk gram of the estimator, ``[..., K, K]``.
-        reference: chunk gram of the reference, ``[..., J, J]``.
-        cross: inner products of the estimator's chunk means with the reference's, ``[..., K, J]``.
-        chunk_size: samples per chunk of the estimator.
-
+    Shapes: ``own [..., K, K]`` and ``reference [..., J, J]`` are chunk grams, ``cross [..., K, J]`` the inner
+    products of the two's chunk means; ``chunk_size`` is the estimator's.
     Raises: ValueError with fewer than 4 chunks on either side.
     Source: ||a - b||^2 = ||a||^2 + ||b||^2 - 2 <a, b>, each term without its own noise.
     """
@@ -164,7 +152,7 @@ def independent(own: Tensor, reference: Tensor, cross: Tensor, chunk_size: int) 
     none_x, none_y, none_z = torch.zeros_like(own), torch.zeros_like(reference), torch.zeros_like(cross)
     diag = none_x[..., 0]
     norm2 = Form(own, diag, none_y, none_z)
-    return Comparison(
+    return AgainstReference(
         norm2=norm2,
         reference2=Form(none_x, diag, reference, none_z),
         inner=Form(none_x, diag, none_y, 0.5 * cross),
@@ -185,9 +173,9 @@ def _variance(norm2: Form, own: Tensor, chunk_size: int) -> Form:
     return float(chunk_size) * (squares + (-1.0) * norm2)
 
 
-def _root(square: Form) -> Estimate:
+def _root(square: Form) -> WithError:
     value = square.value().clamp(min=0).sqrt()
-    return Estimate(value, (0.5 / value) * square.se())
+    return WithError(value, (0.5 / value) * square.se())
 
 
 def _check_chunks(chunks: int) -> None:

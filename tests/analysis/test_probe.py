@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gipo_cli.analysis.gridworld import Pairs, moments, pair_up, random_pairs, visitation
-from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, least_mse, measure
+from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, least_mse, run_probe
 from gipo_cli.core.objectives import Gipo, NoClip, ObjectiveParams, PpoClip, PpoKl, Sapo, Spo, Tis
 from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS
 from gipo_cli.settings.schema import DiagnosticsConfig
@@ -67,7 +67,7 @@ def test_sampled_gridworld_reproduces_the_exact_bias_and_variance(ratio: str) ->
         probe = draw(pairs, pairs.log_mu[0], pairs.weight[0], 2048, generator)
         fresh = draw(pairs, pairs.log_pi[0], on_policy_share, 500, generator)
         repeats.append(
-            measure(
+            run_probe(
                 policy,
                 probe,
                 fresh,
@@ -115,7 +115,7 @@ def small_case(n: int = 64, fresh: int = 20) -> tuple[Softmax, ProbeBatch, Probe
 def run(
     case: tuple[Softmax, ProbeBatch, ProbeBatch], grid: list[ObjectiveParams], chunks: int = 8
 ) -> list[ProbeRow]:
-    return measure(*case, trained=Gipo(), grid=grid, ratio="joint", chunks=chunks, batch_size=16)
+    return run_probe(*case, trained=Gipo(), grid=grid, ratio="joint", chunks=chunks, batch_size=16)
 
 
 def test_rows_name_their_estimator_and_mark_the_trained_one() -> None:
@@ -182,7 +182,7 @@ def test_per_dimension_averages_over_the_dimensions() -> None:
         dataclasses.replace(b, behaviour_log_prob=b.behaviour_log_prob.expand(-1, 2)) for b in (probe, fresh)
     ]
     settings = {"trained": Gipo(), "grid": GRID, "ratio": "per_dimension", "chunks": 8, "batch_size": 16}
-    once, twice = measure(single, probe, fresh, **settings), measure(double, *wide, **settings)
+    once, twice = run_probe(single, probe, fresh, **settings), run_probe(double, *wide, **settings)
     for column in ("variance", "mse", "norm", "reference_norm", "ess"):
         assert numbers(twice, column) == pytest.approx(numbers(once, column), rel=1e-4, abs=1e-6)
 

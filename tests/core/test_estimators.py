@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gipo_cli.core.estimators import Comparison, Estimate, chunk_gram, independent, paired
+from gipo_cli.core.estimators import (
+    AgainstReference,
+    WithError,
+    _interaction,
+    chunk_gram,
+    independent,
+    paired,
+)
 
 REPEATS, K, J, M, P = 4000, 16, 8, 5, 6
 
@@ -22,7 +29,7 @@ def draw(
     return mean + (spread * x).mean(2), spread.square().sum()
 
 
-def case(bias: float) -> tuple[Comparison, Comparison, Tensor, dict[str, float]]:
+def case(bias: float) -> tuple[AgainstReference, AgainstReference, Tensor, dict[str, float]]:
     """Paired and independent comparisons of an estimator whose bias has that norm."""
     generator = torch.Generator().manual_seed(3)
     direction = torch.ones(P, dtype=torch.float64) / math.sqrt(P)
@@ -51,11 +58,11 @@ def z_score(values: Tensor, truth: float) -> float:
     return float((values.mean() - truth) / (values.std() / math.sqrt(len(values))))
 
 
-def calibration(estimate: Estimate) -> float:
+def calibration(estimate: WithError) -> float:
     return float(estimate.se.square().mean().sqrt() / estimate.value.std())
 
 
-def coverage(estimate: Estimate, truth: float) -> float:
+def coverage(estimate: WithError, truth: float) -> float:
     return float(((estimate.value - truth).abs() < 2 * estimate.se).double().mean())
 
 
@@ -120,3 +127,11 @@ def test_too_few_chunks_are_refused() -> None:
         paired(torch.eye(3), torch.eye(3), torch.eye(3), 1)
     with pytest.raises(ValueError, match="at least 4 chunks"):
         independent(torch.eye(8), torch.eye(3), torch.zeros(8, 3), 1)
+
+
+def test_the_interaction_of_few_chunks_is_unbiased() -> None:
+    """Symmetric noise of variance 1 without row effects: its interaction is that variance."""
+    noise = torch.randn(20_000, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.triu(noise, 1)
+    found = _interaction(x + x.transpose(1, 2)).mean()
+    assert float(found) == pytest.approx(1.0, abs=0.02)

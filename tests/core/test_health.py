@@ -117,3 +117,17 @@ def test_quantiles_of_more_numbers_than_torch_takes():
     found = health(log_ratio, torch.exp(log_ratio), torch.zeros(n, dtype=torch.int32))
     assert found["health/log_ratio_abs_p95"] == pytest.approx(0.95, abs=1e-6)
     assert found["health/weight_p05"] == pytest.approx(1.0)
+
+
+def test_the_band_is_that_of_ppos_usual_clip():
+    log_ratio = torch.tensor([0.76, 0.79, 0.81, 1.0, 1.19, 1.21, 1.24, 1.26]).log()
+    found = health(log_ratio, torch.ones(8), torch.zeros(8))
+    assert found["health/outside_band"] == 5 / 8
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3, 4, 15, 16, 63, 64, 1000])
+def test_every_lag_is_in_the_bucket_that_its_name_says(lag):
+    found = health(torch.zeros(1), torch.ones(1), torch.tensor([lag]))
+    (name,) = (k for k, v in found.items() if k.startswith("health/ess_lag_") and v == 1.0)
+    low, _, high = name.removeprefix("health/ess_lag_").partition("_")
+    assert int(low) <= lag <= (math.inf if high == "up" else int(high or low))

@@ -428,3 +428,12 @@ def test_parameters_outside_their_range_are_refused(
 ) -> None:
     with pytest.raises(ValidationError):
         record(**values)
+
+
+def test_no_advantage_means_no_gradient_however_large_the_ratio() -> None:
+    log_prob = torch.tensor([800.0], requires_grad=True)
+    terms = evaluate(NoClip(), log_prob, torch.zeros(1), torch.zeros(1))
+    terms.surrogate.sum().backward()
+    assert terms.surrogate.item() == 0.0
+    assert log_prob.grad is not None
+    assert log_prob.grad.item() == 0.0
