@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gipo_cli.data.replay import COLUMNS, ReplayBuffer
-from gipo_cli.data.rollout import Rollout
+from gipo_cli.data.rollout import Rollout, next_values
 from gipo_cli.settings.schema import AdvantageConfig
 
 STORED = AdvantageConfig(kind="stored", gamma=0.9, gae_lambda=0.8)
@@ -128,10 +128,23 @@ def test_recomputing_uses_todays_critic_at_truncations_and_segment_ends_but_not_
         np.testing.assert_allclose(gain, [expected - 0.0, 0.0, 50.0], atol=1e-5)
 
 
+def bootstrap_of(rollout):
+    following = next_values(rollout.value, rollout.tail_row, rollout.tail_value)
+    return STORED.gamma * following * ~rollout.terminated
+
+
 def test_reward_scale_is_applied_at_use_and_rewards_stay_raw():
     small = filled(10, [(5, 2)], reward_scale=0.5)
     full = filled(10, [(5, 2)])
     np.testing.assert_array_equal(small.reward, full.reward)
+    # With lambda = 0 the target is the scaled reward and a bootstrap that the scale leaves alone.
+    one_step = STORED.model_copy(update={"gae_lambda": 0.0})
+    rollout = make_rollout(np.random.default_rng(0), 5, 2)
+    for scale in (1.0, 0.5):
+        added = ReplayBuffer(10, (2,), 3, reward_scale=scale)
+        added.add(rollout, one_step)
+        bootstrap = added.value_target.reshape(5, 2) - scale * rollout.reward
+        np.testing.assert_allclose(bootstrap, bootstrap_of(rollout), atol=1e-5)
     zero = lambda obs: np.zeros(len(obs), np.float32)  # noqa: E731
     small.recompute(zero, STORED)
     full.recompute(zero, STORED)

@@ -1,8 +1,13 @@
 """The update against Stable-Baselines3's arithmetic lives in test_agent; here: guards and schedules."""
 
+import math
+
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
 from stepping import collect, update
 
 from gipo_cli.core.objectives import OBJECTIVES
@@ -203,3 +208,78 @@ def test_kl_stop_goes_by_the_exact_kl_where_it_is_known():
     model = without_advantages(kl_stop=0.1)
     model.buffer.log_prob[0] -= 20.0
     assert update(model).numbers["update/kl_stopped"] == 1
+
+
+def test_vtrace_sees_the_ratio_of_todays_policy_to_the_behaviour_policy():
+    model = agent(advantage=AdvantageConfig(kind="vtrace"))
+    buffer = model.learner.buffer
+    # The behaviour policy was e^-.25 times as likely to do the same.
+    log_ratio = model.learner.updater._log_ratio(
+        buffer.obs[:9], buffer.action[:9], buffer.log_prob[:9] - 0.25
+    )
+    np.testing.assert_allclose(log_ratio, 0.25, atol=1e-5)
+
+
+class ThreeDimensions(gymnasium.Env):
+    """Nothing happens, in three dimensions of action."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (3,))
+
+    def reset(self, **kwargs):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(("ratio", "times"), [("joint", 3), ("per_dimension", 1)])
+def test_entropy_and_kl_of_a_joint_ratio_are_sums_over_dimensions(ratio, times):
+    settings = UpdateConfig(rounds=1, batch_size=32, kl_coef=0.1)
+    config = AgentConfig(rollout_steps=32, ratio=ratio, update=settings)
+    env = DummyVecEnv([ThreeDimensions])
+    model = GIPO("mlp", env, agent=config, buffer_size=32, seed=0, device="cpu")
+    collect(model)
+    with torch.no_grad():
+        model.policy.log_std.fill_(0.1)
+    numbers = update(model).numbers
+    # Of two Gaussians of equal mean, the second e^.1 times as wide; and the entropy of the second.
+    assert numbers["health/kl"] == pytest.approx(times * (0.1 + 0.5 * math.exp(-0.2) - 0.5), rel=1e-4)
+    entropy = 0.5 * math.log(2 * math.pi * math.e) + 0.1
+    assert numbers["loss/entropy"] == pytest.approx(times * entropy, rel=1e-5)
+
+
+def test_value_coef_weighs_the_critic_in_every_step():
+    norms = []
+    for weight in (0.5, 2.0):
+        settings = UpdateConfig(
+            rounds=1, batch_size=32, reuse=2, actor_every=2, value_coef=weight, max_grad_norm=None
+        )
+        model = agent(advantage=AdvantageConfig(kind="stored", normalize="none"), update=settings)
+        model.learner.buffer.advantage[:] = 0
+        tally = _Tally()
+        updater = model.learner.updater
+        (batch,) = updater.sampler.batches(model.learner.buffer, 0)
+        updater._learn(batch, tally)
+        norms.append(tally.grad_norm)
+    # Without advantages the critic's is the whole gradient, of the step of both and of the critic's own.
+    np.testing.assert_allclose(np.divide(norms[1], norms[0]), [4.0, 4.0], rtol=1e-3)
+
+
+def test_iterations_count_from_zero_for_the_learning_rate():
+    settings = UpdateConfig(rounds=1, batch_size=32, lr_schedule="linear", actor_lr=1e-3)
+    model = agent(update=settings)
+    rates = []
+    for _ in range(3):
+        rates.append(update(model).numbers["lr/actor"])
+        collect(model)
+    # 4096 steps in rollouts of 64.
+    assert rates == pytest.approx([1e-3 * (1 - i / 64) for i in range(3)])
+
+
+def test_the_gradient_norm_is_clipped_over_all_that_a_step_moves():
+    model = agent(update=UpdateConfig(rounds=1, batch_size=32, max_grad_norm=0.01))
+    numbers = update(model).numbers
+    groups = model.learner.updater.actor, model.learner.updater.critic
+    norm = torch.cat([group.flat.grad for group in groups]).norm()
+    assert numbers["loss/grad_norm"] > 0.1  # as it was before clipping
+    assert float(norm) == pytest.approx(0.01, rel=1e-3)
