@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gipo_cli.commands.compare import read_runs
-from gipo_cli.compare.aggregate import Estimate
+from gipo_cli.compare.aggregate import Interval
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.curves import steps_to_threshold
+from gipo_cli.compare.gather import gather
 from gipo_cli.compare.load import RunTable
+from gipo_cli.compare.search import search
 from gipo_cli.compare.summary import Row, summarise
 
 DATA = Path(__file__).parent / "data"
@@ -155,9 +156,9 @@ Line = tuple[str, Callable[[Cell, Row], str]]
 def tables(study: str) -> Iterator[str]:
     """The tables of a results page, in its order."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = str(unpack(study, Path(scratch)))
-        comparison = read_runs([folder], metric=METRIC)
-        runs, from_gipo = arms(comparison), arms(read_runs([folder], metric=METRIC, baseline="gipo"))
+        kept = search([str(unpack(study, Path(scratch)))])
+        comparison = gather(kept, metric=METRIC)
+        runs, from_gipo = arms(comparison), arms(gather(kept, metric=METRIC, baseline="gipo"))
     means = {key: replace(cell, finals=cell.areas) for key, cell in comparison.cells.items()}
     form = ".0f" if max(np.abs(cell.finals).max() for cell in comparison.cells.values()) >= 100 else ".2f"
     yield by_buffer("final training return", runs, lambda row: interval(row.iqm, form))
@@ -224,7 +225,7 @@ def heading(first: str, names: Iterable[str]) -> list[str]:
     return [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
 
 
-def interval(found: Estimate | None, form: str) -> str:
+def interval(found: Interval | None, form: str) -> str:
     return "" if found is None else f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
 
 
