@@ -152,7 +152,7 @@ def assert_same_run(run: Path, expected: Path):
     assert one.notes == []
     assert one.step == other.step
     assert_plain_equal(one.tensors, other.tensors, "tensors")
-    for part in ("agent", "running", "best", "evaluated"):
+    for part in ("learner", "running", "best", "evaluated"):
         assert_plain_equal(one.state[part], other.state[part], part)
     assert_plain_equal(one.arrays, other.arrays, "arrays")
 
