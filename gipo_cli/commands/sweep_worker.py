@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.runs.durable import refuse_links
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.manifest import peek_config
@@ -175,6 +176,7 @@ def main(arguments: Sequence[str]) -> int:
         if "--lifeline" in arguments:
             watch_parent()
         folder = StudyDir(Path(arguments[-2]))
+        refuse_links(folder.path)
         study = read_study(folder, only=arguments[-1])
         begin = work_apart if "--apart" in arguments else work
         return begin(folder, study.runs[0], allow_changes=study.allow_changes)

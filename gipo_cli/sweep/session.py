@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gipo_cli.errors import UserError
-from gipo_cli.runs.durable import fsync_dir, remove_leftovers
+from gipo_cli.runs.durable import fsync_dir, refuse_links, remove_leftovers
 from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.machine import typed_command
 from gipo_cli.sweep.drive import Sweep
@@ -60,6 +60,7 @@ def run_study(
         session.announce(keep=False)
         session.say(f"nothing was written; the study's folder would be {folder.path}")
         return 0
+    refuse_links(folder.path)
     try:
         folder.private.mkdir(parents=True, exist_ok=True)
         fsync_dir(folder.path.parent)

@@ -24,9 +24,9 @@ class Said:
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs of 1536 steps, done without a disturbance, and in ``longer`` one of 2048 steps."""
+    """Three runs of 1536 steps, done without a disturbance, and in ``longer`` one of 2048 steps."""
     root = tmp_path_factory.mktemp("reference")
-    undisturbed(root, "objective=gipo", "seed=1,2")
+    undisturbed(root, "objective=gipo", "seed=1,2,3")
     undisturbed(root / "longer", "objective=gipo", "seed=1", steps=2048)
     return root
 

@@ -152,7 +152,8 @@ def test_cluster_of_this_machine(tmp_path: Path, reference: Path, tmp_path_facto
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert not mark.exists()
-    assert_same_runs(tmp_path / "grid", reference / "grid", names_of(reference / "grid"))
+    assert_same_runs(tmp_path / "grid", reference / "grid", names_of(tmp_path / "grid"))
+    assert len(names_of(tmp_path / "grid")) == 2
     assert not attempts_of(tmp_path / "grid")
     assert not workers(tmp_path)
 

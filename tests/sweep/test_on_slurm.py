@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,9 +137,8 @@ class Slurm:
         return False
 
 
-@pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[Slurm]:
-    folder = tmp_path / "slurm"
+@contextmanager
+def started(folder: Path) -> Iterator[Slurm]:
     for name in ("state", "spool/n1", "spool/n2"):
         (folder / name).mkdir(parents=True)
     probes = [socket.socket() for _ in range(3)]
@@ -162,41 +161,60 @@ def slurm(tmp_path: Path) -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(tmp_path_factory.mktemp("reference"), "objective=gipo", "seed=1,2", steps=STEPS)
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    with started(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
 
 
-def test_arrays_one_after_the_other(tmp_path: Path, slurm: Slurm):
-    """Three runs, two at a time, where an array may have two jobs."""
-    whole = undisturbed(tmp_path / "whole", "objective=gipo", "seed=1,2,3")
+@pytest.fixture
+def mortal_slurm(tmp_path: Path) -> Iterator[Slurm]:
+    """One whose nodes may be killed."""
+    with started(tmp_path / "slurm") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return undisturbed(tmp_path_factory.mktemp("longer"), "objective=gipo", "seed=1,2", steps=STEPS)
+
+
+def test_arrays_one_after_the_other(tmp_path: Path, slurm: Slurm, reference: Path):
+    """Three runs, two at a time, where an array may have two jobs; no job runs a file of the directory."""
+    whole = reference / "grid"
     with_trial(tmp_path, *SHORT)
     mark = plant(tmp_path)
     sweep = slurm.sweep(tmp_path, "--jobs", "2", grid=SHORT)
     output, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, output
-    assert not mark.exists(), "a job ran a file of the current directory"
+    assert not mark.exists()
     assert_same_runs(tmp_path / "grid", whole, names_of(whole))
     assert not attempts_of(tmp_path / "grid")
     logs = (tmp_path / "grid" / ".sweep" / "slurm").glob("*_log.out")
     assert len({log.name.partition("_")[0] for log in logs}) == 2, "as many arrays"
 
 
-def test_what_slurm_refuses_is_one_sentence(tmp_path: Path, slurm: Slurm):
+@pytest.mark.parametrize(
+    ("option", "refusal"),
+    [
+        ("slurm_partition=nowhere", "SLURM refuses the jobs: sbatch: error: "),
+        ("slurm_partitoin=debug", "Unknown argument 'partitoin'"),
+        ("60", "'60' is no option; write key=value"),
+    ],
+)
+def test_what_slurm_refuses_is_one_sentence(
+    tmp_path: Path, slurm: Slurm, sweep, monkeypatch: pytest.MonkeyPatch, option: str, refusal: str
+):
     with_trial(tmp_path, *SHORT)
-    for option, said in {
-        "slurm_partition=nowhere": "SLURM refuses the jobs: sbatch: error: ",
-        "slurm_partitoin=debug": "Unknown argument 'partitoin'",
-        "60": "'60' is no option; write key=value",
-    }.items():
-        sweep = slurm.sweep(tmp_path, "--slurm", option, grid=SHORT)
-        output, _ = sweep.communicate(timeout=60)
-        assert sweep.returncode == 2, output
-        assert said in output.splitlines()[-1]
+    monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+    said = sweep(*SHORT, "--slurm", option)
+    assert said.code == 2
+    assert refusal in said.err
+    assert said.err.count("\n") == 1
     assert not slurm.ask("squeue", "-h")
 
 
 @pytest.mark.cluster
-def test_cancel_saves(tmp_path: Path, reference: Path, slurm: Slurm):
+def test_cancel_saves(tmp_path: Path, longer: Path, slurm: Slurm):
     study = tmp_path / "grid"
     sweep = slurm.sweep(tmp_path)
     until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
@@ -208,13 +226,11 @@ def test_cancel_saves(tmp_path: Path, reference: Path, slurm: Slurm):
     sweep = slurm.sweep(tmp_path)
     output, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, output
-    assert_same_runs(study, reference, names_of(reference))
+    assert_same_runs(study, longer, names_of(longer))
 
 
 @pytest.mark.cluster
-def test_killed_sweep_leaves_its_jobs_and_the_next_follows_them(
-    tmp_path: Path, reference: Path, slurm: Slurm
-):
+def test_killed_sweep_leaves_its_jobs_and_the_next_follows_them(tmp_path: Path, longer: Path, slurm: Slurm):
     study = tmp_path / "grid"
     sweep = slurm.sweep(tmp_path)
     until(lambda: attempts_of(study), "a first run")
@@ -225,19 +241,19 @@ def test_killed_sweep_leaves_its_jobs_and_the_next_follows_them(
     output, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, output
     assert "in SLURM's queue already and are followed" in output
-    assert_same_runs(study, reference, names_of(reference))
+    assert_same_runs(study, longer, names_of(longer))
 
 
 @pytest.mark.cluster
-def test_death_of_a_node(tmp_path: Path, reference: Path, slurm: Slurm):
+def test_death_of_a_node(tmp_path: Path, longer: Path, mortal_slurm: Slurm):
     """The node's daemon dies and its job lives on, writing, while SLURM starts the job again elsewhere."""
     study = tmp_path / "grid"
-    sweep = slurm.sweep(tmp_path)
+    sweep = mortal_slurm.sweep(tmp_path)
     until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
-    slurm.daemons["n2"].kill()
+    mortal_slurm.daemons["n2"].kill()
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
-    assert_same_runs(study, reference, names_of(reference))
+    assert_same_runs(study, longer, names_of(longer))
     assert all(status.state == "done" for status in statuses(study).values())
 
 
@@ -255,7 +271,7 @@ def test_time_limit_saves_and_requeues(tmp_path: Path, slurm: Slurm):
 
 
 @pytest.mark.cluster
-def test_preempted_jobs_save_and_go_on_later(tmp_path: Path, reference: Path, slurm: Slurm):
+def test_preempted_jobs_save_and_go_on_later(tmp_path: Path, longer: Path, slurm: Slurm):
     study = tmp_path / "grid"
     sweep = slurm.sweep(tmp_path)
     until(lambda: len(attempts_of(study)) == 2, "runs on both nodes")
@@ -267,5 +283,5 @@ def test_preempted_jobs_save_and_go_on_later(tmp_path: Path, reference: Path, sl
     until(lambda: not workers(tmp_path), "the preempted processes' end", 30)
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
-    assert_same_runs(study, reference, names_of(reference))
+    assert_same_runs(study, longer, names_of(longer))
     assert all(status.attempt > 1 for status in statuses(study).values())

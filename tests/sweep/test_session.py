@@ -24,6 +24,7 @@ from sweep_harness import (
     workers,
 )
 
+from gipo_cli.commands import sweep_worker
 from gipo_cli.runs.status import StatusFile
 from gipo_cli.sweep.engine import LocalEngine
 from gipo_cli.sweep.estimate import free_memory
@@ -330,6 +331,32 @@ def refused(said) -> str:
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said
     assert said.err.startswith("error: ")
     return said.err
+
+
+@pytest.mark.parametrize(
+    "place", [".lock", ".sweep", ".sweep/claims", ".sweep/{}.out", ".sweep/{}.attempts", ".sweep/slurm", "{}"]
+)
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_the_folder_is_refused_by_name(
+    tmp_path: Path, sweep, capsys: pytest.CaptureFixture[str], place: str, exists: bool
+):
+    """Nothing is written, emptied or made behind it, by the sweep or by a worker that is started alone."""
+    folder, study = planned(tmp_path, "seed=1,2")
+    link = folder.path / place.format(study.runs[0].name)
+    target = tmp_path / "elsewhere"
+    if exists and "." in link.name[1:]:
+        target.write_text("precious")
+    elif exists:
+        target.mkdir()
+    if link.is_dir():
+        link.rmdir()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(target)
+    before = content(tmp_path)
+    assert f"{link} is a link" in refused(sweep(*TWO))
+    assert sweep_worker.main([str(folder.path), study.runs[0].name]) == 2
+    assert f"{link} is a link" in capsys.readouterr().err
+    assert content(tmp_path) == before
 
 
 @pytest.mark.parametrize("mode", ["--dry-run", "--print-commands", "--retry-failed"])
