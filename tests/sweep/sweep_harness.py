@@ -1,7 +1,9 @@
 """Sweeps of tiny runs, to be killed anywhere."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +16,13 @@ from pathlib import Path
 import psutil
 
 from gipo_cli.commands.sweep_worker import work
+from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.status import Status, read_status
+from gipo_cli.runs.status import Status, StatusFile, read_status
 from gipo_cli.sweep.estimate import Trial
-from gipo_cli.sweep.folder import StudyDir, write_study
-from gipo_cli.sweep.plan import Study, plan
+from gipo_cli.sweep.folder import StudyDir, read_study, write_study
+from gipo_cli.sweep.plan import PlannedRun, Study, plan
 
 TINY = (
     "env=gymnasium",
@@ -180,3 +183,33 @@ def assert_same_runs(study: Path, reference: Path, names: Sequence[str]) -> None
     for name in names:
         for file in ("metrics.csv", "eval.csv"):
             assert numbers(study / name / file) == numbers(reference / name / file), f"{name}/{file}"
+
+
+def only(root: Path) -> tuple[StudyDir, PlannedRun]:
+    folder = StudyDir(root / "grid")
+    return folder, read_study(folder).runs[0]
+
+
+def finished(root: Path, reference: Path) -> Path:
+    shutil.copytree(reference / "grid", root / "grid")
+    return root / "grid"
+
+
+def break_off(path: Path, step: int) -> None:
+    """What a process leaves that was killed some iterations after it had saved ``step``."""
+    store = CheckpointStore(RunDir(path).checkpoints)
+    for saved in store.steps():
+        if saved > step:
+            for file in store.path(saved).iterdir():
+                file.unlink()
+            store.path(saved).rmdir()
+    StatusFile(RunDir(path).status, total_steps=1536, step=step)
+
+
+def held_elsewhere(folder: StudyDir, name: str, beat: int) -> None:
+    """The claim as a process on another host leaves it, or one of this machine before its name changed."""
+    folder.claims.mkdir(exist_ok=True)
+    record = {"host": "a-container-before", "pid": 17, "beat": beat}
+    descriptor = os.open(folder.claim(name), os.O_WRONLY | os.O_CREAT)
+    os.pwrite(descriptor, json.dumps(record).ljust(511).encode() + b"\n", 0)
+    os.close(descriptor)
