@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from gipo_cli import children
 from gipo_cli.errors import RunFailed, UserError
@@ -34,13 +34,13 @@ HEADROOM = 0.9
 class Trial(BaseModel):
     """What a trial of a few iterations measured, in seconds, steps and bytes of one run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    seconds: float
-    steps: int
-    start: float
-    evaluation: float
-    bytes: int
+    seconds: PositiveFloat
+    steps: PositiveInt
+    start: NonNegativeFloat
+    evaluation: NonNegativeFloat
+    bytes: PositiveInt
 
     def run_seconds(self, run: PlannedRun, steps: int) -> float:
         """Time that so many steps of a run take."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import read_sealed, write_sealed
+from gipo_cli.runs.layout import check_name
 from gipo_cli.settings.compose import validate
 from gipo_cli.settings.explain import shown
 from gipo_cli.sweep.plan import PlannedRun, Study
@@ -104,14 +105,21 @@ def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = Tru
             f"{folder.manifest} has format {content.get('format')} of gipo {content.get('gipo')}; this gipo "
             f"{__version__} reads format {FORMAT}"
         )
+    try:
+        name, overrides = content["study"], content["overrides"]
+        listed = [(run["name"], run["overrides"], run["config"]) for run in content["runs"]]
+        for own in (name, *(run[0] for run in listed)):
+            check_name(own)  # one that leads elsewhere is never a folder
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder.manifest} is not a plan of this gipo: {error} is missing or odd") from error
     runs = tuple(
-        PlannedRun(entry["name"], tuple(entry["overrides"]), validate(entry["config"], imports=imports))
-        for entry in content["runs"]
-        if only in (None, entry["name"])
+        PlannedRun(run, tuple(lines), validate(config, imports=imports))
+        for run, lines, config in listed
+        if only in (None, run)
     )
     if not runs:
-        raise UserError(f"the study {content['study']} has no run {only!r}; {folder.manifest} lists them")
-    return Study(content["study"], tuple(content["overrides"]), runs, content.get("allow_changes", False))
+        raise UserError(f"the study {name} has no run {only!r}; {folder.manifest} lists them")
+    return Study(name, tuple(overrides), runs, content.get("allow_changes", False))
 
 
 def check_same(folder: StudyDir, study: Study) -> None:

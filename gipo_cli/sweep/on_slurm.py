@@ -103,7 +103,7 @@ class SlurmEngine(Engine[str]):
         queued = _queued()
         try:
             before = dict(read_sealed(self._record)["jobs"])
-        except UserError:
+        except (UserError, KeyError, TypeError, ValueError):
             before = {}
         self.tasks = {name: before[name] for name in names if before.get(name) in queued}
         if self.tasks:

@@ -14,6 +14,7 @@ from gipo_cli.runs.lock import holder
 from gipo_cli.runs.status import Status, is_silent, read_status
 from gipo_cli.sweep.folder import StudyDir
 from gipo_cli.sweep.plan import PlannedRun
+from gipo_cli.text import printable
 
 State = Literal["waiting", "running", "done", "failed", "interrupted"]
 _TAIL_BYTES = 20_000
@@ -72,7 +73,7 @@ def observe(folder: StudyDir, run: PlannedRun) -> RunState:
         speed=status.steps_per_second,
         success=latest.get("success") if success is None else success,
         result=latest.get("return") if result is None else result,
-        reason=status.reason,
+        reason=status.reason and printable(status.reason),
         seconds=status.active_seconds,
     )
 
@@ -115,15 +116,17 @@ def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
     """The end of what the run's newest process printed, else of the run's log."""
     logs = [RunDir(path).log for path in places(folder, name)]
     printed = [folder.output(name), *folder.attempts(name).glob("*.out")]
-    newest = sorted((file for file in printed if file.exists()), key=lambda file: file.stat().st_mtime)
+    newest = sorted((file for file in printed if file.is_file()), key=lambda file: file.stat().st_mtime)
     for file in (*reversed(newest), *reversed(logs)):
+        if not file.is_file():
+            continue
         try:
             with file.open("rb") as handle:
                 handle.seek(max(file.stat().st_size - _TAIL_BYTES, 0))
                 text = handle.read().decode(errors="replace")
         except OSError:
             continue
-        if said := [line.rstrip() for line in text.splitlines() if line.strip()]:
+        if said := [printable(line.rstrip()) for line in text.splitlines() if line.strip()]:
             return said[-lines:]
     return []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gipo_cli.errors import UserError
+from gipo_cli.runs.durable import read_sealed, write_sealed
 from gipo_cli.sweep.folder import StudyDir, check_same, read_study, write_study
 from gipo_cli.sweep.plan import plan
 
@@ -46,12 +47,24 @@ def test_edited_or_cut_off(tmp_path: Path, change):
 
 
 def test_other_format(tmp_path: Path):
-    from gipo_cli.runs.durable import read_sealed, write_sealed
-
     folder = written(tmp_path, "seed=1")
     write_sealed(folder.manifest, read_sealed(folder.manifest) | {"format": 99})
     with pytest.raises(UserError, match="has format 99 of gipo"):
         read_study(folder)
+
+
+def test_a_plan_that_leads_elsewhere_is_refused(tmp_path: Path):
+    """Its seal is no secret: anybody can write one."""
+    folder = written(tmp_path, "seed=1")
+    content = read_sealed(folder.manifest)
+    for change in ({"study": "../up"}, {"runs": [content["runs"][0] | {"name": "../../up"}]}):
+        write_sealed(folder.manifest, content | change)
+        with pytest.raises(UserError, match="cannot be a run's name"):
+            read_study(folder)
+    for change in ({"runs": 3}, {"runs": [{"name": "x"}]}, {"study": 5}):
+        write_sealed(folder.manifest, content | change)
+        with pytest.raises(UserError, match="is not a plan of this gipo"):
+            read_study(folder)
 
 
 def test_different_study_says_what_differs(tmp_path: Path):

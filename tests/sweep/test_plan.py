@@ -1,12 +1,13 @@
 """Grids and study files to named runs."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from gipo_cli.errors import UserError
 from gipo_cli.settings.compose import compose
-from gipo_cli.sweep.plan import plan
+from gipo_cli.sweep.plan import Study, plan
 
 PENDULUM = ("env=gymnasium", "env.id=Pendulum-v1")
 
@@ -15,6 +16,12 @@ def study_file(root: Path, text: str, name: str = "mine") -> Path:
     (root / "study").mkdir(exist_ok=True)
     (root / "study" / f"{name}.yaml").write_text(text)
     return root
+
+
+@cache
+def shipped(name: str) -> Study:
+    """A study that comes with the package; composing its runs takes a while."""
+    return plan([f"study={name}"])
 
 
 def test_a_knob_multiplies_only_the_objective_that_has_it():
@@ -70,7 +77,7 @@ def test_mistakes(overrides: list[str], message: str):
 
 
 def test_shipped_buffer_study():
-    study = plan(["study=reach_buffers"])
+    study = shipped("reach_buffers")
     assert study.name == "reach_buffers"
     cells = {(r.config.objective.name, r.config.buffer_size, r.config.seed) for r in study.runs}
     objectives = ("gipo", "ppo_clip", "sapo", "tis", "no_clip")
@@ -132,7 +139,7 @@ def test_values_derived_from_the_seed_by_a_users_file(tmp_path: Path):
     ],
 )
 def test_the_studies_of_the_results_are_balanced(name, runs, rollout, neg_ratio):
-    study = plan([f"study={name}"])
+    study = shipped(name)
     assert len(study.runs) == runs
     assert {run.config.agent.rollout_steps for run in study.runs} == {rollout}
     seeds = [run.config.seed for run in study.runs]

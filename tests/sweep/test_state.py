@@ -39,6 +39,11 @@ def test_last_words(tmp_path: Path, reference: Path):
     assert last_words(folder, run.name, 1)[0].endswith("saved")
     folder.output(run.name).write_text("".join(f"line {n}\n" for n in range(9)) + "\n")
     assert last_words(folder, run.name, 2) == ["line 7", "line 8"]
+    folder.output(run.name).write_text("\x1b]0;title\x07hello\n")
+    assert last_words(folder, run.name) == [r"\x1b]0;title\x07hello"]
+    folder.output(run.name).unlink()
+    os.mkfifo(folder.output(run.name))
+    assert last_words(folder, run.name, 1)[0].endswith("saved")
     assert len(numbers(path / run.name / "eval.csv")) == 3
 
 
