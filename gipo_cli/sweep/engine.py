@@ -47,16 +47,16 @@ class Engine(Generic[Task]):
         Returns:
             How each ended, in words; empty for a code of 0. What became of the run is read from its folder.
         """
-        looked = {name: self.ended(name, task) for name, task in self.tasks.items()}
+        looked = {name: self._ended(name, task) for name, task in self.tasks.items()}
         ended = {name: how for name, how in looked.items() if how is not None}
         for name in ended:
             del self.tasks[name]
         for name in list(self.queue):
             if self.jobs is not None and len(self.tasks) >= self.jobs:
                 break
-            if self.free(name):
+            if self._free(name):
                 self.queue.remove(name)
-                self.tasks[name] = self.start(name)
+                self.tasks[name] = self._start(name)
         return ended
 
     def active(self) -> list[str]:
@@ -67,30 +67,31 @@ class Engine(Generic[Task]):
         """Start nothing more and ask everything running to save and end; ``poll`` keeps telling."""
         self.queue.clear()
         for task in self.tasks.values():
-            self.end(task, at_once=False)
+            self._end(task, at_once=False)
 
     def kill(self) -> None:
         """End everything at once; called again and again until nothing is active."""
         self.queue.clear()
         for task in self.tasks.values():
-            self.end(task, at_once=True)
+            self._end(task, at_once=True)
 
     def close(self) -> None:
         """Release what the engine holds."""
 
-    def free(self, name: str) -> bool:
+    # What an engine is made of:
+
+    def _free(self, name: str) -> bool:
         """Whether a run may be started now."""
         return True
 
-    def start(self, name: str) -> Task:
-        """Start a run."""
+    def _start(self, name: str) -> Task:
         raise NotImplementedError
 
-    def ended(self, name: str, task: Task) -> str | None:
+    def _ended(self, name: str, task: Task) -> str | None:
         """How a task ended, in words; None while it runs."""
         raise NotImplementedError
 
-    def end(self, task: Task, *, at_once: bool) -> None:
+    def _end(self, task: Task, *, at_once: bool) -> None:
         """End a task: at once, or after it has saved."""
         raise NotImplementedError
 
@@ -128,7 +129,7 @@ class LocalEngine(Engine[Worker]):
         self.kill()
         self.tasks.clear()
 
-    def free(self, name: str) -> bool:
+    def _free(self, name: str) -> bool:
         """Whether no other process works on it; one of another host counts as long as its lock beats."""
         record = holder_of(self.folder, name)
         if record is None:
@@ -141,19 +142,16 @@ class LocalEngine(Engine[Worker]):
         self._held[name] = f"process {record.get('pid')}" + ("" if own else f" on {record.get('host')}")
         return False
 
-    def start(self, name: str) -> Worker:
-        """Start a process."""
+    def _start(self, name: str) -> Worker:
         return Worker(self.folder, name)
 
-    def ended(self, name: str, task: Worker) -> str | None:
-        """How a process ended; what it left of its group is ended too."""
+    def _ended(self, name: str, task: Worker) -> str | None:
         if task.running:
             return None
-        task.kill()
+        task.kill()  # what it left of its group
         return task.how
 
-    def end(self, task: Worker, *, at_once: bool) -> None:
-        """End a process."""
+    def _end(self, task: Worker, *, at_once: bool) -> None:
         if at_once:
             task.kill()
         else:

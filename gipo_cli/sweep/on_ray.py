@@ -53,14 +53,13 @@ class RayEngine(Engine[Any]):
         self._runs = {run.name: run for run in study.runs}
         self._saving_until = 0.0
 
-    def start(self, name: str) -> Any:
-        """Hand a run over."""
+    def _start(self, name: str) -> Any:
         return self._task.remote(str(self.folder.path.resolve()), name, str(Path.cwd()), self._digest)
 
-    def ended(self, name: str, task: Any) -> str | None:
-        """How a task ended; a cancelled one is told as over by Ray while its worker still saves."""
+    def _ended(self, name: str, task: Any) -> str | None:
         if not self._ray.wait([task], timeout=0)[0]:
             return None
+        # Ray tells a cancelled task as over while its worker still saves.
         saving = time.monotonic() < self._saving_until
         if saving and observe(self.folder, self._runs[name]).state == "running":
             return None
@@ -72,8 +71,7 @@ class RayEngine(Engine[Any]):
             return f"its task ended: {lines[-1]}"
         return ""
 
-    def end(self, task: Any, *, at_once: bool) -> None:
-        """Cancel a task, which lets its worker save first unless it is to end at once."""
+    def _end(self, task: Any, *, at_once: bool) -> None:
         self._saving_until = 0.0 if at_once else time.monotonic() + SAVE_SECONDS
         self._ray.cancel(task, force=at_once)
 

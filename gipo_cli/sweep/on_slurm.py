@@ -132,11 +132,11 @@ class SlurmEngine(Engine[str]):
 
     def stop(self) -> None:
         """Cancel the jobs: SLURM asks their processes to end, which save first."""
-        self._end(STOP)
+        self._cancel(STOP)
 
     def kill(self) -> None:
         """Cancel the jobs at once."""
-        self._end(KILL)
+        self._cancel(KILL)
 
     def _hand_over(self) -> None:
         """Submit what is left; where only so many may run at a time, one array after the other."""
@@ -154,7 +154,7 @@ class SlurmEngine(Engine[str]):
             self.tasks |= {name: job.job_id for name, job in zip(names, jobs, strict=True)}
             write_sealed(self._record, {"jobs": self.tasks})
 
-    def _end(self, command: tuple[str, ...]) -> None:
+    def _cancel(self, command: tuple[str, ...]) -> None:
         """Send this to the jobs at the next look at SLURM's queue, which is due now."""
         if command != self._ending:
             self.queue, self._ending, self._looked, self._refused = [], command, 0.0, 0
