@@ -42,7 +42,7 @@ def work(folder: StudyDir, name: str) -> int:
         run.path.mkdir(exist_ok=True)
         run.config.touch()
         status = StatusFile(run.status, total_steps=STEPS)
-        status.beat(STEPS // 2, steps_per_second=100.0, latest={"success": 0.5}, force=True)
+        status.beat(STEPS // 2, latest={"success": 0.5}, force=True)
         while (wanted := behaviour_of(folder, name)) in ("hang", "deaf"):
             if told and wanted == "hang":
                 status.finish("interrupted", "stopped")
@@ -52,7 +52,7 @@ def work(folder: StudyDir, name: str) -> int:
             status.finish("failed", f"at step {STEPS // 2}: loss is nan")
             sys.stderr.write("error: the last words\n")
             return 1
-        status.beat(STEPS, steps_per_second=100.0, force=True)
+        status.beat(STEPS, force=True)
         status.finish("done")
     return 0
 
