@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,20 +18,16 @@ LAGS = (1, 4, 16)
 SIZES = (16, 64, 256, 1024)
 
 
-class Maker(Protocol):
-    """Makes policy pairs."""
-
-    def __call__(self, count: int, *, seed: int) -> Pairs:
-        """``count`` pairs."""
-
-
 @dataclass(frozen=True)
 class Case:
-    """A kind of policy pair at one distance: ``random`` in logits, or ``lagged`` in policy-gradient steps."""
+    """A kind of policy pair at one distance: ``random`` in logits, or ``lagged`` in policy-gradient steps.
+
+    ``make(count, seed=)`` makes pairs.
+    """
 
     kind: str
     distance: float
-    make: Maker
+    make: Callable[..., Pairs]
 
     @property
     def name(self) -> str:

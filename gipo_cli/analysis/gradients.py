@@ -32,7 +32,7 @@ ELEMENTWISE = 32
 
 
 class Policy(Protocol):
-    """What is needed of a policy; both of ``agents.policies`` have it, and so may any ``nn.Module``."""
+    """What is needed of a policy; those of ``learning.policies`` have it, and so may any ``nn.Module``."""
 
     def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
         """Differentiable log-probabilities per action dimension, ``[B, D]``."""

@@ -28,8 +28,8 @@ ratio               GIPO's variance over the rival's at equal bias, least to
 """
 
 
-def _knob(option: str) -> Any:
-    """Reads one value of an option that may be repeated."""
+def _knob(option: str, metavar: str) -> Any:
+    """An option that takes one knob value and may be repeated."""
 
     def read(text: str) -> float:
         try:
@@ -40,7 +40,7 @@ def _knob(option: str) -> Any:
             cure = f"repeat the option: {again}" if len(values) > 1 else f"write {option} 0.5"
             raise UserError(f"{option} takes one number, not {text!r}; {cure}") from None
 
-    return read
+    return typer.Option(metavar=metavar, parser=read, help="run: a knob value; may be repeated")
 
 
 def diagnose(
@@ -64,24 +64,10 @@ def diagnose(
     checkpoint: Annotated[
         list[int] | None, typer.Option(metavar="STEP", help="run: a step; may be repeated (all)")
     ] = None,
-    gipo_sigma: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="SIGMA", parser=_knob("--gipo-sigma"), help="run: sigma values; may be repeated"
-        ),
-    ] = None,
-    ppo_eps: Annotated[
-        list[float] | None,
-        typer.Option(metavar="EPS", parser=_knob("--ppo-eps"), help="run: eps values; may be repeated"),
-    ] = None,
-    sapo_tau: Annotated[
-        list[float] | None,
-        typer.Option(metavar="TAU", parser=_knob("--sapo-tau"), help="run: tau values; may be repeated"),
-    ] = None,
-    tis_c: Annotated[
-        list[float] | None,
-        typer.Option(metavar="C", parser=_knob("--tis-c"), help="run: c values; may be repeated"),
-    ] = None,
+    gipo_sigma: Annotated[list[float] | None, _knob("--gipo-sigma", "SIGMA")] = None,
+    ppo_eps: Annotated[list[float] | None, _knob("--ppo-eps", "EPS")] = None,
+    sapo_tau: Annotated[list[float] | None, _knob("--sapo-tau", "TAU")] = None,
+    tis_c: Annotated[list[float] | None, _knob("--tis-c", "C")] = None,
     probe_size: Annotated[int | None, typer.Option(help="run: transitions of the probe")] = None,
     chunks: Annotated[int | None, typer.Option(help="run: disjoint chunks of the probe")] = None,
     device: Annotated[
