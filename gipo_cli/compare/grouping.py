@@ -11,6 +11,7 @@ from gipo_cli.compare.filters import resolve_key
 from gipo_cli.compare.load import RunTable, Value
 from gipo_cli.compare.words import digits_apart, setting_words
 from gipo_cli.errors import UserError, suggest
+from gipo_cli.settings.schema import keys_that_change
 from gipo_cli.text import printable
 
 TASK_KEYS = (
@@ -18,8 +19,7 @@ TASK_KEYS = (
 )  # fmt: skip
 ARGUMENTS = "env.kwargs."
 ANY_GYMNASIUM = "gymnasium"
-NO_TREATMENT = ("seed", "preset", "imports", "total_steps", "env.imports", "env.vector", "env.kwargs")
-NO_TREATMENT_SECTIONS = ("eval.", "checkpoint.", "diagnostics.", "logging.", "runtime.", ARGUMENTS)
+NO_TREATMENT = (*keys_that_change("draw", "budget", "scores", "origin", "nothing"), "env.kwargs")
 FIRST_KEYS = ("objective.name", "buffer.size")
 DEFAULT_BASELINE = "ppo_clip"
 T = TypeVar("T")
@@ -142,8 +142,8 @@ def _differing(runs: Sequence[RunTable]) -> list[str]:
     return [
         key
         for key in keys
-        if key not in (*NO_TREATMENT, *TASK_KEYS)
-        and not key.startswith(NO_TREATMENT_SECTIONS)
+        if key not in TASK_KEYS
+        and not f"{key}.".startswith(tuple(f"{name}." for name in NO_TREATMENT))
         and _differs(runs, key)
     ]
 

@@ -16,6 +16,7 @@ from gipo_cli.compare.events import Series, read_events
 from gipo_cli.compare.output import check_output, fresh_folder
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir
+from gipo_cli.settings.overrides import value_of
 
 TAGS_SHOWN = 10
 # Tags of Stable-Baselines3's logger and of the authors' Meta-World script (arXiv 2603.03955).
@@ -102,7 +103,7 @@ def import_tb(
 def _config(settings: Sequence[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for text in settings:
-        key, equals, value = text.partition("=")
+        key, equals, _ = text.partition("=")
         if not equals or not key:
             raise UserError(
                 f"The setting {text!r} is no key=value; write for example objective.name=ppo_clip."
@@ -115,13 +116,7 @@ def _config(settings: Sequence[str]) -> dict[str, Any]:
                 raise UserError(
                     f"The setting {text!r} contradicts an earlier one: {parent} already has a value."
                 )
-        try:
-            node[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(
-                f"The value of the setting {text!r} is no YAML; put it in quotes, as in --set "
-                f"{key}='\"{value}\"'."
-            ) from None
+        node[last] = value_of(text)[1]
     for key in NEEDED:
         node = config
         for part in key.split("."):

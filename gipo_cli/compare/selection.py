@@ -9,6 +9,7 @@ from gipo_cli.compare.criterion import Criterion
 from gipo_cli.compare.grouping import environment_labels
 from gipo_cli.compare.load import LeftOut, RunTable
 from gipo_cli.compare.words import counts_apart
+from gipo_cli.settings.schema import keys_that_change
 
 REASONS_SHOWN = 5
 """Kinds of reasons for leaving runs out that one sentence can hold."""
@@ -89,6 +90,5 @@ def _reason(
 
 
 def _identity(run: RunTable) -> object:
-    # What changes nothing about what is learned.
-    aside = ("preset", "logging.", "runtime.", "checkpoint.", "eval.", "diagnostics.")
-    return frozenset((key, value) for key, value in run.config.items() if not key.startswith(aside))
+    aside = tuple(f"{name}." for name in keys_that_change("scores", "origin", "nothing"))
+    return frozenset((key, value) for key, value in run.config.items() if not f"{key}.".startswith(aside))

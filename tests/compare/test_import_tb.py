@@ -48,6 +48,15 @@ def test_of_a_step_logged_twice_the_later_value_counts(tmp_path):
     assert read_run(tmp_path / "run").eval.numbers["return_mean"].tolist() == [2.0]
 
 
+def test_settings_are_read_back_as_they_were_meant(tmp_path):
+    write_events(tmp_path / "tb", SB3)
+    odd = ["env.name=no", "objective.name=gipo", "objective.sigma=5e-1", "buffer.size=1e5", "seed=5"]
+    import_tb(tmp_path / "tb", out=tmp_path / "run", settings=odd)
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["env"]["name"], config["objective"]["sigma"]) == ("no", 0.5)
+    assert (config["buffer"]["size"], type(config["buffer"]["size"])) == (100_000, int)
+
+
 def test_a_stated_budget_is_the_runs(tmp_path):
     write_events(tmp_path / "tb", SB3)
     import_tb(tmp_path / "tb", out=tmp_path / "run", settings=[*SETTINGS, "total_steps=7500"])
@@ -124,16 +133,18 @@ def test_imported_runs_compare_with_ours_and_are_pointed_out(tmp_path):
     ("settings", "words"),
     [
         (["env.name=reach", "seed=1"], "objective.name is needed"),
-        ([*SETTINGS, "seed=many"], "no whole number"),
+        ([*SETTINGS, "seed=many"], "seed=many must be a whole number"),
+        ([*SETTINGS, "seed=010"], "seed=010 must be a whole number"),
         ([*SETTINGS, "seed=true"], "seed True is no whole number; write for example --set seed=1"),
         (
-            [*SETTINGS, "total_steps=1e6"],
-            "total_steps '1e6' is no whole number; .* --set total_steps=1000000",
+            [*SETTINGS, "total_steps=1.5"],
+            "total_steps 1.5 is no whole number; .* --set total_steps=1000000",
         ),
-        ([*SETTINGS, "total_steps="], "total_steps None is no whole number"),
+        ([*SETTINGS, "total_steps="], "total_steps= must be a whole number"),
+        ([*SETTINGS, "commit=695e0514"], r"""type 'commit="695e0514"' if the value is text"""),
         ([*SETTINGS, "buffer"], "no key=value"),
         ([*SETTINGS, "seed.deep=1"], "contradicts"),
-        ([*SETTINGS, "env.name=@x"], r"""'env.name=@x' is no YAML; .* --set env.name='"@x"'\."""),
+        ([*SETTINGS, "env.name=a#x"], r"""cannot be read; type 'env.name="a#x"' if the value is text"""),
     ],
 )
 def test_settings_that_do_not_describe_a_run(tmp_path, settings, words):
