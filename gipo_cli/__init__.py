@@ -1,4 +1,4 @@
-"""gipo: how stale may your data be, and which policy objective survives it.
+"""gipo: how stale can your data be, and which policy objective copes with it.
 
 Public names, imported when first used: ``GIPO`` (the agent), ``load_run`` (a run's checkpoint as an agent),
 ``register`` (an objective of your own) and ``ObjectiveParams`` (the base of its parameters).
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from gipo_cli.learning.sb3 import GIPO
     from gipo_cli.training.loading import load_run
 
-_HOMES = {
-    "GIPO": "gipo_cli.learning.sb3",
-    "load_run": "gipo_cli.training.loading",
-    "ObjectiveParams": "gipo_cli.core.objectives",
-    "register": "gipo_cli.core.objectives",
-    "ValueAndCoefficient": "gipo_cli.core.objectives",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: ``gipo --help`` must not load torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    if name == "GIPO":
+        from gipo_cli.learning.sb3 import GIPO
 
-    return getattr(import_module(_HOMES[name]), name)
+        return GIPO
+    if name == "load_run":
+        from gipo_cli.training.loading import load_run
+
+        return load_run
+    if name in __all__:
+        from gipo_cli.core import objectives
+
+        return getattr(objectives, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
