@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+ALIGNMENT = 64
+"""Bytes at whose multiples each parameter begins, as if it had memory of its own: matrix products of
+unaligned weights round differently on some processors."""
 
 
 class FlatParameters:
@@ -21,10 +25,19 @@ class FlatParameters:
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         self.parameters = list(parameters)
-        self.flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self.parameters]))
-        parts = torch.split(self.flat.data, [p.numel() for p in self.parameters])
-        for parameter, part in zip(self.parameters, parts, strict=True):
-            parameter.data = part.view_as(parameter)
+        first = self.parameters[0]
+        step = ALIGNMENT // first.element_size()
+        # Zeros between the parameters, which no elementwise optimizer moves.
+        self._gaps = [first.detach().new_zeros(-p.numel() % step) for p in self.parameters]
+        self.flat = nn.Parameter(self._laid([p.detach() for p in self.parameters]))
+        start = 0
+        for parameter, gap in zip(self.parameters, self._gaps, strict=True):
+            parameter.data = self.flat.data[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel() + gap.numel()
+
+    def _laid(self, values: Sequence[Tensor]) -> Tensor:
+        parts = zip(values, self._gaps, strict=True)
+        return torch.cat([part for value, gap in parts for part in (value.reshape(-1), gap)])
 
     def take_gradients(self) -> None:
         """Copy the parameters' gradients to ``flat.grad``; a parameter without one counts as zero.
@@ -36,6 +49,6 @@ class FlatParameters:
                 "the policy's parameters were given other memory (moved or copied) after the agent was made; "
                 "make the agent on the device that it is to learn on"
             )
-        self.flat.grad = torch.cat(
-            [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self.parameters]
+        self.flat.grad = self._laid(
+            [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         )

@@ -19,13 +19,19 @@ from gipo_cli.learning.updater import _Tally
 from gipo_cli.settings.compose import compose
 from gipo_cli.settings.schema import AgentConfig, PolicyConfig, UpdateConfig
 
-TASKS = {"fetch": ["env=fetch_reach"], "metaworld": ["env=metaworld", "env.task=reach-v3"]}
+TASKS = {
+    "fetch": ["env=fetch_reach"],
+    "metaworld": ["env=metaworld", "env.task=reach-v3"],
+    "pendulum": ["env=gymnasium", "env.id=Pendulum-v1"],
+}
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("envs", [1, 4])
-def test_sb3_ppo_preset_equals_stable_baselines3_ppo(task, envs):
-    steps = 256
+@pytest.mark.parametrize(
+    ("task", "envs", "steps"),
+    # 300 rows end with a minibatch of 44, which is no power of two; Pendulum has one action dimension.
+    [("fetch", 1, 300), ("metaworld", 4, 64), ("pendulum", 1, 300), ("pendulum", 3, 100)],
+)
+def test_sb3_ppo_preset_equals_stable_baselines3_ppo(task, envs, steps):
     config = compose(
         ["preset=sb3_ppo", *TASKS[task], f"env.n_envs={envs}", f"agent.rollout_steps={steps}"]
     ).config

@@ -170,6 +170,8 @@ def evaluate(
         value, coefficient = params.surrogate(samples)
         # Where A is 0 there is nothing to learn, whatever r: inf * 0 must not say otherwise.
         nothing = adv == 0
-        value, slope = value.masked_fill(nothing, 0.0), (coefficient * adv).masked_fill(nothing, 0.0)
-    surrogate = value + slope * (log_prob - log_prob.detach())
+        value, slope = value.masked_fill(nothing, 0.0), coefficient.masked_fill(nothing, 0.0)
+    # The order of the products is that of automatic differentiation of r A, so that gradients are Stable-
+    # Baselines3's to the bit, also where a batch's size is no power of two.
+    surrogate = value + adv * (slope * (log_prob - log_prob.detach()))
     return ObjectiveTerms(surrogate, coefficient, log_ratio)
