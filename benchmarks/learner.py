@@ -27,6 +27,8 @@ def make_agent(*overrides: str, filled: int | None = None) -> GIPO:
     config = compose(overrides).config
     agent = GIPO.from_config(config, make_vec_env(config.env, config.seed), "cpu")
     rollout = collect(agent)
+    # Past a warm-up, whose first rate is 0.
+    agent.learner.steps = 100 * config.rollout_size
     while len(agent.buffer) < (agent.buffer.capacity if filled is None else filled):
         agent.buffer.add(rollout, agent.agent.advantage)
     return agent

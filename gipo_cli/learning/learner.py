@@ -98,6 +98,9 @@ class Learner:
     def update(self, total_steps: int) -> UpdateStats:
         """Learn from the buffer; one more version of the policy.
 
+        No optimizer moves while the learning rate is 0, which would fill its moments all the same, nor before
+        the observation statistics have seen a rollout.
+
         Args:
             total_steps: environment steps of the whole training, over which the learning rate decays.
 
@@ -105,11 +108,16 @@ class Learner:
         """
         iteration = max(math.ceil(self.steps / self.rollout_size) - 1, 0)
         iterations = math.ceil(total_steps / self.rollout_size)
-        self.updater.set_lr(lr_factor(self.agent.update, iteration, iterations))
-        stats = self.updater.update(self.buffer, self.version)
+        factor = lr_factor(self.agent.update, iteration, iterations)
+        self.updater.set_lr(factor)
+        extractor = self.policy.features_extractor
+        normalizer = extractor if isinstance(extractor, ObsNormalizer) else None
+        if factor == 0 or (normalizer is not None and not normalizer.count):
+            stats = self.updater.skip()
+        else:
+            stats = self.updater.update(self.buffer, self.version)
         # Only now, so that the policy that learns from its newest rollout is the one that made it.
-        normalizer = self.policy.features_extractor
-        if isinstance(normalizer, ObsNormalizer):
+        if normalizer is not None:
             for obs in self._unseen:
                 normalizer.update(self.policy.tensors(obs).flatten(0, 1))
         self._unseen.clear()

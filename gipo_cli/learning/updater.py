@@ -100,6 +100,10 @@ class Updater:
                 break
         return self._reduce(tally)
 
+    def skip(self) -> UpdateStats:
+        """What an iteration without an optimizer step did: nothing."""
+        return self._reduce(_Tally())
+
     def refresh_advantages(self, buffer: ReplayBuffer) -> None:
         """Form the buffer's advantages with today's networks, unless those of collection are kept."""
         advantage = self.config.advantage

@@ -283,3 +283,33 @@ def test_the_gradient_norm_is_clipped_over_all_that_a_step_moves():
     norm = torch.cat([group.flat.grad for group in groups]).norm()
     assert numbers["loss/grad_norm"] > 0.1  # as it was before clipping
     assert float(norm) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_nothing_moves_while_the_learning_rate_is_zero():
+    """Adam's moments least of all: a batch seen at rate 0 would steer the first real steps."""
+    model = agent(update=UpdateConfig(rounds=2, batch_size=32, lr_warmup=2))
+    before = [p.clone() for p in model.policy.parameters()]
+    numbers = update(model).numbers
+    assert (numbers["lr/actor"], numbers["update/actor_steps"], numbers["update/critic_steps"]) == (0, 0, 0)
+    assert all(map(torch.equal, before, model.policy.parameters()))
+    assert not model.learner.updater.optimizer.state
+    collect(model)
+    numbers = update(model).numbers
+    assert (numbers["update/actor_steps"], model.learner.version) == (2, 2)
+    assert not all(map(torch.equal, before, model.policy.parameters()))
+
+
+def test_the_first_rollout_feeds_the_statistics_of_observations_and_moves_nothing():
+    env = make_vec_env(compose(["env=gymnasium", "env.id=Pendulum-v1"]).config.env, 1)
+    config = AgentConfig(rollout_steps=64, update=UpdateConfig(rounds=1, batch_size=32))
+    model = GIPO("mlp", env, agent=config, buffer_size=64, normalize_obs=True, seed=0, device="cpu")
+    before = [p.clone() for p in model.policy.parameters()]
+    log_prob = collect(model).log_prob
+    assert update(model).numbers["update/critic_steps"] == 0
+    assert all(map(torch.equal, before, model.policy.parameters()))
+    assert model.policy.features_extractor.count == 64
+    assert np.array_equal(model.buffer.log_prob, log_prob.reshape(64, -1))
+    collect(model)
+    stats = update(model)
+    assert stats.log_ratio.abs().max() < 1e-5
+    assert stats.numbers["update/critic_steps"] == 1
