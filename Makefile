@@ -13,7 +13,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-cluster test-mutations house bench same-as results docs clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-mutations house bench same-as results docs clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,8 +57,13 @@ test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 test-kills: setup ## kill real runs 200 times at random and compare their results (10 to 20 minutes)
 	$(PYTEST) -m kills -rP
 
+<<<<<<< HEAD
 test-mutations: setup ## make mistakes one at a time, each of which must turn a named test red (minutes)
 	$(ONE_THREAD) $(BIN)/python -P tests/mutations.py $(ARGS)
+=======
+test-fuzz: setup ## damage run folders in 500 random ways and type commands at them (minutes)
+	$(PYTEST) -m fuzz tests/fuzz
+>>>>>>> 414ad1b (make test-fuzz: run folders damaged at random, commands typed at them)
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
