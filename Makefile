@@ -57,16 +57,14 @@ test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 test-kills: setup ## kill real runs 200 times at random and compare their results (10 to 20 minutes)
 	$(PYTEST) -m kills -rP
 
-<<<<<<< HEAD
-test-mutations: setup ## make mistakes one at a time, each of which must turn a named test red (minutes)
-	$(ONE_THREAD) $(BIN)/python -P tests/mutations.py $(ARGS)
-=======
 test-fuzz: setup ## damage run folders in 500 random ways and type commands at them (minutes)
 	$(PYTEST) -m fuzz tests/fuzz
->>>>>>> 414ad1b (make test-fuzz: run folders damaged at random, commands typed at them)
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
+
+test-mutations: setup ## make mistakes one at a time, each of which must turn a named test red (minutes)
+	$(ONE_THREAD) $(BIN)/python -P tests/mutations.py $(ARGS)
 
 house: setup ## measure lines, words and architecture against their limits (ARGS=--gate: and the time of the tests)
 	$(BIN)/python -m benchmarks.house $(ARGS)
