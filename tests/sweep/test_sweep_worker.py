@@ -11,7 +11,7 @@ from sweep_harness import assert_same_runs, break_off, finished, only, planned, 
 from gipo_cli.commands import sweep_worker
 from gipo_cli.commands.sweep_worker import work, work_apart
 from gipo_cli.errors import UserError
-from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.learning.learner import Learner
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.status import StatusFile, read_status
@@ -177,8 +177,10 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 def test_a_trial_measures_with_a_full_buffer(monkeypatch: pytest.MonkeyPatch):
     (run,) = plan([*tiny(1536), *ONE]).runs
     held = []
-    update = GIPO.update
-    monkeypatch.setattr(GIPO, "update", lambda agent: held.append(len(agent.buffer)) or update(agent))
+    update = Learner.update
+    monkeypatch.setattr(
+        Learner, "update", lambda learner, steps: held.append(len(learner.buffer)) or update(learner, steps)
+    )
     trial = sweep_worker.try_out(json.dumps(run.config.model_dump(mode="json")))
     assert held == [run.config.rollout_size, run.config.buffer_size]
     assert trial.steps == run.config.rollout_size
