@@ -137,8 +137,9 @@ def try_out(text: str) -> Trial:
         seconds = time.perf_counter() - before
         episodes = min(TRIAL_EPISODES, config.eval.episodes)
         before = time.perf_counter()
-        workshop.evaluator.run(lambda obs: agent.act(obs, config.eval.deterministic), episodes)
-        evaluation = (time.perf_counter() - before) * config.eval.episodes / episodes
+        if workshop.evaluator is not None:
+            workshop.evaluator.run(lambda obs: agent.act(obs, config.eval.deterministic), episodes)
+        evaluation = (time.perf_counter() - before) * config.eval.episodes / max(episodes, 1)
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         memory = (1 if filled else 2) * size + sum(process.memory_info().rss for process in processes)
     return Trial(seconds=seconds, steps=config.rollout_size, start=start, evaluation=evaluation, bytes=memory)

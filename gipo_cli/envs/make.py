@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli.envs import metaworld, robotics
+from gipo_cli.envs.isolation import Isolation
 from gipo_cli.envs.registry import Family
 from gipo_cli.envs.resolve import resolve
-from gipo_cli.envs.simulators import Goals, Request, Simulator, from_registry
-from gipo_cli.envs.task_env import TaskEnv
+from gipo_cli.envs.simulators import Goals, Request, Simulator, from_registry, refuse_own_statistics
+from gipo_cli.envs.task_env import TaskEnv, episode_seed
 from gipo_cli.errors import UserError
 from gipo_cli.settings.imports import import_user_modules
 from gipo_cli.settings.schema import EnvConfig
@@ -53,16 +54,21 @@ def make_env(
     Raises:
         UserError: The environment does not exist, is not installed, or cannot be made as asked.
     """
-    import_user_modules(cfg.imports, "env.imports")
     choice = resolve(cfg)
     kwargs = cfg.kwargs if render_mode is None else {**cfg.kwargs, "render_mode": render_mode}
     task_seed = seed if task_seed is None else task_seed
+    isolation = Isolation(task_seed)
     try:
-        made = ADAPTERS[choice.entry.family](Request(choice, kwargs, index, task_seed, goals, goal_stride))
-        return TaskEnv(made, cfg, label=choice.label, seed=seed, index=index)
+        with isolation.around(episode_seed(task_seed, 0, 0)):
+            import_user_modules(cfg.imports, "env.imports")
+            made = ADAPTERS[choice.entry.family](
+                Request(choice, kwargs, index, task_seed, goals, goal_stride)
+            )
+        refuse_own_statistics(made.env, choice.label)
+        return TaskEnv(made, cfg, label=choice.label, seed=seed, index=index, isolation=isolation)
     except UserError:
         raise
-    except Exception as error:  # a constructor may raise anything
+    except (Exception, SystemExit) as error:  # a constructor may raise anything
         raise UserError(
             f"env={choice.label} cannot be made ({type(error).__name__}: {error}); "
             f"check env.kwargs={cfg.kwargs}"

@@ -55,7 +55,17 @@ def _child(factory: Callable[[], gym.Env[Any, Any]]) -> gym.Env[Any, Any]:
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    return _Worker(factory())
+    try:
+        return _Worker(factory())
+    except UserError as error:
+        return _NotMade(UserError(f"{error}; it can be made in the run's process, so type env.vector=dummy"))
+
+
+class _NotMade(gym.Env[Any, Any]):
+    """Stands in for an environment that a child could not make, and answers with the reason."""
+
+    def __init__(self, reason: UserError) -> None:
+        vars(self).update(observation_space=reason, action_space=reason, render_mode=reason)
 
 
 class ProcessVecEnv(SubprocVecEnv):
@@ -66,7 +76,7 @@ class ProcessVecEnv(SubprocVecEnv):
 
         Raises:
             RunFailed: A child ended before it could answer.
-            UserError: The system gives no further process.
+            UserError: The system gives no further process, or an environment cannot be made in one.
         """
         self._broken = False
         # Before multiprocessing's own, which would wait for children that heed no SIGTERM.
@@ -109,7 +119,9 @@ class ProcessVecEnv(SubprocVecEnv):
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of every environment."""
         with self._call():
-            return super().get_attr(attr_name, indices)
+            results = super().get_attr(attr_name, indices)
+            _raise_any(results)
+            return results
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
@@ -171,5 +183,5 @@ class ProcessVecEnv(SubprocVecEnv):
 
 def _raise_any(answers: Iterable[Any]) -> None:
     for answer in answers:
-        if isinstance(answer, RunFailed):
+        if isinstance(answer, RunFailed | UserError):
             raise answer

@@ -13,6 +13,7 @@ from gipo_cli.envs.resolve import ResolvedEnv
 from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.imports import import_user_modules
 
+_STATISTICS = {"NormalizeObservation": "env.normalize_obs=true", "NormalizeReward": "env.reward_scale=NUMBER"}
 Goals = Literal["random", "cycle"]
 Begin = Callable[[int, int, dict[str, Any] | None], tuple[Any, dict[str, Any]]]
 """Starts the episode with this seed and this number, given Gymnasium's options: observation and info."""
@@ -68,6 +69,21 @@ def from_registry(request: Request) -> Simulator:
     bare = dataclasses.replace(spec, order_enforce=False)
     env: gym.Env[Any, Any] = gym.make(bare, max_episode_steps=-1, disable_env_checker=True, **request.kwargs)
     return Simulator(env, spec.max_episode_steps)
+
+
+def refuse_own_statistics(env: gym.Env[Any, Any], label: str) -> None:
+    """Refuse wrappers that normalise by running statistics: training and evaluation would have their own.
+
+    Raises: UserError with the setting to use instead.
+    """
+    while isinstance(env, gym.Wrapper):
+        for kind in type(env).__mro__:
+            if kind.__name__ in _STATISTICS:
+                raise UserError(
+                    f"env={label} holds the wrapper {kind.__name__}, whose running statistics training and "
+                    f"evaluation would not share; take it out and type {_STATISTICS[kind.__name__]}"
+                )
+        env = env.env
 
 
 def _spec(env_id: str) -> gym.envs.registration.EnvSpec:

@@ -93,13 +93,16 @@ class ObservationFlattener:
 
 
 class ActionMap:
-    """From the agent's action to the task's: as it is (continuous) or by a table of bin centres."""
+    """From the agent's action to the task's: as it is, scaled to the bounds, or by a table of bin centres."""
+
+    note: str | None = None
+    """What the user should know about the action space."""
 
     def __init__(self, space: gym.Space[Any], action: ActionConfig, label: str) -> None:
         """Choose the agent's action space for the task's; ``label`` names the environment.
 
         Raises:
-            UserError: Not a floating-point ``Box``, or binned over infinite bounds.
+            UserError: Not a floating-point ``Box`` with finite bounds.
         """
         if not isinstance(space, gym.spaces.Box) or not np.issubdtype(space.dtype, np.floating):
             raise UserError(
@@ -108,24 +111,39 @@ class ActionMap:
             )
         self._shape = space.shape
         low, high = space.low.ravel(), space.high.ravel()
-        self._table: npt.NDArray[np.float32] | None = None
-        self.space: gym.spaces.Box | gym.spaces.MultiDiscrete
-        if action.kind == "continuous":
-            self.space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
-            return
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise UserError(
-                f"env={label} has unbounded actions, which cannot be binned; type env.action.kind=continuous"
+                f"env={label} has actions without bounds; give its action space finite bounds, at which "
+                "actions are clipped"
             )
-        self._table = np.linspace(low, high, action.bins, axis=1, dtype=np.float64).astype(np.float32)
-        self._rows = np.arange(low.size)
-        self.space = gym.spaces.MultiDiscrete(np.full(low.size, action.bins))
+        self._table: npt.NDArray[np.float32] | None = None
+        self._scale: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+        self.space: gym.spaces.Box | gym.spaces.MultiDiscrete
+        if action.kind == "binned":
+            self._table = np.linspace(low, high, action.bins, axis=1, dtype=np.float64).astype(np.float32)
+            self._rows = np.arange(low.size)
+            self.space = gym.spaces.MultiDiscrete(np.full(low.size, action.bins))
+        elif action.scale:
+            self._scale = low, high
+            self.space = gym.spaces.Box(-1, 1, low.shape, np.float32)
+        else:
+            self.space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+            if (low > 1).any() or (high < -1).any() or (high - low < 0.2).any() or (high - low > 20).any():
+                self.note = (
+                    f"actions of env={label} lie between {low.min():g} and {high.max():g}, far from those of "
+                    "a new policy, -1 to 1; type env.action.scale=true"
+                )
 
-    def __call__(self, action: Any) -> Any:
-        """The task's action: ``low + bin * (high - low) / (bins - 1)`` where binned, else unchanged."""
+    def __call__(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A new array with the task's action; scale and bins go evenly from the lower to the upper bound."""
         if self._table is not None:
             action = self._table[self._rows, action]
-        return action if len(self._shape) == 1 else np.reshape(action, self._shape)
+        elif self._scale is not None:
+            low, high = self._scale
+            action = np.clip(low + (action + 1) * (0.5 * (high - low)), low, high)
+        else:
+            action = np.array(action)
+        return action if len(self._shape) == 1 else action.reshape(self._shape)
 
 
 def clipped(action: npt.NDArray[Any], space: gym.Space[Any]) -> npt.NDArray[Any]:

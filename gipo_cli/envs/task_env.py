@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from gipo_cli.envs.calls import CALLS
+from gipo_cli.envs.isolation import Isolation
 from gipo_cli.envs.simulators import Simulator
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
 from gipo_cli.envs.success import read_success
@@ -37,7 +39,16 @@ def episode_seed(seed: int, index: int, episode: int) -> int:
 class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
     """Makes a simulator behave as ``docs/architecture.md`` says, in one layer since steps are cheap."""
 
-    def __init__(self, simulator: Simulator, cfg: EnvConfig, *, label: str, seed: int, index: int) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        cfg: EnvConfig,
+        *,
+        label: str,
+        seed: int,
+        index: int,
+        isolation: Isolation | None = None,
+    ) -> None:
         """Wrap a simulator.
 
         Args:
@@ -46,6 +57,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             label: How messages name the environment.
             seed: Base seed.
             index: Which environment of a vector this is.
+            isolation: The simulator's global random generators; None: those of a new one.
 
         Raises:
             UserError: The simulator's spaces cannot be mapped.
@@ -63,6 +75,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._success_is_any = cfg.success == "any"
         self._success_key = cfg.success_key
         self.sees = self._flatten.text
+        self._isolation = Isolation(seed) if isolation is None else isolation
         self._started = time.perf_counter()
         self._steps, self._return = 0, 0.0
         self._success_any: bool | None = None
@@ -91,9 +104,11 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         CALLS.begin(self._index, episode, 0)
         try:
             start = episode_seed(self._seed, self._index, episode)
-            raw, info = self._simulator.start(start, episode, options)
+            raw, info = self._isolation.run(
+                0, lambda: self._simulator.start(start, episode, options), seed=start
+            )
             return self._flatten(raw), dict(info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail("reset", error)
         finally:
             CALLS.end()
@@ -113,12 +128,15 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._steps += 1
         CALLS.begin(self._index, self.episode_index - 1, self._steps)
         try:
-            raw, raw_reward, terminated, truncated, raw_info = self.env.step(self._act(action))
+            own = self._act(action)
+            raw, raw_reward, terminated, truncated, raw_info = self._isolation.run(
+                self._steps, lambda: self.env.step(own)
+            )
             observation = self._flatten(raw)
             reward = float(raw_reward)
             info = dict(raw_info)
             success = self._step_success(info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail("step", error)
         finally:
             CALLS.end()
@@ -151,12 +169,25 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         return observation, False
 
     def close(self) -> None:
-        """Close the simulator."""
+        """Close the simulator; a failure of this is only a warning, since nothing is asked of it any more."""
         CALLS.begin(self._index, self.episode_index - 1, self._steps)
         try:
             super().close()
+        except (Exception, SystemExit) as error:
+            said = f"{type(error).__name__}: {error}"
+            logging.getLogger("gipo").warning("environment %s could not be closed (%s)", self._label, said)
         finally:
             CALLS.end()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about the environment, as far as it has shown itself."""
+        randomness = (
+            f"env={self._label} uses the global random generators; it gets its own, seeded by the episode, "
+            "so that training and evaluation do not disturb each other"
+        )
+        found = [self._act.note, randomness if self._isolation.touched else None]
+        return [note for note in found if note]
 
     def _step_success(self, info: dict[str, Any]) -> bool | None:
         """Whether this step is one of success; None where the simulator does not say."""
@@ -183,10 +214,12 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         elapsed = time.perf_counter() - self._started
         info["episode"] = {"r": self._return, "l": self._steps, "t": elapsed}
 
-    def _fail(self, where: str, error: Exception) -> NoReturn:
-        what = (
-            str(error) if isinstance(error, RunFailed) else f"{where} raised {type(error).__name__}: {error}"
-        )
+    def _fail(self, where: str, error: BaseException) -> NoReturn:
+        what = f"{where} raised {type(error).__name__}: {error}"
+        if isinstance(error, RunFailed):
+            what = str(error)
+        elif isinstance(error, SystemExit):
+            what = f"{where} called sys.exit({'' if error.code is None else repr(error.code)})"
         raise RunFailed(
             f"environment {self._label} (number {self._index}, episode {self.episode_index - 1}, "
             f"step {self._steps}): {what}"

@@ -35,7 +35,7 @@ def import_user_modules(names: Iterable[str], key: str) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # a user's module may raise anything
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
             raise UserError(
                 f"{key}: cannot import module {name!r} ({type(error).__name__}: {error}); "
                 "give the dotted name of a module in the current directory or of an installed package"

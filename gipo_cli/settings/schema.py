@@ -38,6 +38,10 @@ class ActionConfig(Record):
     bins: Annotated[int, Field(ge=2, le=65_536)] = Field(
         256, description="bins per action dimension when kind is binned, evenly spaced over the bounds"
     )
+    scale: bool = Field(
+        False,
+        description="continuous: map -1 to 1 of the policy to the bounds, where these lie far from that",
+    )
 
 
 class EnvConfig(Record):
@@ -101,7 +105,11 @@ class EvalConfig(Record):
     interval: Interval = Field(
         10_000, description="environment steps between evaluations; null: only at the end"
     )
-    episodes: Count = Field(20, description="episodes per evaluation; 20 tell success within 20 points or so")
+    episodes: Annotated[int, Field(ge=0)] = Field(
+        20,
+        description="episodes per evaluation; 20 tell success within 20 points or so; 0: none, where only "
+        "one environment can be open",
+    )
     deterministic: bool = Field(True, description="take the mode of the policy rather than a sample")
     seed: Annotated[int, Field(ge=0)] = Field(10_000, description="of the episodes, the same for all runs")
 

@@ -238,6 +238,8 @@ def evaluate_run(
     agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
     name = choose_protocol(config, protocol)
     count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
+    if not count:
+        raise UserError(f"{run} was trained without evaluations (eval.episodes=0); give --episodes")
     seed = config.eval.seed if seed is None else seed
     # The same numbers as in training, and sampled actions that repeat.
     torch.set_num_threads(config.runtime.torch_threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import defaultdict
@@ -81,6 +82,10 @@ class Trainer:
         else:
             self._continue(saved)
         self.position = self._position()
+        self.attempt.log.info("the agent sees %s", self.actor.env.get_attr("sees")[0])
+        # The environments have begun their first episodes.
+        for note in dict.fromkeys(itertools.chain(*self.actor.env.get_attr("notes"))):
+            self.attempt.say(note)
 
     def _continue(self, saved: Checkpoint) -> None:
         state, arrays = saved.state, saved.arrays
@@ -114,7 +119,7 @@ class Trainer:
             self._save()
         while learner.steps < self.config.total_steps and not self.stopping():
             self._iterate()
-        if not self.stopping() and self.evaluated < learner.steps:
+        if self.evaluator and not self.stopping() and self.evaluated < learner.steps:
             self._evaluate()
             # Also where this step is saved already: only a checkpoint with a score can be the best.
             self._save()
@@ -208,6 +213,8 @@ class Trainer:
             self.record.histogram(tag, values.numpy(), self.learner.steps)
 
     def _evaluate(self) -> None:
+        if self.evaluator is None:
+            return
         config, step = self.config.eval, self.learner.steps
         generator = torch.Generator(self.agent.device).manual_seed(config.seed)
         self.owes_evaluation = True

@@ -33,9 +33,7 @@ class Workshop(ExitStack):
         self.device = known_device(config.runtime.device)
         torch.set_num_threads(config.runtime.torch_threads)
         self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
-        self.evaluator = self.enter_context(
-            closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed))
-        )
+        self.evaluator = self._evaluator(config) if config.eval.episodes else None
         too_large = (
             f"buffer.size={config.buffer_size} needs more memory than this machine has; choose a smaller one"
         )
@@ -48,6 +46,15 @@ class Workshop(ExitStack):
             raise UserError(too_large)
         # What "auto" came to on this machine is part of the record, and of the run from here on.
         self.config = config.model_copy(update={"agent": self.agent.agent})
+
+    def _evaluator(self, config: RunConfig) -> Evaluator:
+        try:
+            evaluator = Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed)
+        except UserError as error:
+            raise UserError(
+                f"{error}; training has one open already: if there can be only one, type eval.episodes=0"
+            ) from error
+        return self.enter_context(closing(evaluator))
 
 
 def known_device(device: str) -> str:

@@ -128,6 +128,54 @@ def test_other_action_spaces_are_refused(space):
         ActionMap(space, ActionConfig(), "toy")
 
 
-def test_unbounded_actions_cannot_be_binned():
-    with pytest.raises(UserError, match=r"env\.action\.kind=continuous"):
-        binned(box(1, low=-np.inf, high=np.inf), 4)
+@pytest.mark.parametrize("kind", ["binned", "continuous"])
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0, np.inf), (-np.inf, 0)])
+def test_actions_without_bounds_are_refused(kind, bounds):
+    space = gym.spaces.Box(*bounds, (2,), np.float64)
+    with pytest.raises(UserError, match=r"env=toy has actions without bounds; give its action space finite"):
+        ActionMap(space, ActionConfig(kind=kind), "toy")
+
+
+def test_scaled_actions_go_from_bound_to_bound():
+    space = gym.spaces.Box(np.float32([0, -0.01]), np.float32([1000, 0.03]))
+    act = ActionMap(space, ActionConfig(scale=True), "toy")
+    assert act.space == gym.spaces.Box(-1, 1, (2,), np.float32)
+    assert act.note is None
+    assert act(np.float32([-1, 1])).tolist() == [space.low[0], space.high[1]]
+    np.testing.assert_allclose(act(np.float32([0.4, 0])), [700, 0.01], rtol=1e-6)
+    assert act(np.float32([0.3, -0.7])).dtype == np.float32
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.floats(-1, 1))
+def test_a_scaled_action_is_within_the_bounds(low, width, action):
+    space = gym.spaces.Box(np.float32(low), np.float32(low + width), (1,))
+    assert space.contains(ActionMap(space, ActionConfig(scale=True), "toy")(np.float32([action])))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "far"),
+    [
+        (0, 1000, True),
+        (-0.01, 0.01, True),
+        (5, 6, True),
+        (-9, -2, True),
+        (-2, 2, False),
+        (0, 1, False),
+        (-0.4, 0.4, False),
+    ],
+)
+def test_bounds_far_from_a_new_policys_actions_are_noted_with_the_cure(low, high, far):
+    note = ActionMap(gym.spaces.Box(low, high, (3,)), ActionConfig(), "toy").note
+    assert (note is not None and note.endswith("type env.action.scale=true")) is far
+    assert ActionMap(gym.spaces.Box(low, high, (3,)), ActionConfig(kind="binned"), "toy").note is None
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3)])
+@pytest.mark.parametrize("settings", [{}, {"scale": True}, {"kind": "binned", "bins": 3}])
+def test_a_task_that_changes_its_action_changes_no_one_elses(shape, settings):
+    act = ActionMap(box(*shape, dtype=np.float32), ActionConfig(**settings), "toy")
+    mine = act.space.sample()
+    before = mine.copy()
+    act(mine)[...] = 9
+    np.testing.assert_array_equal(mine, before)
+    assert act(mine).max() <= 1
