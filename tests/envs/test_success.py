@@ -39,8 +39,21 @@ def test_yes_and_the_same_with_no(flag):
 @pytest.mark.parametrize(
     "flag",
     [
-        *(0.1, 2, -1, float("nan"), float("inf"), np.float32(0.5), 1j, "False", "", b"1", "1"),
-        *([], [True, False], [[0, 1]], np.zeros(2), [[1], [1, 2]], NotImplemented, np.array(None), np.array("1")),
+        *(
+            0.1,
+            2,
+            -1,
+            float("nan"),
+            float("inf"),
+            np.float32(0.5),
+            1j,
+            "False",
+            "",
+            b"1",
+            "1",
+            NotImplemented,
+        ),
+        *([], [True, False], [[0, 1]], np.zeros(2), [[1], [1, 2]], np.array(None), np.array("1")),
         *({}, {"task": None}, {"task": 0.3}, {"task": {"task": True}}, {"success": True}, {"task": [0, 1]}),
     ],
     ids=repr,

@@ -7,7 +7,7 @@ import pytest
 
 from gipo_cli.training.session import resume
 
-INPUTS = {"overrides.txt", "command.txt", "git.diff", "meta.json", "config.yaml"}
+INPUTS = ("command.txt", "config.yaml", "git.diff", "meta.json", "overrides.txt")
 BEGUN = ["log.txt", "metrics.csv", "eval.csv", "diagnostics.csv", "status.json", "tb"]
 """In the order in which they are made."""
 
@@ -25,7 +25,7 @@ def test_a_kill_before_the_first_row(run, tmp_path, there):
     half = tmp_path / "r"
     shutil.copytree(run, half)
     for path in half.iterdir():
-        if path.name not in INPUTS | set(there):
+        if path.name not in {*INPUTS, *there}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     (half / ".tmp-7-status.json").write_text("half")
     for name in {"metrics.csv", "eval.csv", "diagnostics.csv"} & set(there):
