@@ -94,7 +94,7 @@ def write_report(
     content = _record(comparison, rows, page)
     (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
     for name, autoescape in (("summary.md", False), ("report.html", True)):
-        template = files("gipo_cli.compare").joinpath(f"{name}.jinja").read_text(encoding="utf-8")
+        template = files(__package__).joinpath(f"{name}.jinja").read_text(encoding="utf-8")
         environment = Environment(
             autoescape=autoescape, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
         )
