@@ -177,7 +177,7 @@ def main(arguments: Sequence[str]) -> int:
         if "--lifeline" in arguments:
             watch_parent()
         folder = StudyDir(Path(arguments[-2]))
-        refuse_links(folder.path)
+        refuse_links(folder.path, but=folder.submitted)
         study = read_study(folder, only=arguments[-1])
         begin = work_apart if "--apart" in arguments else work
         return begin(folder, study.runs[0], allow_changes=study.allow_changes)

@@ -50,8 +50,8 @@ def open_own(path: Path, flags: int) -> int:
     return opened
 
 
-def refuse_links(folder: Path) -> None:
-    """Refuse a folder with a link anywhere inside; the folder itself may be one.
+def refuse_links(folder: Path, but: Path | None = None) -> None:
+    """Refuse a folder with a link anywhere inside, except inside ``but``; the folder itself may be one.
 
     Raises:
         UserError: The link, by name.
@@ -60,6 +60,7 @@ def refuse_links(folder: Path) -> None:
         for name in (*folders, *files):
             if os.path.islink(path := Path(parent, name)):
                 raise _is_link(path)
+        folders[:] = [name for name in folders if Path(parent, name) != but]
 
 
 def _is_link(path: Path) -> UserError:

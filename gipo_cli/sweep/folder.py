@@ -30,6 +30,7 @@ class StudyDir:
         lock: Held by the one sweep that works here.
         private: Claims, outputs and attempts.
         claims: Where only claims lie: the holder of a lock removes leftovers beside it.
+        submitted: What submitit keeps, links among it; every sweep writes to a new folder there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,6 +39,7 @@ class StudyDir:
         self.lock = path / ".lock"
         self.private = path / ".sweep"
         self.claims = self.private / "claims"
+        self.submitted = self.private / "slurm"
 
     def run(self, name: str) -> Path:
         """Folder of a run."""

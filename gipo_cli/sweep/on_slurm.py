@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -84,7 +85,6 @@ class SlurmEngine(Engine[str]):
         self, folder: StudyDir, jobs: int | None, *, cpus: int, gpus: int, options: Sequence[str]
     ) -> None:
         super().__init__(folder, jobs)
-        self._logs = folder.private / "slurm"
         self._record = folder.private / "jobs.json"
         found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _slurm("scontrol", "show", "config"), re.MULTILINE)
         self._largest_array = max(int(found.group(1)), 1) if found else 1
@@ -92,7 +92,9 @@ class SlurmEngine(Engine[str]):
         self._told: set[str] = set()
         self._ending: tuple[str, ...] = ()
         self._refused = 0
-        self._executor = _executor(self._logs, cpus=cpus, gpus=gpus, jobs=jobs, options=options)
+        self._executor = _executor(
+            folder.submitted / secrets.token_hex(6), cpus=cpus, gpus=gpus, jobs=jobs, options=options
+        )
 
     def submit(self, names: Sequence[str]) -> None:
         """Hand all runs over, except those that are in SLURM's queue already.
@@ -173,7 +175,7 @@ class SlurmEngine(Engine[str]):
                 self.notes.append(str(error))
 
     def _how(self, job: str) -> str:
-        logs = sorted(self._logs.glob(f"{job}_*_log.err"))
+        logs = sorted(self.folder.submitted.rglob(f"{job}_*_log.err"))
         lines = logs[-1].read_text(errors="replace").strip().splitlines() if logs else []
         return f"its SLURM job {job} ended{f': {lines[-1]}' if lines else ''}"
 

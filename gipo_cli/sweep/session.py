@@ -60,7 +60,7 @@ def run_study(
         session.announce(keep=False)
         session.say(f"nothing was written; the study's folder would be {folder.path}")
         return 0
-    refuse_links(folder.path)
+    refuse_links(folder.path, but=folder.submitted)
     try:
         folder.private.mkdir(parents=True, exist_ok=True)
         fsync_dir(folder.path.parent)
