@@ -2,6 +2,7 @@ import csv
 import json
 import pickle
 import shutil
+from contextlib import closing
 from dataclasses import fields
 
 import gymnasium
@@ -51,13 +52,14 @@ def test_an_episode_without_an_end_is_given_up(monkeypatch):
 
     gymnasium.register("Endless-v0", "gymnasium.envs.classic_control:PendulumEnv")
     endless = EnvConfig(name="gymnasium", id="Endless-v0")
-    evaluator = Evaluator(endless, seed=3, task_seed=1)
-    with pytest.raises(RunFailed, match=r"no end after 20 steps; set env\.max_episode_steps"):
-        evaluator.run(hanging, 1)
-    evaluator.close()
-    limited = Evaluator(endless.model_copy(update={"max_episode_steps": 30}), seed=3, task_seed=1)
-    assert limited.run(hanging, 1).lengths.tolist() == [30]
-    limited.close()
+    for limit in (None, 10**9):
+        far = endless.model_copy(update={"max_episode_steps": limit})
+        given_up = pytest.raises(RunFailed, match=r"no end after 20 steps; set env\.max_episode_steps")
+        with closing(Evaluator(far, seed=3, task_seed=1)) as evaluator, given_up:
+            evaluator.run(hanging, 1)
+    limited = endless.model_copy(update={"max_episode_steps": 15})
+    with closing(Evaluator(limited, seed=3, task_seed=1)) as evaluator:
+        assert evaluator.run(hanging, 1).lengths.tolist() == [15]
 
 
 class Telling(PendulumEnv):
