@@ -207,6 +207,10 @@ class GIPO(OnPolicyAlgorithm):
         numbers: NDArray[Any] = action.cpu().numpy()
         return numbers
 
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        _ = self.actor  # whose error says what is missing, before Stable-Baselines3's assertion
+        return super()._setup_learn(*args, **kwargs)
+
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int
     ) -> bool:
