@@ -12,6 +12,7 @@ from gipo_cli.commands import (
     compare,
     diagnose,
     eval,
+    export,
     import_tb,
     list,
     show,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("train", cls=SettingsCommand)(train.train)
 app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
+app.command("export", cls=Command)(export.export)
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)

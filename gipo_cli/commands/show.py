@@ -45,6 +45,7 @@ def show_run(run: RunDir, root: Path) -> None:
     from gipo_cli.runs.manifest import peek_config
     from gipo_cli.runs.status import read_status
     from gipo_cli.runs.tables import last_row
+    from gipo_cli.settings.compose import differing
     from gipo_cli.text import printable
 
     try:
@@ -62,7 +63,8 @@ def show_run(run: RunDir, root: Path) -> None:
     if status is not None and (damage := [*_damage(run, status, steps, newest)]):
         console.print(Text(f"damaged: {'; '.join(damage)}", style="red"))
     changed = plain_table(indent=2, values=2)
-    for cells in _changed(config):
+    for key, value, default in differing(config):
+        cells = (key, value, default and f"(default {default})")
         changed.add_row(*(Text(printable(cell)) for cell in cells))
     if changed.row_count:
         console.print("\nsettings that differ from a plain `gipo train`:")
@@ -72,19 +74,6 @@ def show_run(run: RunDir, root: Path) -> None:
     console.print("\ntype next:")
     for command in _next_commands(run, root, status, has_checkpoint=bool(steps)):
         console.print(Text(f"  {printable(command)}"), soft_wrap=True)
-
-
-def _changed(config: RunConfig) -> Iterator[tuple[str, str, str]]:
-    from gipo_cli.settings.compose import compose
-    from gipo_cli.settings.explain import shown
-    from gipo_cli.text import flatten
-
-    default = flatten(compose([]).config.model_dump(mode="json"))
-    for key, value in flatten(config.model_dump(mode="json")).items():
-        if key not in default:
-            yield key, shown(value), ""
-        elif default[key] != value:
-            yield key, shown(value), f"(default {shown(default[key])})"
 
 
 def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:

@@ -97,6 +97,10 @@ class ActionMap:
 
     note: str | None = None
     """What the user should know about the action space."""
+    table: npt.NDArray[np.float32] | None
+    """The task's value of every bin ``[D, bins]``, for binned actions."""
+    bounds: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None
+    """Lower and upper bounds ``[D]`` to which -1 and 1 are scaled, for scaled actions."""
 
     def __init__(self, space: gym.Space[Any], action: ActionConfig, label: str) -> None:
         """Choose the agent's action space for the task's; ``label`` names the environment.
@@ -116,15 +120,14 @@ class ActionMap:
                 f"env={label} has actions without bounds; give its action space finite bounds, at which "
                 "actions are clipped"
             )
-        self._table: npt.NDArray[np.float32] | None = None
-        self._scale: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+        self.table = self.bounds = None
         self.space: gym.spaces.Box | gym.spaces.MultiDiscrete
         if action.kind == "binned":
-            self._table = np.linspace(low, high, action.bins, axis=1, dtype=np.float64).astype(np.float32)
+            self.table = np.linspace(low, high, action.bins, axis=1, dtype=np.float64).astype(np.float32)
             self._rows = np.arange(low.size)
             self.space = gym.spaces.MultiDiscrete(np.full(low.size, action.bins))
         elif action.scale:
-            self._scale = low, high
+            self.bounds = low, high
             self.space = gym.spaces.Box(-1, 1, low.shape, np.float32)
         else:
             self.space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
@@ -136,10 +139,10 @@ class ActionMap:
 
     def __call__(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A new array with the task's action; scale and bins go evenly from the lower to the upper bound."""
-        if self._table is not None:
-            action = self._table[self._rows, action]
-        elif self._scale is not None:
-            low, high = self._scale
+        if self.table is not None:
+            action = self.table[self._rows, action]
+        elif self.bounds is not None:
+            low, high = self.bounds
             action = np.clip(low + (action + 1) * (0.5 * (high - low)), low, high)
         else:
             action = np.array(action)

@@ -65,9 +65,9 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         env = simulator.env
         super().__init__(env)
         self._flatten = ObservationFlattener(env.observation_space, label, simulator.redundant)
-        self._act = ActionMap(env.action_space, cfg.action, label)
+        self.actions = ActionMap(env.action_space, cfg.action, label)
         self.observation_space = self._flatten.space
-        self.action_space = self._act.space
+        self.action_space = self.actions.space
         self.episode_index = 0
         self._label, self._seed, self._index = label, int(seed), index
         self.time_limit = cfg.max_episode_steps or simulator.time_limit
@@ -128,7 +128,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._steps += 1
         CALLS.begin(self._index, self.episode_index - 1, self._steps)
         try:
-            own = self._act(action)
+            own = self.actions(action)
             raw, raw_reward, terminated, truncated, raw_info = self._isolation.run(
                 self._steps, lambda: self.env.step(own)
             )
@@ -186,7 +186,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             f"env={self._label} uses the global random generators; it gets its own, seeded by the episode, "
             "so that training and evaluation do not disturb each other"
         )
-        found = [self._act.note, randomness if self._isolation.touched else None]
+        found = [self.actions.note, randomness if self._isolation.touched else None]
         return [note for note in found if note]
 
     def _step_success(self, info: dict[str, Any]) -> bool | None:

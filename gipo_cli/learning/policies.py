@@ -145,6 +145,10 @@ class MlpPolicy(ActorCriticPolicy):
             lambda shared: critic(shared).squeeze(-1),
         )
 
+    def actor_modules(self) -> nn.Sequential:
+        """From observations ``[B, d]`` to the actor's output ``[B, P]``, as one module."""
+        return nn.Sequential(*self._shared_modules(), self.mlp_extractor.policy_net, self.action_net)
+
     def rollout_values(self, obs: Tensor) -> Tensor:
         """Values ``[T, E]`` of a rollout's observations ``[T, E, d]``, in float32.
 

@@ -19,11 +19,12 @@ from pydantic import BaseModel, ValidationError
 
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.errors import UserError
-from gipo_cli.settings.explain import explain
+from gipo_cli.settings.explain import explain, shown
 from gipo_cli.settings.groups import IMPLIED, group_choices, read, search_dirs
 from gipo_cli.settings.imports import import_user_modules
 from gipo_cli.settings.overrides import check_files, check_override, parse_overrides
 from gipo_cli.settings.schema import UNREGISTERED, RunConfig, keys_that_change
+from gipo_cli.text import flatten
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -190,3 +191,13 @@ def _own_hydra(folders: Sequence[Path], main: int) -> Iterator[None]:
         finally:
             # Hydra may have put another instance in its place.
             GlobalHydra.instance().hydra = saved
+
+
+def differing(config: RunConfig) -> Iterator[tuple[str, str, str]]:
+    """Settings that differ from those of a plain ``gipo train``: key, value and default ("" without one)."""
+    default = flatten(compose([]).config.model_dump(mode="json"))
+    for key, value in flatten(config.model_dump(mode="json")).items():
+        if key not in default:
+            yield key, shown(value), ""
+        elif default[key] != value:
+            yield key, shown(value), shown(default[key])
