@@ -250,7 +250,7 @@ def test_in_a_pipe_the_names_of_runs_are_whole(tmp_path: Path):
     assert [line.split()[0] for line in lines[1:3]] == names
 
 
-HELP = ["", "train", "eval", "video", "diagnose", "sweep", "show", "compare", "import-tb",
+HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "show", "compare", "import-tb",
         "list", "list envs", "list objectives", "list presets", "list runs"]  # fmt: skip
 
 
