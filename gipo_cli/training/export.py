@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
 from gipo_cli import __version__
@@ -56,8 +55,7 @@ class Deployed(nn.Module):
         if act.table is not None:
             self.register_buffer("table", torch.from_numpy(act.table))
         else:
-            assert isinstance(act.space, spaces.Box)
-            low, high = act.bounds or (act.space.low, act.space.high)
+            low, high = act.bounds or (act.space.low, act.space.high)  # type: ignore[union-attr]
             self.register_buffer("low", torch.as_tensor(low))
             self.register_buffer("high", torch.as_tensor(high))
 
