@@ -133,6 +133,13 @@ FLIPS = [
         "obs[e])",
         "tests/learning/test_actor.py::test_ends_are_told_apart_and_have_their_own_final_observation",
     ),
+    Flip(
+        "a scheduled lag is one version short",
+        "learning/source.py",
+        "newest.version - lag,",
+        "newest.version - lag + 1,",
+        "tests/learning/test_source.py::test_every_rollout_is_of_the_policy_of_lag_versions_ago",
+    ),
 ]
 
 

@@ -120,7 +120,7 @@ def try_out(text: str) -> Trial:
     config = validate(json.loads(text))
     with Workshop(config) as workshop:
         agent, learner, source = workshop.agent, workshop.agent.learner, workshop.agent.source
-        agent.actor.restart()
+        source.begin()
         start = time.perf_counter() - begun
         rollout = source.next()  # this iteration also warms up caches
         learner.take(rollout)

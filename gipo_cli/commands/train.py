@@ -103,4 +103,8 @@ def _print(config: RunConfig, run_dir: Path) -> None:
     else:
         console.file.write(text + "\n")
     console.print(Text(f"# the agent sees {ENVIRONMENTS[config.env.name].sees}", style="dim"))
+    if config.actors.lag:
+        from gipo_cli.training.workshop import held_policies
+
+        console.print(Text(f"# a checkpoint holds {held_policies(config)}", style="dim"))
     console.print(Text(f"# would be written to {run_dir}", style="dim"))

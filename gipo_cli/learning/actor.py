@@ -13,7 +13,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from gipo_cli.data.rollout import EPISODE, Observation, Rollout, each, no_episodes
 from gipo_cli.envs.spaces import clipped
 from gipo_cli.envs.success import read_success
-from gipo_cli.errors import StoppedError
 from gipo_cli.learning.policies import MlpPolicy
 
 OnStep = Callable[[dict[str, Any]], bool]
@@ -25,6 +24,19 @@ class Snapshot(NamedTuple):
 
     policy: MlpPolicy
     version: int
+
+
+class Position(NamedTuple):
+    """Where an actor is between two rollouts.
+
+    Per environment the running episode's number and what was done in it so far (``[steps, ...]``, as sent to
+    the environment); the newest observations ``[E, ...]``; the state of the stream of actions.
+    """
+
+    episodes: list[int]
+    actions: list[NDArray[Any]]
+    last_obs: Observation
+    generator: torch.Tensor
 
 
 class Actor:
@@ -104,59 +116,41 @@ class Actor:
             else:
                 self._running[e].append(sent[:, e])
 
-    def running_episodes(self) -> tuple[list[int], list[NDArray[Any]], Observation]:
-        """What :meth:`replay_episodes` needs.
-
-        Returns: per environment the running episode's number and what was done in it so far
-        (``[steps, ...]``, as sent to the environment), and the newest observations ``[E, ...]``.
-        """
+    def position(self) -> Position:
+        """Where the environments and the actions' stream are between two rollouts."""
         numbers = [int(following) - 1 for following in self.env.get_attr("episode_index")]
-        return numbers, [np.concatenate(parts) for parts in self._running], self.last_obs
+        done = [np.concatenate(parts) for parts in self._running]
+        return Position(numbers, done, self.last_obs, self.generator.get_state())
 
-    def replay_episodes(
-        self, numbers: Sequence[int], actions: Sequence[NDArray[Any]], last_obs: Observation
-    ) -> bool:
-        """Bring fresh environments to where those of :meth:`running_episodes` were, by doing the same again.
+    def go_on(self, position: Position) -> bool:
+        """Bring fresh environments to where others were, by doing the same again.
 
         Returns: whether every episode still runs and every observation is equal to the bit. If not, the
         environment does not repeat itself or has other settings, and new episodes were begun instead.
-        Raises: ValueError if they were of another number of environments.
+        Raises: ValueError if they were of another number of environments; RuntimeError if the stream is
+        of another kind.
         """
         env = self.env
-        if len(numbers) != env.num_envs:
-            raise ValueError(f"it is of {len(numbers)} environments and this agent has {env.num_envs}")
+        if len(position.episodes) != env.num_envs:
+            raise ValueError(
+                f"it is of {len(position.episodes)} environments and this agent has {env.num_envs}"
+            )
+        self.generator.set_state(position.generator)
         env.reset()
         replayed = [
             env.env_method("replay", number, list(done), indices=[e])[0]
-            for e, (number, done) in enumerate(zip(numbers, actions, strict=True))
+            for e, (number, done) in enumerate(zip(position.episodes, position.actions, strict=True))
         ]
         newest = [obs for obs, _ in replayed]
         obs = each(lambda *parts: np.stack(parts), newest[0], *newest[1:])
         same: list[bool] = []
-        each(lambda one, other: same.append(np.array_equal(one, other)), obs, last_obs)
+        each(lambda one, other: same.append(np.array_equal(one, other)), obs, position.last_obs)
         if any(ended for _, ended in replayed) or not all(same):
             self.restart()
             return False
         self.last_obs = obs
-        self._running = [[done] for done in actions]
+        self._running = [[done] for done in position.actions]
         return True
-
-
-class Inline:
-    """A source whose actor runs in the learner's process, with the learner's newest policy."""
-
-    def __init__(self, actor: Actor, newest: Callable[[], Snapshot]) -> None:
-        self.actor, self._newest = actor, newest
-
-    def next(self, stop: Callable[[], bool] = lambda: False) -> Rollout:
-        """Collect one rollout now.
-
-        Raises: StoppedError if ``stop``, asked after each step, said yes.
-        """
-        rollout = self.actor.collect(self._newest(), lambda _: not stop())
-        if rollout is None:
-            raise StoppedError
-        return rollout
 
 
 class _Collecting:

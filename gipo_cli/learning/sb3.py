@@ -18,11 +18,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
 from gipo_cli.data.rollout import Observation
-from gipo_cli.learning.actor import Actor, Inline
+from gipo_cli.learning.actor import Actor
 from gipo_cli.learning.learner import Learner
 from gipo_cli.learning.policies import LayerNormPolicy, MlpPolicy, policy_class, policy_kwargs
 from gipo_cli.learning.precision import resolve
-from gipo_cli.settings.schema import AgentConfig, PolicyConfig, RunConfig
+from gipo_cli.learning.source import Inline, Past
+from gipo_cli.settings.schema import ActorsConfig, AgentConfig, PolicyConfig, RunConfig
 
 NAMED = {
     "mlp": PolicyConfig(),
@@ -44,6 +45,7 @@ class GIPO(OnPolicyAlgorithm):
         objective: an objective's parameters, or its name for its defaults.
         buffer_size: newest transitions kept; None keeps exactly one rollout (on-policy).
         agent: everything else about the learner.
+        actors: how old a policy collects; only those of this process.
         reward_scale: factor on rewards wherever advantages are formed; the buffer stores them raw.
         normalize_obs: normalise observations by running statistics when they are used.
         clip_obs: bound on a normalised observation, in deviations.
@@ -73,6 +75,7 @@ class GIPO(OnPolicyAlgorithm):
         objective: ObjectiveParams | str = "gipo",
         buffer_size: int | None = None,
         agent: AgentConfig | None = None,
+        actors: ActorsConfig | None = None,
         reward_scale: float = 1.0,
         normalize_obs: bool = False,
         clip_obs: float = 10.0,
@@ -101,6 +104,7 @@ class GIPO(OnPolicyAlgorithm):
             objective = OBJECTIVES[objective]()  # type: ignore[call-arg]
         self.objective = objective
         self.buffer_size, self.reward_scale = buffer_size, reward_scale
+        self.actors = ActorsConfig() if actors is None else actors
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -164,6 +168,7 @@ class GIPO(OnPolicyAlgorithm):
             window=self._stats_window_size,
             seed=self.seed,
         )
+        self.past = Past(self.learner, self.actors, self.seed)
         # From where the networks' initialisation left torch's own, as Stable-Baselines3's PPO draws them.
         self.generator = torch.Generator(self.device)
         cuda = self.device.type == "cuda"
@@ -193,8 +198,8 @@ class GIPO(OnPolicyAlgorithm):
 
     @property
     def source(self) -> Inline:
-        """Rollouts of this agent's own environments with its newest policy."""
-        return Inline(self.actor, self.learner.snapshot)
+        """Rollouts of this agent's own environments, with its newest policy or an older one."""
+        return Inline(self.actor, self.past)
 
     @torch.no_grad()
     def act(
@@ -226,7 +231,7 @@ class GIPO(OnPolicyAlgorithm):
         if self._last_obs is not actor.last_obs:
             actor.begin(self._last_obs)
         callback.on_rollout_start()
-        rollout = actor.collect(self.learner.snapshot(), on_step)
+        rollout = actor.collect(self.past.snapshot(), on_step)
         self._last_obs = actor.last_obs
         if rollout is None:
             return False
@@ -259,7 +264,7 @@ class GIPO(OnPolicyAlgorithm):
         return super().load(*args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "learner", "generator", "_actor"]
+        return [*super()._excluded_save_params(), "learner", "past", "generator", "_actor"]
 
 
 def _arguments(config: RunConfig) -> dict[str, Any]:
@@ -268,6 +273,7 @@ def _arguments(config: RunConfig) -> dict[str, Any]:
         "objective": config.objective,
         "buffer_size": config.buffer_size,
         "agent": config.agent,
+        "actors": config.actors,
         "reward_scale": config.env.reward_scale,
         "normalize_obs": config.env.normalize_obs,
         "clip_obs": config.env.clip_obs,

@@ -45,6 +45,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("update/critic_steps", "count", "optimizer steps that moved the critic"),
     Metric("update/kl_stopped", "0 or 1", "1 if agent.update.kl_stop ended the iteration"),
     Metric("buffer/size", "transitions", "transitions held"),
+    Metric("actors/arrival_lag", "versions", "learner version minus behaviour version of this iteration's rollout as it enters the buffer", "0 inline; the age that replay adds comes on top, see health/lag_mean"),
     Metric("health/ess", "share", f"effective sample size, (sum g)^2 / (n sum g^2) {_USED}", "1: all samples count alike; near 0: a few samples decide the step"),
     Metric("health/utilisation", "share", f"samples with |g| > 0.01 {_USED}", "the rest are dead: collected, stored and not learned from"),
     Metric("health/log_ratio_mean", "nats", f"mean log r {_USED}", "strongly negative: the policy has moved away from the data"),

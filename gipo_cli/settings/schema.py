@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams, Positive
+from gipo_cli.settings.actors import ActorsConfig as ActorsConfig
 from gipo_cli.settings.agent import AdvantageConfig as AdvantageConfig
 from gipo_cli.settings.agent import AgentConfig as AgentConfig
 from gipo_cli.settings.agent import Changed, Changes, Count, Interval, Record
@@ -211,6 +212,7 @@ class RunConfig(Record):
     env: EnvConfig
     objective: SerializeAsAny[ObjectiveParams]
     buffer: BufferConfig = BufferConfig()
+    actors: ActorsConfig = ActorsConfig()
     agent: AgentConfig = AgentConfig()
     eval: Annotated[EvalConfig, Changes("scores")] = EvalConfig()
     checkpoint: Annotated[CheckpointConfig, Changes("nothing")] = CheckpointConfig()

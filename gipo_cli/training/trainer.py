@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections import defaultdict
@@ -14,6 +13,7 @@ import torch
 
 from gipo_cli.core.health import trust_weight
 from gipo_cli.errors import RunFailed, StoppedError
+from gipo_cli.learning.actor import Position
 from gipo_cli.learning.updater import NonFinite, UpdateStats
 from gipo_cli.runs.checkpoint import Checkpoint, Tree
 from gipo_cli.training.attempt import Attempt
@@ -47,7 +47,7 @@ class Trainer:
     def __init__(self, attempt: Attempt, workshop: Workshop) -> None:
         config = workshop.config
         self.config, self.agent, self.evaluator = config, workshop.agent, workshop.evaluator
-        self.learner, self.actor, self.source = self.agent.learner, self.agent.actor, self.agent.source
+        self.learner, self.source = self.agent.learner, self.agent.source
         self.attempt, self.record, self.status = attempt, attempt.record, attempt.status
         self.store = attempt.run.checkpoints
         self.collected = [Every(config.diagnostics.interval, self._probe)]
@@ -57,7 +57,7 @@ class Trainer:
             Every(config.checkpoint.interval, self._save),
         ]
         self.stats: UpdateStats | None = None
-        self.position: dict[str, Any] = {}
+        self.arrival_lag = 0
         self.best: Score | None = None
         self.newest: Score | None = None
         self.evaluated = self.saved = 0
@@ -77,14 +77,13 @@ class Trainer:
         for remark in remarks:
             self.attempt.say(remark)
         if saved is None:
-            self.actor.restart()
+            self.source.begin()
             self.attempt.log.info("started")
         else:
             self._continue(saved)
-        self.position = self._position()
-        self.attempt.log.info("the agent sees %s", self.actor.env.get_attr("sees")[0])
-        # The environments have begun their first episodes.
-        for note in dict.fromkeys(itertools.chain(*self.actor.env.get_attr("notes"))):
+        self.position = self.source.position()
+        self.attempt.log.info("the agent sees %s", self.source.sees)
+        for note in self.source.notes:
             self.attempt.say(note)
 
     def _continue(self, saved: Checkpoint) -> None:
@@ -92,9 +91,9 @@ class Trainer:
         exact = "buffer" in arrays
         try:
             running = [arrays["running"][str(e)] for e in range(len(state["running"]))]
-            repeats = self.actor.replay_episodes(state["running"], running, arrays["last_obs"])
+            position = Position(state["running"], running, arrays["last_obs"], saved.tensors["generator"])
+            repeats = self.source.go_on(position, saved.tensors)
             self.learner.load_state(state["learner"], saved.tensors, arrays["buffer"] if exact else None)
-            self.actor.generator.set_state(saved.tensors["generator"])
         except (LookupError, ValueError, RuntimeError) as error:
             raise RunFailed(f"checkpoint {saved.path} does not fit this configuration: {error}") from error
         self.best = None if state["best"] is None else tuple(state["best"])
@@ -134,9 +133,10 @@ class Trainer:
                 rollout = self.source.next(self.stopping)
             except StoppedError:
                 return
+        self.arrival_lag = learner.version - rollout.policy_version
         learner.take(rollout)
         now = learner.steps
-        self.position = self._position()
+        self.position = self.source.position()
         for hook in self.collected:
             hook(before, now)
         with self._timed("update"):
@@ -178,6 +178,7 @@ class Trainer:
             "iteration": learner.version,
             "episodes": learner.episodes.count,
             "buffer/size": len(learner.buffer),
+            "actors/arrival_lag": self.arrival_lag,
             **{f"train/{name}": mean for name, mean in learner.episodes.means().items()},
             **stats.numbers,
             **{f"time/{name}": self.seconds[name] for name in ("rollout", "update", "diagnostics", "eval")},
@@ -247,15 +248,6 @@ class Trainer:
         if self.config.checkpoint.best and self.saved < self.learner.steps:
             self._save()
 
-    def _position(self) -> dict[str, Any]:
-        """Where the environments and the actions' stream are between two rollouts."""
-        numbers, actions, last_obs = self.actor.running_episodes()
-        return {
-            "numbers": numbers,
-            "arrays": {"running": {str(e): done for e, done in enumerate(actions)}, "last_obs": last_obs},
-            "generator": self.actor.generator.get_state(),
-        }
-
     def _save(self) -> None:
         step = self.learner.steps
         state, tensors, buffer = self.learner.state()
@@ -265,15 +257,18 @@ class Trainer:
         tree = Tree(
             state={
                 "learner": state,
-                "running": self.position["numbers"],
+                "running": self.position.episodes,
                 "best": self.best,
                 "evaluated": self.evaluated,
                 "owes_evaluation": self.owes_evaluation,
                 "wall": self._wall(),
                 "recorder": self.record.position(),
             },
-            tensors={**tensors, "generator": self.position["generator"]},
-            arrays=dict(self.position["arrays"]),
+            tensors={**tensors, **self.source.tensors(), "generator": self.position.generator},
+            arrays={
+                "running": {str(e): done for e, done in enumerate(self.position.actions)},
+                "last_obs": self.position.last_obs,
+            },
         )
         if self.config.checkpoint.buffer:
             tree.arrays["buffer"] = buffer

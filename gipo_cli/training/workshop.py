@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 import psutil
 import torch
 
-from gipo_cli.envs.make import make_vec_env
+from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.settings.schema import RunConfig
@@ -55,6 +55,16 @@ class Workshop(ExitStack):
                 f"{error}; training has one open already: if there can be only one, type eval.episodes=0"
             ) from error
         return self.enter_context(closing(evaluator))
+
+
+def held_policies(config: RunConfig) -> str:
+    """How much a checkpoint holds of policies, in words."""
+    env = make_env(config.env, config.seed)
+    with closing(env):
+        policy = GIPO.without_env(config, env.observation_space, env.action_space, "cpu").policy
+    size = sum(value.nbytes for value in policy.state_dict().values())
+    count = config.actors.lag + 1
+    return f"{count} policies of {size / 1e6:.2g} MB each, {count * size / 1e6:.2g} MB in all"
 
 
 def known_device(device: str) -> str:

@@ -141,14 +141,15 @@ def test_a_callback_can_train_something_and_a_stopped_rollout_goes_on_where_it_s
     env = pendulum()
     model = GIPO("mlp", env, agent=small(), seed=0, device="cpu").learn(640, callback=Trainer())
     assert np.array_equal(model._last_obs, env.envs[0].unwrapped._get_obs()[None])
-    ((number,), (actions,), last_obs) = model.actor.running_episodes()
+    position = model.actor.position()
+    (number,), (actions,) = position.episodes, position.actions
     assert (number, len(actions)) == (0, 5)
-    assert np.array_equal(env.env_method("replay", number, list(actions))[0][0], last_obs[0])
+    assert np.array_equal(env.env_method("replay", number, list(actions))[0][0], position.last_obs[0])
     resumed = GIPO("mlp", pendulum(), agent=small(), seed=0, device="cpu")
-    assert resumed.actor.replay_episodes([number], [actions], last_obs)
+    assert resumed.actor.go_on(position)
     # Another limit, as --allow-changes permits: an episode that is over by it cannot go on.
     resumed.get_env().envs[0].get_wrapper_attr("set_wrapper_attr")("time_limit", 5)
-    assert not resumed.actor.replay_episodes([number], [actions], last_obs)
+    assert not resumed.actor.go_on(position)
 
 
 def test_a_callback_finds_each_step_by_stable_baselines3s_names():
@@ -221,9 +222,11 @@ def test_actions_are_stored_unclipped_and_sent_clipped():
     model = GIPO(PolicyConfig(log_std_init=2.0), env, agent=small(), seed=0, device="cpu")
     rollout = collect(model)
     assert np.abs(rollout.action).max() > env.action_space.high.max()
-    numbers, sent, _ = model.actor.running_episodes()
-    assert numbers == [0]
-    assert np.array_equal(sent[0], np.clip(rollout.action[:, 0], env.action_space.low, env.action_space.high))
+    position = model.actor.position()
+    assert position.episodes == [0]
+    assert np.array_equal(
+        position.actions[0], np.clip(rollout.action[:, 0], env.action_space.low, env.action_space.high)
+    )
 
 
 @pytest.mark.parametrize("normalize", [False, True])

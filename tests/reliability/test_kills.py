@@ -31,6 +31,9 @@ SHORT = {  # Of the rest of ENVIRONMENTS and settings, `make test-kills` has the
         "env.action.kind=binned",
         "env.action.bins=7",
         "agent.advantage.kind=stored",
+        "actors=scheduled",
+        "actors.lag=3",
+        "actors.lag_kind=uniform",
     ],
     "pendulum-epochs-normalised-subproc": [
         *PENDULUM,

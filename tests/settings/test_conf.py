@@ -24,6 +24,7 @@ SPECIAL = ("preset_objective", "tuned")
 
 def test_groups_are_the_documented_ones():
     assert set(GROUPS) - {"tuned"} == {
+        "actors",
         "agent",
         "buffer",
         "checkpoint",
