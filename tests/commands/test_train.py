@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from warm import Warm, finish
 
 from gipo_cli.errors import UserError
 from gipo_cli.runs.catalog import EVALUATION_COLUMNS, METRIC_COLUMNS
@@ -36,18 +36,12 @@ PENDULUM = [
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def gipo(*arguments, cwd, **kwargs):
-    command = [sys.executable, "-m", "gipo_cli", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, **kwargs
-    )
+def gipo(*arguments, cwd):
+    return finish(arguments, cwd=cwd, env=ENVIRONMENT)
 
 
 def start(*arguments, cwd):
-    command = [sys.executable, "-m", "gipo_cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return Warm(arguments, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def train(cwd, name, *overrides):

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from warm import Warm
 
 from gipo_cli.runs.checkpoint import CheckpointStore
 
@@ -24,16 +25,16 @@ PATIENCE = 180.0
 
 
 def start(*arguments, cwd, **kwargs):
-    """A process that leads a session of its own, by which what it leaves behind is found."""
-    command = [sys.executable, "-m", "gipo_cli", *map(str, arguments)]
-    given = {
-        "env": ENVIRONMENT,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-        **kwargs,
-    }
-    return subprocess.Popen(command, cwd=cwd, start_new_session=True, **given)
+    """A process that leads a session of its own, by which what it leaves behind is found.
+
+    One that starts with an environment or limits of its own starts cold.
+    """
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    given = {"env": ENVIRONMENT, **streams, **kwargs}
+    if kwargs.keys() & {"env", "preexec_fn"}:
+        command = [sys.executable, "-m", "gipo_cli", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=cwd, start_new_session=True, **given)
+    return Warm(arguments, cwd=cwd, start_new_session=True, **given)
 
 
 @dataclass
@@ -88,7 +89,7 @@ def begun(run):
     return sum(line.endswith(" started") or " continued at step " in line for line in text.splitlines())
 
 
-def stop_somewhere(process, run, number, dice, *, loop=1.0, startup=3.0):
+def stop_somewhere(process, run, number, dice, *, loop=1.0, startup=0.5):
     """Send a signal at a random moment: mostly within the first seconds of the loop, else while it starts.
 
     Returns: ``loop`` or ``startup``, or None if the process was faster.
