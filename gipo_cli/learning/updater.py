@@ -21,6 +21,7 @@ from gipo_cli.learning.batches import Batch, Sampler
 from gipo_cli.learning.flat import FlatParameters
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.precision import autocast
+from gipo_cli.learning.proximal import ProximalPolicy
 from gipo_cli.settings.schema import AgentConfig, UpdateConfig
 
 
@@ -80,6 +81,7 @@ class Updater:
         self.optimizer = policy.optimizer = _optimizer(config.update, self.actor.flat, self.critic.flat)
         self.kl_coef = kl_coef(config, objective)
         self.parameters = list(policy.parameters())
+        self.proximal = ProximalPolicy(policy, self.actor, self.autocast) if objective.proximal else None
 
     def set_lr(self, factor: float) -> None:
         """Set both learning rates to ``factor`` times their peaks."""
@@ -93,6 +95,8 @@ class Updater:
         Raises: NonFinite before a NaN or infinite step would be applied.
         """
         self.refresh_advantages(buffer)
+        if self.proximal is not None:
+            self.proximal.begin()
         tally = _Tally()
         for batch in self.sampler.batches(buffer, version):
             self._learn(batch, tally)
@@ -191,9 +195,11 @@ class Updater:
 
     def _objective_terms(self, log_prob: Tensor, batch: Batch) -> ObjectiveTerms:
         behaviour = batch.log_prob
+        proximal = self.proximal.log_prob(batch, log_prob) if self.proximal else None
         if self.config.ratio == "joint":
             log_prob, behaviour = log_prob.sum(-1), behaviour.sum(-1)
-        return evaluate(self.objective, log_prob, behaviour, batch.advantage)
+            proximal = None if proximal is None else proximal.sum(-1)
+        return evaluate(self.objective, log_prob, behaviour, batch.advantage, proximal)
 
     def _per_action(self, values: Tensor) -> Tensor:
         """``[B, D]`` summed over the action where the ratio is joint, kept per dimension otherwise."""

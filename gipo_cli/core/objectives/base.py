@@ -20,13 +20,17 @@ Look = tuple[str, str, str | tuple[float, tuple[float, ...]]]
 class Samples:
     """What an objective is evaluated on. Nothing here carries a gradient.
 
-    Shapes: all ``[B]`` (joint ratio) or ``[B, D]`` (one ratio per action dimension).
+    Shapes: all ``[B]`` (joint ratio) or ``[B, D]`` (one ratio per action dimension). ``proximal_log_prob`` is
+    of the policy at the start of the iteration's updates; ``statistic`` is the objective's own of the whole
+    batch, the same for each of its samples, or one zero.
     """
 
     log_prob: Tensor
     behaviour_log_prob: Tensor
+    proximal_log_prob: Tensor
     log_ratio: Tensor
     advantage: Tensor
+    statistic: Tensor
 
 
 class ValueAndCoefficient(NamedTuple):
@@ -46,7 +50,12 @@ class ObjectiveTerms:
 
     surrogate: Tensor
     coefficient: Tensor
-    log_ratio: Tensor
+    samples: Samples
+
+    @property
+    def log_ratio(self) -> Tensor:
+        """Logarithm of r = pi / mu."""
+        return self.samples.log_ratio
 
 
 class ObjectiveParams(BaseModel):
@@ -72,6 +81,8 @@ class ObjectiveParams(BaseModel):
     """Parameters as figures print them; empty: the value speaks for itself."""
     look: ClassVar[Look | None] = None
     """Colour, marker and dashes in every figure."""
+    proximal: ClassVar[bool] = False
+    """Whether it reads ``Samples.proximal_log_prob``, at the cost of one more forward pass a batch."""
 
     name: str
 
@@ -87,6 +98,14 @@ class ObjectiveParams(BaseModel):
     def swept(self, values: Tensor) -> Self:
         """The same objective at knob values of the exact study, one per sample."""
         return self.with_knob(values)
+
+    def statistic(self, log_ratio: Tensor, advantage: Tensor, weight: Tensor) -> Tensor:
+        """What the objective takes from a whole batch before it looks at single samples; here, nothing.
+
+        Shapes: all ``[..., n]``, a batch in the last dimension; returns ``[..., 1]``. ``weight`` is each
+        sample's share of the batch, positive and with sum 1.
+        """
+        return log_ratio.new_zeros(())
 
     def surrogate(self, samples: Samples) -> ValueAndCoefficient:
         """Value of the surrogate and gradient coefficient g; here, those of the registered function."""
@@ -139,34 +158,31 @@ def _add(name: str, objective: type[ObjectiveParams]) -> None:
 
 
 def evaluate(
-    params: ObjectiveParams, log_prob: Tensor, behaviour_log_prob: Tensor, advantage: Tensor
+    params: ObjectiveParams,
+    log_prob: Tensor,
+    behaviour_log_prob: Tensor,
+    advantage: Tensor,
+    proximal_log_prob: Tensor | None = None,
+    statistic: Tensor | None = None,
 ) -> ObjectiveTerms:
     """Evaluate an objective on a batch.
 
-    Shapes: ``log_prob`` and ``behaviour_log_prob`` are ``[B]`` or ``[B, D]``; ``advantage`` is ``[B]`` and
-    is shared by the D factors of an action.
+    Shapes: ``log_prob``, ``behaviour_log_prob`` and ``proximal_log_prob`` are ``[B]`` or ``[B, D]``;
+    ``advantage`` is ``[B]`` and is shared by the D factors of an action; ``statistic`` broadcasts to
+    ``log_prob``.
+    Without ``proximal_log_prob`` the learner is the proximal policy; without ``statistic`` it is that of this
+    batch, all samples and factors alike.
     A knob in ``params`` may be a tensor of the shape of ``log_prob`` (``with_knob`` sets it unchecked).
-    Gradient: flows through ``log_prob`` only; the coefficient, the behaviour policy and the advantage are
+    Gradient: flows through ``log_prob`` only; the coefficient, the other policies and the advantage are
     stop-gradiented.
     Raises: ValueError if the shapes do not match; KeyError if no such objective is registered.
     Source: arXiv 2603.03955 for ``gipo``; every other objective names its own.
     """
     import torch
 
-    if log_prob.shape != behaviour_log_prob.shape:
-        raise ValueError(
-            f"log_prob {tuple(log_prob.shape)} and behaviour_log_prob {tuple(behaviour_log_prob.shape)} "
-            "differ in shape; sum or keep the action dimensions in both"
-        )
-    if log_prob.ndim not in (1, 2) or advantage.shape != log_prob.shape[:1]:
-        raise ValueError(
-            f"log_prob {tuple(log_prob.shape)} needs an advantage of shape {tuple(log_prob.shape[:1])}, "
-            f"got {tuple(advantage.shape)}; log_prob may be [B] or [B, D]"
-        )
     with torch.no_grad():
-        adv = (advantage if log_prob.ndim == 1 else advantage.unsqueeze(-1)).expand_as(log_prob)
-        log_ratio = log_prob.detach() - behaviour_log_prob
-        samples = Samples(log_prob.detach(), behaviour_log_prob, log_ratio, adv)
+        samples = _samples(params, log_prob, behaviour_log_prob, advantage, proximal_log_prob, statistic)
+        adv = samples.advantage
         value, coefficient = params.surrogate(samples)
         # Where A is 0 there is nothing to learn, whatever r: inf * 0 must not say otherwise.
         nothing = adv == 0
@@ -174,4 +190,33 @@ def evaluate(
     # The order of the products is that of automatic differentiation of r A, so that gradients are Stable-
     # Baselines3's to the bit, also where a batch's size is no power of two.
     surrogate = value + adv * (slope * (log_prob - log_prob.detach()))
-    return ObjectiveTerms(surrogate, coefficient, log_ratio)
+    return ObjectiveTerms(surrogate, coefficient, samples)
+
+
+def _samples(
+    params: ObjectiveParams,
+    log_prob: Tensor,
+    behaviour_log_prob: Tensor,
+    advantage: Tensor,
+    proximal_log_prob: Tensor | None,
+    statistic: Tensor | None,
+) -> Samples:
+    now = log_prob.detach()
+    proximal = now if proximal_log_prob is None else proximal_log_prob
+    for name, other in (("behaviour", behaviour_log_prob), ("proximal", proximal)):
+        if log_prob.shape != other.shape:
+            raise ValueError(
+                f"log_prob {tuple(log_prob.shape)} and {name}_log_prob {tuple(other.shape)} differ in shape; "
+                "sum or keep the action dimensions in both"
+            )
+    if log_prob.ndim not in (1, 2) or advantage.shape != log_prob.shape[:1]:
+        raise ValueError(
+            f"log_prob {tuple(log_prob.shape)} needs an advantage of shape {tuple(log_prob.shape[:1])}, "
+            f"got {tuple(advantage.shape)}; log_prob may be [B] or [B, D]"
+        )
+    adv = (advantage if log_prob.ndim == 1 else advantage.unsqueeze(-1)).expand_as(log_prob)
+    log_ratio = now - behaviour_log_prob
+    if statistic is None:
+        share = log_ratio.new_full((1,), 1.0 / max(log_ratio.numel(), 1)).expand(log_ratio.numel())
+        statistic = params.statistic(log_ratio.flatten(), adv.flatten(), share)
+    return Samples(now, behaviour_log_prob, proximal, log_ratio, adv, statistic)
