@@ -32,7 +32,7 @@ class Learner:
         policy: networks to train.
         agent: how they learn.
         objective: which policy objective, and its parameters.
-        capacity: transitions that the buffer keeps.
+        capacity: transitions that the buffer keeps; None: one rollout.
         rollout_size: transitions that an iteration collects, for the learning rate's schedule.
         reward_scale: factor on rewards wherever advantages are formed.
         window: finished episodes over which return and success are averaged.
@@ -48,12 +48,13 @@ class Learner:
         agent: AgentConfig,
         objective: ObjectiveParams,
         *,
-        capacity: int,
+        capacity: int | None,
         rollout_size: int,
         reward_scale: float,
         window: int,
         seed: int | None,
     ) -> None:
+        capacity = rollout_size if capacity is None else capacity
         if capacity < rollout_size:
             raise ValueError(
                 f"buffer_size={capacity} is smaller than one rollout of {rollout_size} transitions"

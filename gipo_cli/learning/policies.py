@@ -28,7 +28,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "silu": nn.SiLU,
 }
-
+NAMED = {
+    "mlp": PolicyConfig(),
+    "MlpPolicy": PolicyConfig(),
+    "layernorm": PolicyConfig(kind="layernorm", hidden=[512, 512, 256]),
+}
+"""What the façade's names of policies mean."""
 
 Pass = Callable[[Tensor], Tensor]
 ROWS_A_PASS = 16_384
@@ -106,6 +111,14 @@ class MlpPolicy(ActorCriticPolicy):
     """Stable-Baselines3's ``MlpPolicy`` (separate actor and critic), plus the passes training uses."""
 
     head: Head
+
+    def __init__(self, observation_space: spaces.Space[Any], *args: Any, **kwargs: Any) -> None:
+        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
+            raise ValueError(
+                f"the observation space must be a one-dimensional Box, got {observation_space}; "
+                "flatten it first"
+            )
+        super().__init__(observation_space, *args, **kwargs)
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
@@ -206,6 +219,20 @@ class LayerNormPolicy(MlpPolicy):
     def critic(self, shared: Tensor) -> Tensor:
         """Values ``[B]``. Gradient: stops at ``shared``."""
         return super().critic(shared.detach())
+
+
+def networks(
+    chosen: PolicyConfig | str | type[MlpPolicy], normalize_obs: bool, clip_obs: float
+) -> tuple[type[MlpPolicy] | str, dict[str, Any]]:
+    """A policy's class and its keyword arguments; a class of the user's own has none.
+
+    Raises: ValueError if a class is to normalise observations.
+    """
+    if isinstance(chosen, PolicyConfig):
+        return policy_class(chosen), policy_kwargs(chosen, normalize_obs, clip_obs)
+    if normalize_obs:
+        raise ValueError("normalize_obs goes with a named policy or a PolicyConfig, not with a class")
+    return chosen, {}
 
 
 def policy_class(config: PolicyConfig) -> type[MlpPolicy]:

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from gipo_cli.core.objectives import OBJECTIVES, ObjectiveParams
+from gipo_cli.core.objectives import ObjectiveParams, known
 from gipo_cli.data.rollout import Observation
 from gipo_cli.learning.actor import Actor
 from gipo_cli.learning.learner import Learner
-from gipo_cli.learning.policies import LayerNormPolicy, MlpPolicy, policy_class, policy_kwargs
+from gipo_cli.learning.policies import NAMED, MlpPolicy, networks
 from gipo_cli.learning.precision import resolve
-from gipo_cli.learning.source import Inline, Past
-from gipo_cli.settings.schema import ActorsConfig, AgentConfig, PolicyConfig, RunConfig
-
-NAMED = {
-    "mlp": PolicyConfig(),
-    "MlpPolicy": PolicyConfig(),
-    "layernorm": PolicyConfig(kind="layernorm", hidden=[512, 512, 256]),
-}
+from gipo_cli.learning.source import Inline, Past, stream
+from gipo_cli.settings.schema import ActorsConfig, AgentConfig, BufferConfig, PolicyConfig, RunConfig
 
 
 class GIPO(OnPolicyAlgorithm):
@@ -38,22 +31,19 @@ class GIPO(OnPolicyAlgorithm):
     ``learn``, ``predict``, ``save``, ``load``, callbacks and ``evaluate_policy`` work as in
     Stable-Baselines3. ``learner`` and ``actor`` are what does the work.
 
+    Defaults are those of ``gipo train``, except for ``window``, which is Stable-Baselines3's.
+
     Args:
         policy: a ``PolicyConfig``, ``"mlp"``, ``"layernorm"`` or a policy class; None: ``agent.policy``.
-        env: environment or ``VecEnv`` with a one-dimensional ``Box`` observation and a ``Box`` or
-            (binned) ``MultiDiscrete`` action space.
+        env: with a one-dimensional ``Box`` observation and a ``Box`` or (binned) ``MultiDiscrete`` action.
         objective: an objective's parameters, or its name for its defaults.
         buffer_size: newest transitions kept; None keeps exactly one rollout (on-policy).
         agent: everything else about the learner.
         actors: how old a policy collects; only those of this process.
-        reward_scale: factor on rewards wherever advantages are formed; the buffer stores them raw.
-        normalize_obs: normalise observations by running statistics when they are used.
-        clip_obs: bound on a normalised observation, in deviations.
+        reward_scale, normalize_obs, clip_obs: as in the ``env`` section; the buffer holds raw numbers.
         window: finished episodes over which training return and success are averaged.
         seed: of networks, action sampling, batch sampling and (through the VecEnv) environments.
-        device: torch device, or ``"auto"``.
-        verbose: 0 silent, 1 progress, as in Stable-Baselines3.
-        tensorboard_log: folder for Stable-Baselines3's own logger.
+        device, verbose, tensorboard_log: as in Stable-Baselines3.
 
     Raises:
         ValueError: an unknown objective, an observation space that is not a one-dimensional Box, or a buffer
@@ -61,11 +51,6 @@ class GIPO(OnPolicyAlgorithm):
     """
 
     policy: MlpPolicy
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "mlp": MlpPolicy,
-        "layernorm": LayerNormPolicy,
-        "MlpPolicy": MlpPolicy,
-    }
 
     def __init__(
         self,
@@ -73,7 +58,7 @@ class GIPO(OnPolicyAlgorithm):
         env: GymEnv | str | None = None,
         *,
         objective: ObjectiveParams | str = "gipo",
-        buffer_size: int | None = None,
+        buffer_size: int | None = BufferConfig().size,
         agent: AgentConfig | None = None,
         actors: ActorsConfig | None = None,
         reward_scale: float = 1.0,
@@ -87,26 +72,15 @@ class GIPO(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         agent = AgentConfig() if agent is None else agent
-        policy = agent.policy if policy is None else policy
-        if isinstance(policy, str) and policy in NAMED:
-            policy = NAMED[policy]
-        kwargs: dict[str, Any] = {}
-        if isinstance(policy, PolicyConfig):
-            agent = agent.model_copy(update={"policy": policy})
-            kwargs = policy_kwargs(policy, normalize_obs, clip_obs)
-            policy = policy_class(policy)
-        elif normalize_obs:
-            raise ValueError("normalize_obs goes with a named policy or a PolicyConfig, not with a class")
+        chosen = NAMED.get(policy, policy) if isinstance(policy, str) else policy or agent.policy
+        if isinstance(chosen, PolicyConfig):
+            agent = agent.model_copy(update={"policy": chosen})
         self.agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
-        if isinstance(objective, str):
-            if objective not in OBJECTIVES:
-                raise ValueError(f"there is no objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
-            objective = OBJECTIVES[objective]()  # type: ignore[call-arg]
-        self.objective = objective
+        self.objective, self.actors = known(objective), actors or ActorsConfig()
         self.buffer_size, self.reward_scale = buffer_size, reward_scale
-        self.actors = ActorsConfig() if actors is None else actors
+        network, arguments = networks(chosen, normalize_obs, clip_obs)
         super().__init__(
-            policy,
+            network,
             env,  # type: ignore[arg-type]
             learning_rate=agent.update.actor_lr,
             n_steps=agent.rollout_steps,
@@ -117,7 +91,7 @@ class GIPO(OnPolicyAlgorithm):
             max_grad_norm=agent.update.max_grad_norm or math.inf,
             use_sde=False,
             sde_sample_freq=-1,
-            policy_kwargs=kwargs,
+            policy_kwargs=arguments,
             verbose=verbose,
             stats_window_size=window,
             tensorboard_log=tensorboard_log,
@@ -128,9 +102,21 @@ class GIPO(OnPolicyAlgorithm):
         )
 
     @classmethod
-    def from_config(cls, config: RunConfig, env: VecEnv, device: str) -> GIPO:
+    def from_config(cls, config: RunConfig, env: VecEnv | None, device: str, **changes: Any) -> GIPO:
         """The agent that a run's configuration describes."""
-        return cls(env=env, device=device, **_arguments(config))
+        arguments = {
+            "policy": config.agent.policy,
+            "objective": config.objective,
+            "buffer_size": config.buffer.size,
+            "agent": config.agent,
+            "actors": config.actors,
+            "reward_scale": config.env.reward_scale,
+            "normalize_obs": config.env.normalize_obs,
+            "clip_obs": config.env.clip_obs,
+            "window": config.logging.window,
+            "seed": config.seed,
+        }
+        return cls(env=env, device=device, **{**arguments, **changes})
 
     @classmethod
     def without_env(
@@ -141,7 +127,7 @@ class GIPO(OnPolicyAlgorithm):
         device: str,
     ) -> GIPO:
         """The same for acting only: no environment, and a buffer of one rollout."""
-        agent = cls(device=device, **{**_arguments(config), "buffer_size": None}, _init_setup_model=False)
+        agent = cls.from_config(config, None, device, buffer_size=None, _init_setup_model=False)
         agent.observation_space, agent.action_space = observation_space, action_space
         agent.n_envs = config.env.n_envs
         agent._setup_model()
@@ -151,28 +137,20 @@ class GIPO(OnPolicyAlgorithm):
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         space = self.observation_space
-        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-            raise ValueError(
-                f"the observation space must be a one-dimensional Box, got {space}; flatten it first"
-            )
         policy = self.policy_class(space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         self.policy = policy.to(self.device)  # type: ignore[assignment]
-        rollout = self.n_steps * self.n_envs
         self.learner = Learner(
             self.policy,
             self.agent,
             self.objective,
-            capacity=rollout if self.buffer_size is None else self.buffer_size,
-            rollout_size=rollout,
+            capacity=self.buffer_size,
+            rollout_size=self.n_steps * self.n_envs,
             reward_scale=self.reward_scale,
             window=self._stats_window_size,
             seed=self.seed,
         )
         self.past = Past(self.learner, self.actors, self.seed)
-        # From where the networks' initialisation left torch's own, as Stable-Baselines3's PPO draws them.
-        self.generator = torch.Generator(self.device)
-        cuda = self.device.type == "cuda"
-        self.generator.set_state(torch.cuda.get_rng_state(self.device) if cuda else torch.get_rng_state())
+        self.generator = stream(self.device)
         self.rollout_buffer = self.buffer  # the name that learn() passes on
         self._actor: Actor | None = None
 
@@ -265,18 +243,3 @@ class GIPO(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "learner", "past", "generator", "_actor"]
-
-
-def _arguments(config: RunConfig) -> dict[str, Any]:
-    return {
-        "policy": config.agent.policy,
-        "objective": config.objective,
-        "buffer_size": config.buffer_size,
-        "agent": config.agent,
-        "actors": config.actors,
-        "reward_scale": config.env.reward_scale,
-        "normalize_obs": config.env.normalize_obs,
-        "clip_obs": config.env.clip_obs,
-        "window": config.logging.window,
-        "seed": config.seed,
-    }

@@ -131,3 +131,14 @@ def twin(policy: MlpPolicy) -> MlpPolicy:
     with torch.random.fork_rng(devices=[]):
         other = type(policy)(**policy._get_constructor_parameters())
     return other.to(policy.device)
+
+
+def stream(device: torch.device) -> torch.Generator:
+    """A generator of actions, from where the networks' initialisation left torch's own.
+
+    Stable-Baselines3's PPO draws its actions from there.
+    """
+    generator = torch.Generator(device)
+    cuda = device.type == "cuda"
+    generator.set_state(torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state())
+    return generator

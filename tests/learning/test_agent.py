@@ -1,5 +1,7 @@
 """The agent as a Stable-Baselines3 algorithm, and equal to its PPO where it must be."""
 
+import inspect
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -10,14 +12,14 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stepping import collect, update
 
-from gipo_cli.core.objectives import PpoClip
+from gipo_cli.core.objectives import OBJECTIVES, PpoClip
 from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning.normalizer import ObsNormalizer
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.learning.updater import _Tally
 from gipo_cli.settings.compose import compose
-from gipo_cli.settings.schema import AgentConfig, PolicyConfig, UpdateConfig
+from gipo_cli.settings.schema import ActorsConfig, AgentConfig, PolicyConfig, UpdateConfig
 
 TASKS = {
     "fetch": ["env=fetch_reach"],
@@ -99,6 +101,21 @@ def test_learn_predict_save_load_evaluate(tmp_path, kind, action):
     loaded.set_env(env)
     loaded.learn(128)
     assert len(loaded.buffer) == 128
+
+
+def test_the_facade_and_the_command_have_the_same_defaults(monkeypatch):
+    defaults = {
+        name: parameter.default for name, parameter in inspect.signature(GIPO.__init__).parameters.items()
+    }
+    asked = {}
+    monkeypatch.setattr(GIPO, "__init__", lambda self, **arguments: asked.update(arguments))
+    config = compose(["env=gymnasium", "env.id=Pendulum-v1"]).config
+    GIPO.from_config(config, None, "cpu")
+    # What None stands for, and what the façade leaves to the run: its seed, and Stable-Baselines3's window.
+    stands_for = {"policy": PolicyConfig(), "agent": AgentConfig(), "actors": ActorsConfig()}
+    stands_for["objective"] = OBJECTIVES["gipo"]()
+    for name in asked.keys() - {"env", "device", "seed", "window"}:
+        assert asked[name] == stands_for.get(name, defaults[name]), name
 
 
 def test_an_unknown_objective_is_named():
@@ -234,7 +251,9 @@ def test_actions_are_stored_unclipped_and_sent_clipped():
 def test_at_lag_zero_every_ratio_is_one(ratio, normalize):
     agent = AgentConfig(rollout_steps=64, ratio=ratio, update=UpdateConfig(rounds=1, batch_size=64))
     env = pendulum(action="{kind:binned,bins:5}")
-    model = GIPO("layernorm", env, agent=agent, normalize_obs=normalize, seed=0, device="cpu")
+    model = GIPO(
+        "layernorm", env, agent=agent, buffer_size=None, normalize_obs=normalize, seed=0, device="cpu"
+    )
     for _ in range(2):
         collect(model)
         result = update(model)

@@ -20,6 +20,7 @@ from gipo_cli.core.objectives.base import (
     Samples,
     ValueAndCoefficient,
     evaluate,
+    known,
     register,
     registered,
 )
@@ -30,5 +31,5 @@ from gipo_cli.core.objectives.truncated import Cispo, Tis
 __all__ = [
     "OBJECTIVES", "Cispo", "Gipo", "NoClip", "NonNegative", "ObjectiveParams", "ObjectiveTerms", "Positive",
     "PpoClip", "PpoDualClip", "PpoKl", "Samples", "Sapo", "Spo", "Tis", "ValueAndCoefficient", "evaluate",
-    "register", "registered",
+    "known", "register", "registered",
 ]  # fmt: skip

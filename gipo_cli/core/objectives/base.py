@@ -149,6 +149,18 @@ def register(name: str, params: type[P]) -> Callable[[ObjectiveFn], ObjectiveFn]
     return add
 
 
+def known(objective: ObjectiveParams | str) -> ObjectiveParams:
+    """An objective's parameters; those of its defaults for a name.
+
+    Raises: ValueError: no objective has that name.
+    """
+    if isinstance(objective, ObjectiveParams):
+        return objective
+    if objective not in OBJECTIVES:
+        raise ValueError(f"there is no objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[objective]()  # type: ignore[call-arg]
+
+
 def _add(name: str, objective: type[ObjectiveParams]) -> None:
     if not name.isidentifier():
         raise ValueError(f"an objective's name is letters, digits and _, and {name!r} is not")
