@@ -20,8 +20,8 @@ SETTINGS = {"default settings, FetchReach": (), "authors' settings, reach-v3": A
 
 def save(agent: GIPO, store: CheckpointStore, steps: count[int]) -> None:
     """A checkpoint as training writes it, synced to the disk."""
-    state, tensors, buffer = agent.state()
-    store.save(next(steps), Tree({"agent": state}, tensors, buffer), score=None)
+    state, tensors, buffer = agent.learner.state()
+    store.save(next(steps), Tree({"learner": state}, tensors, {"buffer": buffer}), score=None)
 
 
 def checkpoint(repeats: int) -> list[Row]:

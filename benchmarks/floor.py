@@ -109,7 +109,7 @@ class Floor:
 
     def _apply(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimizer.step()
 

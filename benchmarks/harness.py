@@ -44,10 +44,9 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Of a list of measurements; a single one is its own quartiles."""
-        low, _, high = (
-            statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-        )
-        return cls(statistics.median(values), low, high, len(values))
+        several = values if len(values) > 1 else [*values, *values]
+        low, median, high = statistics.quantiles(several, n=4, method="inclusive")
+        return cls(median, low, high, len(values))
 
     def __str__(self) -> str:
         return (
@@ -103,7 +102,7 @@ def interleave(
     """
     samples: Samples = {name: [] for name in tasks}
     for turn in range(-warmup, repeats):
-        for name in tasks if turn % 2 == 0 else reversed(tasks):
+        for name in list(tasks) if turn % 2 == 0 else reversed(list(tasks)):
             gc.collect()
             begun = clock()
             tasks[name]()

@@ -50,7 +50,9 @@ def replay(repeats: int) -> list[Row]:
         "memory of 1,000,000 transitions",
         "their observations alone",
         "MB",
-        *(Spread.of([value]) for value in (held, payload, held / payload)),
+        measured=Spread.of([held]),
+        beside=Spread.of([payload]),
+        ratio=Spread.of([held / payload]),
         target=Target("at most", 400, "measured"),
     )
     return [*rows, memory]

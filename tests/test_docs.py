@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import pytest
 from doc_blocks import PAGES, ROOT, files, gipo_commands, parse, snippets, without_blocks
+from warm import finish
 
 from gipo_cli.settings.compose import compose
 from gipo_cli.sweep.plan import plan
@@ -48,7 +49,7 @@ def test_python_of_the_pages_runs(tmp_path):
     """Each page's snippets in order and in one namespace, beside the files that pages show and a real run."""
     files(tmp_path)
     tiny = ["total_steps=400", "eval.episodes=1", "--name", "default", "--quiet"]
-    subprocess.run([sys.executable, "-m", "gipo_cli", "train", *tiny], cwd=tmp_path, check=True)
+    assert finish(["train", *tiny], cwd=tmp_path).returncode == 0
     pages = {str(page): "\n".join(snippets(page)) for page in PAGES if snippets(page)}
     assert len(pages) >= 4
     for full, small in SMALLER.items():

@@ -8,6 +8,7 @@ from gipo_cli.learning import policies
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.settings.compose import compose
 
+SHORT = ["agent.rollout_steps=96", "total_steps=4096"]
 PENDULUM = ["env=gymnasium", "env.id=Pendulum-v1"]
 
 
@@ -21,7 +22,7 @@ PENDULUM = ["env=gymnasium", "env.id=Pendulum-v1"]
     ids=["sb3", "normalised", "authors"],
 )
 def test_acting_passes_are_the_policy_to_the_bit_and_follow_its_weights(overrides):
-    config = compose([*PENDULUM, *overrides, "total_steps=4096"]).config
+    config = compose([*PENDULUM, *overrides, *SHORT]).config
     agent = GIPO.from_config(config, make_vec_env(config.env, 1), "cpu")
     passes = agent.policy.acting()
     for _ in range(2):
@@ -47,7 +48,7 @@ def test_acting_passes_are_the_policy_to_the_bit_and_follow_its_weights(override
 )
 def test_values_of_a_rollout_are_the_critics_at_each_step(monkeypatch, overrides, tolerance, envs):
     monkeypatch.setattr(policies, "ROWS_A_PASS", 100 * envs)
-    config = compose([*PENDULUM, *overrides, f"env.n_envs={envs}", "total_steps=4096"]).config
+    config = compose([*PENDULUM, *overrides, f"env.n_envs={envs}", *SHORT]).config
     agent = GIPO.from_config(config, make_vec_env(config.env, 1), "cpu")
     collect(agent)
     update(agent)
