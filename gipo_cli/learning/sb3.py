@@ -17,11 +17,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from gipo_cli.core.objectives import ObjectiveParams, known
 from gipo_cli.data.rollout import Observation
+from gipo_cli.errors import nearest
 from gipo_cli.learning.actor import Actor
 from gipo_cli.learning.learner import Learner
 from gipo_cli.learning.policies import NAMED, MlpPolicy, networks
 from gipo_cli.learning.precision import resolve
 from gipo_cli.learning.source import Inline, Past, stream
+from gipo_cli.settings.explain import known_keys
 from gipo_cli.settings.schema import ActorsConfig, AgentConfig, BufferConfig, PolicyConfig, RunConfig
 
 
@@ -46,6 +48,7 @@ class GIPO(OnPolicyAlgorithm):
         device, verbose, tensorboard_log: as in Stable-Baselines3.
 
     Raises:
+        TypeError: an argument that it does not take; the message says where that setting is.
         ValueError: an unknown objective, an observation space that is not a one-dimensional Box, or a buffer
             smaller than a rollout.
     """
@@ -70,7 +73,10 @@ class GIPO(OnPolicyAlgorithm):
         verbose: int = 0,
         tensorboard_log: str | None = None,
         _init_setup_model: bool = True,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise TypeError(_unknown(next(iter(unknown))))
         agent = AgentConfig() if agent is None else agent
         chosen = NAMED.get(policy, policy) if isinstance(policy, str) else policy or agent.policy
         if isinstance(chosen, PolicyConfig):
@@ -243,3 +249,20 @@ class GIPO(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "learner", "past", "generator", "_actor"]
+
+
+def _unknown(argument: str) -> str:
+    """What to write in place of an argument of Stable-Baselines3's PPO."""
+    said = f"GIPO takes no argument {argument!r}"
+    (key, *_) = nearest(argument, known_keys()) or [""]
+    section, *path = key.split(".")
+    if section == "agent":
+        value = "..."
+        for name in reversed(path):
+            value = f"{{{name!r}: {value}}}"
+        return f"{said}; write agent=AgentConfig.model_validate({value})"
+    if section == "objective":
+        return f"{said}; write the objective with it, such as objective=PpoClip({path[-1]}=...)"
+    if section:
+        return f"{said}; it is {key} on the command line"
+    return f"{said}; see the parameters of AgentConfig in gipo_cli.settings.schema"

@@ -340,3 +340,25 @@ def test_layernorm_critic_does_not_move_the_encoder():
     assert moved == {name for name, _ in model.policy.named_parameters() if "value_net" in name}
     owned = {id(p) for p in model.policy.critic_parameters()}
     assert moved == {name for name, p in model.policy.named_parameters() if id(p) in owned}
+
+
+@pytest.mark.parametrize(
+    ("argument", "cure"),
+    [
+        ("learning_rate", "agent=AgentConfig.model_validate({'update': {'actor_lr': ...}})"),
+        ("n_steps", "agent=AgentConfig.model_validate({'rollout_steps': ...})"),
+        ("clip_range", "write the objective with it, such as objective=PpoClip(eps=...)"),
+        ("total_timesteps", "it is total_steps on the command line"),
+        ("zzz", "see the parameters of AgentConfig in gipo_cli.settings.schema"),
+    ],
+)
+def test_arguments_of_ppo_are_told_where_they_are(argument, cure):
+    with pytest.raises(TypeError, match=f"^GIPO takes no argument '{argument}'; ") as error:
+        GIPO("mlp", "Pendulum-v1", **{argument: 1})
+    assert str(error.value).endswith(cure)
+
+
+def test_progress_bar_of_stable_baselines3(capfd):
+    model = GIPO("mlp", "Pendulum-v1", agent=AgentConfig(rollout_steps=32), buffer_size=32, device="cpu")
+    model.learn(64, progress_bar=True)
+    assert "64/64" in "".join(capfd.readouterr())
