@@ -10,6 +10,7 @@ import typer
 from gipo_cli.children import protect
 from gipo_cli.commands import (
     compare,
+    demos,
     diagnose,
     eval,
     export,
@@ -36,17 +37,21 @@ app.command("train", cls=SettingsCommand)(train.train)
 app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
 app.command("export", cls=Command)(export.export)
+app.command("demos", cls=SettingsCommand)(demos.demos)
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)
 app.command("compare", cls=Command)(compare.compare)
 app.command("import-tb", cls=Command)(import_tb.import_tb)
-listing = typer.Typer(cls=Group, help="List environments, objectives, presets or runs.", no_args_is_help=True)
+listing = typer.Typer(
+    cls=Group, help="List environments, objectives, presets, runs or demonstrations.", no_args_is_help=True
+)
 app.add_typer(listing, name="list")
 listing.command("envs", cls=Command)(list.list_envs)
 listing.command("objectives", cls=Command)(list.list_objectives)
 listing.command("presets", cls=Command)(list.list_presets)
 listing.command("runs", cls=Command)(list.list_runs)
+listing.command("demos", cls=Command)(demos.list_demos)
 
 
 def _version(value: bool) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ def film(
     task_seed: int,
     fps: float | None = None,
     every: int | None = None,
+    demonstrated: Sequence[int] | None = None,
 ) -> Film:
     """Play episodes as an evaluation does and write their pictures to a file.
 
@@ -72,6 +73,8 @@ def film(
         task_seed: Seed of the task.
         fps: Frames per second; None: the simulated speed.
         every: Steps per picture; None: as few as keep the simulated speed at 30 frames per second at most.
+        demonstrated: Numbers of the recorded episodes to play again, each to its first success; None: the
+            first ones of an evaluation.
 
     Raises:
         UserError: Nothing can be rendered here, or the file cannot be written.
@@ -79,6 +82,7 @@ def film(
     """
     from gipo_cli.envs.make import make_env
     from gipo_cli.training.evaluate import EVALUATION_INDEX, LANES, Episode
+    from gipo_cli.training.record import DEMONSTRATION_INDEX
 
     _check_pictures(cfg, seed)
     upside_down = cfg.name == "metaworld" and "camera_name" not in cfg.kwargs
@@ -86,15 +90,17 @@ def film(
         # Upstream's default view, from behind the robot, hides the gripper; the others are upside down.
         cfg = cfg.model_copy(update={"kwargs": {**cfg.kwargs, "camera_name": METAWORLD_CAMERA}})
     returns, successes, frames = [], [], 0
+    again = demonstrated is not None
+    index, goals = (DEMONSTRATION_INDEX, "random") if again else (EVALUATION_INDEX, "cycle")
     with closing(
-        make_env(cfg, seed, EVALUATION_INDEX, task_seed=task_seed, goals="cycle", render_mode="rgb_array")
+        make_env(cfg, seed, index, task_seed=task_seed, goals=goals, render_mode="rgb_array")  # type: ignore[arg-type]
     ) as env:
         native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS)
         every = every or max(1, round(native / _REAL_TIME_FPS))
         fps = fps or native / every
         with _writing(path, fps) as append:
-            for number in range(episodes):
-                episode, outcome = Episode(env, number), None
+            for number in demonstrated or range(episodes):
+                episode, outcome = Episode(env, number, stop_at_success=again), None
                 # The batch of an evaluation: in one of another size the same actions are rounded differently.
                 observations = np.zeros((LANES, *episode.observation.shape), np.float32)
                 while True:

@@ -28,9 +28,15 @@ _HEALTH = {
 
 
 def show(run: Run, runs: RunsRoot = None) -> None:
-    """Show a run: state, newest numbers, settings that differ from the defaults."""
+    """Show a run (state, newest numbers, settings that differ from the defaults) or demonstrations."""
+    from gipo_cli.data.demo_files import found
     from gipo_cli.runs.layout import runs_root
 
+    if (demos := found(runs_root(runs), run)) is not None:
+        from gipo_cli.commands.demos import show_demos
+
+        show_demos(demos)
+        return
     show_run(open_run(run, runs), runs_root(runs))
 
 

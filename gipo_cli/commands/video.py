@@ -31,7 +31,13 @@ def video(
     runs: RunsRoot = None,
     trust: Trust = False,
 ) -> None:
-    """Record the policy as MP4 or GIF (works headless)."""
+    """Record the policy, or demonstrations (DEMOS in place of RUN), as MP4 or GIF (works headless)."""
+    from gipo_cli.data.demo_files import found
+    from gipo_cli.runs.layout import runs_root
+
+    if (demos := found(runs_root(runs), run)) is not None:
+        _say(record_demos(demos, out=out, episodes=episodes, fps=fps, every=every))
+        return
     film = record(
         open_run(run, runs).path,
         out=out,
@@ -44,6 +50,10 @@ def video(
         device=device,
         trust=trust,
     )
+    _say(film)
+
+
+def _say(film: Film) -> None:
     count = f"{len(film.returns)} episode{'s' if len(film.returns) != 1 else ''}"
     wins = f", {sum(film.successes)} successful" if film.successes else ""
     echo(f"{film.path}: {film.frames} frames, {count}{wins}")
@@ -105,4 +115,51 @@ def record(
         task_seed=config.seed,
         fps=fps,
         every=every,
+    )
+
+
+def record_demos(
+    path: Path,
+    *,
+    out: Path | None = None,
+    episodes: int = 1,
+    fps: float | None = None,
+    every: int | None = None,
+) -> Film:
+    """Play the first recorded episodes again, which are the same to the bit, and film them.
+
+    Raises:
+        UserError: `gipo demos` did not record them, or nothing can be rendered here.
+        RunFailed: The environment failed.
+    """
+    import numpy as np
+
+    from gipo_cli.commands import film
+    from gipo_cli.data.formats import read
+    from gipo_cli.settings.schema import EnvConfig
+    from gipo_cli.training.evaluate import LANES
+
+    found = read(path)
+    if not found.about.get("env") or (found.number < 0).any():
+        raise UserError(
+            f"{path} does not say how its episodes began; only what `gipo demos` recorded can be filmed"
+        )
+    out = path.with_suffix(".mp4") if out is None else out
+    film.check_destination(out)
+    renderer, reason = film.choose_renderer()
+    cfg = EnvConfig.model_validate(found.about["env"])
+    if renderer is None and cfg.name != "gymnasium":
+        raise UserError(f"no renderer works here ({reason}); {film.REMEDY}")
+    actions = iter(found.action)
+    seed = int(found.about["seed"])
+    return film.film(
+        lambda _: np.tile(next(actions), (LANES, 1)),
+        cfg,
+        out,
+        episodes=episodes,
+        seed=seed,
+        task_seed=seed,
+        fps=fps,
+        every=every,
+        demonstrated=found.number[:episodes].tolist(),
     )

@@ -49,6 +49,7 @@ def with_goals(request: Request) -> Simulator:
             goal = int(np.random.default_rng(seed).integers(len(goals)))
         sim.set_task(goals[goal])
         sim.seed(seed)
-        return env.reset(options=options)
+        observation, info = env.reset(options=options)
+        return observation, {**info, "goal": goal}
 
     return Simulator(env, begin=begin)

@@ -148,6 +148,16 @@ class ActionMap:
             action = np.array(action)
         return action if len(self._shape) == 1 else action.reshape(self._shape)
 
+    def inverse(self, action: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The agent's actions ``[N, D]`` nearest to the task's ``[N, D]``: the reverse of a call."""
+        if self.table is not None:
+            bins: npt.NDArray[Any] = np.abs(self.table[None] - action[..., None]).argmin(-1)
+            return bins
+        if self.bounds is not None:
+            low, high = self.bounds
+            action = 2 * (action - low) / (high - low) - 1
+        return np.asarray(action, np.float32)
+
 
 def clipped(action: npt.NDArray[Any], space: gym.Space[Any]) -> npt.NDArray[Any]:
     """The action, or batch of them, within the bounds of a ``Box``; binned actions stay as they are."""
