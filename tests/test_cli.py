@@ -251,7 +251,7 @@ def test_in_a_pipe_the_names_of_runs_are_whole(tmp_path: Path):
 
 
 HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "show", "compare", "import-tb",
-        "list", "list envs", "list objectives", "list presets", "list runs"]  # fmt: skip
+        "demos", "list", "list envs", "list objectives", "list presets", "list runs", "list demos"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", HELP)

@@ -19,7 +19,7 @@ def test_every_task_has_a_policy_that_leaves_the_observation_alone(task):
 
 
 def test_other_environments_have_none():
-    with pytest.raises(UserError, match="env=fetch_reach .*has no scripted policy"):
+    with pytest.raises(UserError, match=r"env=fetch_reach .*has no scripted policy"):
         scripted(shipped("fetch_reach"))
 
 
