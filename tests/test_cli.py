@@ -250,8 +250,8 @@ def test_in_a_pipe_the_names_of_runs_are_whole(tmp_path: Path):
     assert [line.split()[0] for line in lines[1:3]] == names
 
 
-HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "show", "compare", "import-tb",
-        "demos", "list", "list envs", "list objectives", "list presets", "list runs", "list demos"]  # fmt: skip
+HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "show", "compare", "import-tb", "demos",
+        "list", "list envs", "list objectives", "list presets", "list runs", "list demos"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", HELP)
