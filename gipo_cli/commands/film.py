@@ -95,7 +95,7 @@ def film(
     with closing(
         make_env(cfg, seed, index, task_seed=task_seed, goals=goals, render_mode="rgb_array")  # type: ignore[arg-type]
     ) as env:
-        native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS)
+        native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS) / cfg.action.repeat
         every = every or max(1, round(native / _REAL_TIME_FPS))
         fps = fps or native / every
         with _writing(path, fps) as append:

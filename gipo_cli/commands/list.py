@@ -38,7 +38,8 @@ def list_envs() -> None:
         if entry.tasks:
             console.print(f"\n[bold]env={entry.name} env.task=[/] one of")
             console.print(Padding(Text(", ".join(entry.tasks)), (0, 0, 0, 2)))
-    console.print("\nFor example: gipo train env=fetch_push env.reward=sparse")
+    console.print("\nAny of them takes env.reward=success: 1 at a successful step, else 0.")
+    console.print("For example: gipo train env=fetch_push env.reward=sparse")
 
 
 def list_objectives(config_dir: ConfigDir = None) -> None:

@@ -43,6 +43,7 @@ class EnvEntry:
         rewards: Reward name -> part of the id. The first is the one taken when ``env.reward`` is null.
         tasks: Task name -> part of the id; empty where the environment is a single task.
         step_limit: Longest episode that the simulator itself supports, in steps.
+        highest: Highest dense reward of a step; the shifted one is that much lower.
     """
 
     name: str
@@ -53,6 +54,7 @@ class EnvEntry:
     rewards: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
     step_limit: int | None = None
+    highest: float = 0.0
 
     @property
     def sees(self) -> str:
@@ -145,9 +147,10 @@ _ENTRIES = (
         "metaworld",
         "Sawyer arm, 50 manipulation tasks with 50 goals each (4-d action, 500 steps)",
         "the task's own criterion, as the benchmark reports it",
-        rewards={"dense": ""},
+        rewards={"dense": "", "shifted": ""},
         tasks={task: task for task in METAWORLD_TASKS},
         step_limit=500,
+        highest=10.0,
     ),
     EnvEntry(
         "gymnasium",

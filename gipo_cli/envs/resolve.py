@@ -19,7 +19,10 @@ _RESERVED_KWARGS = {
 
 @dataclass(frozen=True)
 class ResolvedEnv:
-    """A checked choice of environment, with a null reward replaced by the environment's first."""
+    """A checked choice of environment.
+
+    ``reward`` is the simulator's: the environment's first for a null one, and for that of success.
+    """
 
     entry: EnvEntry
     id: str | None
@@ -75,10 +78,10 @@ def _task(entry: EnvEntry, task: str | None) -> str | None:
 
 
 def _reward(entry: EnvEntry, reward: str | None) -> str | None:
-    if reward is None:
+    if reward in (None, "success"):
         return next(iter(entry.rewards), None)
     if reward not in entry.rewards:
-        allowed = " or ".join(entry.rewards) or "null (the id names its own reward)"
+        allowed = " or ".join([*(entry.rewards or ["null (the id names its own reward)"]), "success"])
         raise UserError(f"env={entry.name} has no {reward!r} reward; env.reward may be {allowed}")
     return reward
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ import numpy as np
 
 from gipo_cli.envs.calls import CALLS
 from gipo_cli.envs.isolation import Isolation
+from gipo_cli.envs.rewards import paid
 from gipo_cli.envs.simulators import Simulator
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
 from gipo_cli.envs.success import read_success
@@ -77,7 +79,12 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self.sees = self._flatten.text
         self._isolation = Isolation(seed) if isolation is None else isolation
         self._started = time.perf_counter()
-        self._steps, self._return = 0, 0.0
+        self._repeat, self._end_on_success = cfg.action.repeat, cfg.end_on_success
+        self._needs_success = "env.end_on_success=true" if cfg.end_on_success else None
+        if cfg.reward == "success":
+            self._needs_success = "env.reward=success"
+        self._paid = partial(paid, cfg)
+        self._steps, self._simulated, self._return = 0, 0, 0.0
         self._success_any: bool | None = None
         self._reports: bool | None = None
 
@@ -100,7 +107,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             self._seed, self.episode_index = int(seed), 0
         episode = self.episode_index
         self.episode_index += 1
-        self._steps, self._return, self._success_any = 0, 0.0, None
+        self._steps, self._simulated, self._return, self._success_any = 0, 0, 0.0, None
         CALLS.begin(self._index, episode, 0)
         try:
             start = episode_seed(self._seed, self._index, episode)
@@ -120,7 +127,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             action: A point of the action space; continuous actions are clipped by the caller.
 
         Returns:
-            Flat float32 observation, raw reward, terminated, truncated, info as the contract says.
+            Flat float32 observation, reward of ``env.reward``, terminated, truncated, info as the contract
+            says. A repeated action: the newest observation and info, the sum of the rewards.
 
         Raises:
             RunFailed: The simulator raised, or returned something unusable.
@@ -128,28 +136,48 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
         self._steps += 1
         CALLS.begin(self._index, self.episode_index - 1, self._steps)
         try:
-            own = self.actions(action)
-            raw, raw_reward, terminated, truncated, raw_info = self._isolation.run(
-                self._steps, lambda: self.env.step(own)
-            )
-            observation = self._flatten(raw)
-            reward = float(raw_reward)
-            info = dict(raw_info)
-            success = self._step_success(info)
+            observation, reward, terminated, truncated, info, success = self._act(action)
         except (Exception, SystemExit) as error:
             self._fail("step", error)
         finally:
             CALLS.end()
-        if not math.isfinite(reward):
-            self._fail("step", RunFailed(f"reward is {reward}"))
         self._return += reward
         if success is not None:
             self._success_any = success or bool(self._success_any)
-        truncated = bool(truncated) or self._steps == self.time_limit
         info["is_success_step"] = bool(success)
         if terminated or truncated:
             self._close_episode(info, bool(success))
-        return observation, reward, bool(terminated), truncated, info
+        return observation, reward, terminated, truncated, info
+
+    def _act(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any], bool | None]:
+        """Do an action as often as it is repeated, or until the end; what ``step`` returns, and success."""
+        total, success = None, None
+        for _ in range(self._repeat):
+            self._simulated += 1
+            # A simulator may change the array.
+            own = self.actions(action)
+            raw, reward, terminated, truncated, raw_info = self._isolation.run(
+                self._simulated, partial(self.env.step, own)
+            )
+            info = dict(raw_info)
+            reported = self._step_success(info)
+            pay = self._pay(float(reward), reported)
+            total = pay if total is None else total + pay
+            success = reported if success is None else success or bool(reported)
+            terminated = bool(terminated) or (self._end_on_success and bool(reported))
+            truncated = bool(truncated) or self._simulated == self.time_limit
+            if terminated or truncated:
+                break
+        return self._flatten(raw), total, terminated, truncated, info, success
+
+    def _pay(self, reward: float, success: bool | None) -> float:
+        if not math.isfinite(reward):
+            raise RunFailed(f"reward is {reward}")
+        if success is None and self._needs_success:
+            raise RunFailed(
+                f"{self._needs_success} needs success in info at every step; name its key in env.success_key"
+            )
+        return self._paid(reward, success)
 
     def replay(self, episode: int, actions: Iterable[Any]) -> tuple[Observation, bool]:
         """Start an episode by its number and do ``actions`` in it, as sent to ``step``, until it ends.

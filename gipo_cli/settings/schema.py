@@ -43,6 +43,11 @@ class ActionConfig(Record):
         False,
         description="continuous: map -1 to 1 of the policy to the bounds, where these lie far from that",
     )
+    repeat: Count = Field(
+        1,
+        description="simulator steps per action, their rewards added up; every other number of steps counts "
+        "actions, except time limits",
+    )
 
 
 class EnvConfig(Record):
@@ -51,10 +56,12 @@ class EnvConfig(Record):
     name: str = Field(description="name of the environment; `gipo list envs` prints them all")
     id: str | None = Field(None, description="Gymnasium id; needed by env=gymnasium, else implied")
     task: str | None = Field(None, description="task within a family, such as a Meta-World task name")
-    reward: Literal["dense", "sparse", "released"] | None = Field(
+    reward: Literal["dense", "sparse", "released", "success", "shifted"] | None = Field(
         None,
         description="dense or sparse where the task has both; released: the upstream dense reward of "
-        "Adroit as published, sign fault included; null: dense where there is one, else the only reward",
+        "Adroit as published, sign fault included; success: 1 at a successful step, else 0; shifted: "
+        "Meta-World's dense reward less its highest, 10, so that ending early pays; null: dense where there "
+        "is one, else the only reward",
     )
     kwargs: dict[str, Any] = Field({}, description="further arguments of the environment's constructor")
     imports: Annotated[list[str], Changes("origin")] = Field(
@@ -65,7 +72,7 @@ class EnvConfig(Record):
         "dummy", description="dummy: one process, best for fast simulators; subproc: one process each"
     )
     max_episode_steps: Count | None = Field(
-        None, description="time limit in steps, a truncation; null keeps the task's own"
+        None, description="time limit in simulator steps, a truncation; null keeps the task's own"
     )
     success: Literal["any", "last"] = Field(
         "any", description="episode succeeds if at any step (Meta-World's protocol) or at its last step"
@@ -73,6 +80,7 @@ class EnvConfig(Record):
     success_key: str | None = Field(
         None, description="info key that holds the step's success; null: is_success, then success"
     )
+    end_on_success: bool = Field(False, description="end an episode at its first successful step")
     action: ActionConfig = ActionConfig()
     reward_scale: Positive = Field(1.0, description="factor on the reward that the agent learns from")
     normalize_obs: bool = Field(
