@@ -151,8 +151,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
 
     def _act(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any], bool | None]:
         """Do an action as often as it is repeated, or until the end; what ``step`` returns, and success."""
-        total, success = None, None
-        for _ in range(self._repeat):
+        success: bool | None = None
+        for again in range(self._repeat):
             self._simulated += 1
             # A simulator may change the array.
             own = self.actions(action)
@@ -162,7 +162,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             info = dict(raw_info)
             reported = self._step_success(info)
             pay = self._pay(float(reward), reported)
-            total = pay if total is None else total + pay
+            total = total + pay if again else pay
             success = reported if success is None else success or bool(reported)
             terminated = bool(terminated) or (self._end_on_success and bool(reported))
             truncated = bool(truncated) or self._simulated == self.time_limit
@@ -177,7 +177,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             raise RunFailed(
                 f"{self._needs_success} needs success in info at every step; name its key in env.success_key"
             )
-        return self._paid(reward, success)
+        return float(self._paid(reward, success))
 
     def replay(self, episode: int, actions: Iterable[Any]) -> tuple[Observation, bool]:
         """Start an episode by its number and do ``actions`` in it, as sent to ``step``, until it ends.
