@@ -151,8 +151,9 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
 
     def _act(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any], bool | None]:
         """Do an action as often as it is repeated, or until the end; what ``step`` returns, and success."""
-        success: bool | None = None
-        for again in range(self._repeat):
+        # Minus zero is what a sum begins with: nothing is changed by it, the sign of a zero neither.
+        total, success = -0.0, None
+        for _ in range(self._repeat):
             self._simulated += 1
             # A simulator may change the array.
             own = self.actions(action)
@@ -161,8 +162,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             )
             info = dict(raw_info)
             reported = self._step_success(info)
-            pay = self._pay(float(reward), reported)
-            total = total + pay if again else pay
+            total += self._pay(float(reward), reported)
             success = reported if success is None else success or bool(reported)
             terminated = bool(terminated) or (self._end_on_success and bool(reported))
             truncated = bool(truncated) or self._simulated == self.time_limit
