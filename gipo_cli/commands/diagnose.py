@@ -166,10 +166,11 @@ def _diagnose(
     for step in steps or store.steps():
         try:
             saved = store.load(step, only=("policy", "buffer"), needs=("policy",))
-            buffer = _buffer(saved, config)
-            if agent is None:
-                agent = load_agent(path, str(step), device, trust=True)[0]
-            agent.policy.load_state_dict(saved.tensors["policy"])
+            with saved.reading():
+                buffer = _buffer(saved, config)
+                if agent is None:
+                    agent = load_agent(path, str(step), device, trust=True)[0]
+                agent.policy.load_state_dict(saved.tensors["policy"])
             # A checkpoint is written after an update, and its advantages were formed before it.
             agent.learner.updater.refresh_advantages(buffer)
             found[step] = diagnosis.measured(

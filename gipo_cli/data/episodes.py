@@ -38,4 +38,6 @@ class EpisodeWindow:
         """Put back what :meth:`state` gave."""
         self.count = int(state["count"])
         self._episodes.clear()
-        self._episodes.extend(tuple(np.nan if x is None else x for x in row) for row in state["episodes"])
+        for row in state["episodes"]:
+            numbers = zip(EPISODE, row, strict=True)
+            self._episodes.append(tuple(np.nan if number is None else float(number) for _, number in numbers))

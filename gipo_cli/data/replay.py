@@ -266,7 +266,7 @@ class ReplayBuffer:
         for start, steps, envs, tails in numbers["blocks"]:
             rows = slice(first, first + tails)
             tail_obs = each(lambda part, rows=rows: part[rows], arrays["tail_obs"])
-            self.blocks.append(Block(start, steps, envs, arrays["tail_row"][rows], tail_obs))
+            self.blocks.append(Block(int(start), int(steps), int(envs), arrays["tail_row"][rows], tail_obs))
             first += tails
 
 

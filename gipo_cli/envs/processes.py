@@ -130,7 +130,8 @@ class ProcessVecEnv(SubprocVecEnv):
         # Repeating an episode is many steps in one call, each of which was watched when it was new.
         with self._call(watched=method_name != "replay"):
             results = super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
-            _raise_any(results)
+            stepped = method_name in ("reset", "step")
+            _raise_any(result[-1].get(_FAILURE) if stepped else result for result in results)
             return results
 
     def close(self) -> None:

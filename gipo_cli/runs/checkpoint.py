@@ -11,13 +11,13 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gipo_cli import __version__
-from gipo_cli.errors import UserError
+from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.bundle import FORMAT, Contents, Damaged, Tree, read_bundle, read_contents, write_bundle
 from gipo_cli.runs.durable import TEMPORARY, fsync_dir, remove_leftovers, write_sealed, writing
 
@@ -45,6 +45,23 @@ class Checkpoint(Tree):
     path: Path = field(default_factory=Path)
     gipo: str = __version__
     notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def reading(self, failure: type[Exception] = UserError) -> Iterator[None]:
+        """Turn whatever the body, which takes this apart, fails with into one sentence.
+
+        Its digests are right, but it may be of another configuration, or made by a stranger.
+
+        Raises:
+            UserError, or ``failure``.
+        """
+        try:
+            yield
+        except (UserError, RunFailed):
+            raise
+        except Exception as error:
+            why = f"it holds no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise failure(f"checkpoint {self.path} does not fit this configuration: {why}") from error
 
 
 class CheckpointStore:

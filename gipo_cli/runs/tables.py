@@ -104,7 +104,6 @@ class Tables:
     """
 
     def __init__(self, run: RunDir, marks: Mark | None = None) -> None:
-        marks = marks or {}
         self._run = run
         layout = {
             "metrics": (run.metrics, METRIC_COLUMNS),
@@ -112,17 +111,19 @@ class Tables:
             "diagnostics": (run.diagnostics, DIAGNOSTIC_COLUMNS),
         }
         # All before any is cut: a resume that is refused changes nothing.
-        for name, (path, _) in layout.items():
-            if name in marks:
+        sizes: dict[str, int] = {}
+        if marks is not None:
+            sizes = {name: int(size) for name, size in marks["events"].items()}
+            for name, (path, _) in layout.items():
                 _check(path, marks[name])
         self.metrics, self.evaluations, self.diagnostics = self._all = [
-            Table(path, columns, marks.get(name)) for name, (path, columns) in layout.items()
+            Table(path, columns, marks and marks[name]) for name, (path, columns) in layout.items()
         ]
         with writing(run.tensorboard):
             for path in _events(run.tensorboard):
-                if path.name not in marks.get("events", {}):
+                if path.name not in sizes:
                     path.unlink()
-                elif path.stat().st_size > (size := marks["events"][path.name]):
+                elif path.stat().st_size > (size := sizes[path.name]):
                     with open(open_own(path, os.O_RDWR), "r+b") as file:
                         file.truncate(size)
 

@@ -116,8 +116,12 @@ class EvalConfig(Record):
     )
     episodes: Annotated[int, Field(ge=0)] = Field(
         20,
-        description="episodes per evaluation; 20 tell success within 20 points or so; 0: none, where only "
-        "one environment can be open",
+        description="episodes per evaluation; 20 tell success within 20 points or so; 0: none",
+    )
+    env: Literal["own", "training"] = Field(
+        "own",
+        description="own: environments of its own; training: the first training environment, where only one "
+        "can be open (a robot); the running training episodes end there",
     )
     deterministic: bool = Field(True, description="take the mode of the policy rather than a sample")
     seed: Annotated[int, Field(ge=0)] = Field(10_000, description="of the episodes, the same for all runs")

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from gipo_cli.errors import RunFailed, UserError
+from gipo_cli.errors import RunFailed, StoppedError, UserError
 from gipo_cli.loggers.base import Record, Writer
 from gipo_cli.loggers.tensorboard import TensorBoard
 from gipo_cli.loggers.terminal import Display
@@ -59,22 +59,21 @@ class Attempt:
 
 
 @contextmanager
-def attempt(run: Run, log: logging.Logger, saved: Checkpoint | None, *, quiet: bool) -> Iterator[Attempt]:
+def attempt(
+    run: Run, log: logging.Logger, saved: Checkpoint | None, display: Display, stop: Stop
+) -> Iterator[Attempt]:
     """Open the records of a run, whose lock the caller holds, at step 0 or where a checkpoint left off.
 
-    The status tells how the body ended, come what may. A second signal ends it without an error.
+    The status tells how it ended, come what may.
 
     Raises:
         UserError: The records are not what they were at the checkpoint.
         RunFailed: The disk refused.
+        StoppedError: A second signal came.
     """
-    config, step = run.config, saved.step if saved else 0
-    title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
-    display = Display(title, config.total_steps, step=step, quiet=quiet)
-    stop = Stop(display.note)
-    marks = saved.state["recorder"] if saved else None
-    with closing(Tables(run.folder, marks)) as tables, stop_signals(stop):
-        status = StatusFile(run.folder.status, total_steps=config.total_steps, step=step)
+    step = saved.step if saved else 0
+    with closing(_tables(run, saved)) as tables, stop_signals(stop):
+        status = StatusFile(run.folder.status, total_steps=run.config.total_steps, step=step)
         try:
             with display, ExitStack() as writers:
                 record = Record(tables, [display, *_event_files(run, saved, writers)])
@@ -83,6 +82,7 @@ def attempt(run: Run, log: logging.Logger, saved: Checkpoint | None, *, quiet: b
         except KeyboardInterrupt:
             stop.signal = stop.signal or signal.SIGINT
             status.finish("interrupted", "stopped at once by a second signal")
+            raise StoppedError from None
         except (RunFailed, UserError) as error:
             log.error("%s", error)
             status.finish("failed", str(error))
@@ -97,6 +97,13 @@ def attempt(run: Run, log: logging.Logger, saved: Checkpoint | None, *, quiet: b
             else:
                 name = signal.Signals(stop.signal).name
                 status.finish("interrupted", f"stopped by {name}; resume it to go on")
+
+
+def _tables(run: Run, saved: Checkpoint | None) -> Tables:
+    if saved is None:
+        return Tables(run.folder)
+    with saved.reading():
+        return Tables(run.folder, saved.state["recorder"])
 
 
 def _event_files(run: Run, saved: Checkpoint | None, closed: ExitStack) -> Iterator[Writer]:

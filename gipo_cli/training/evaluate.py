@@ -21,6 +21,7 @@ from gipo_cli.training.eval_report import (
 
 if TYPE_CHECKING:
     import gymnasium as gym
+    from stable_baselines3.common.vec_env import VecEnv
 
     from gipo_cli.settings.schema import EnvConfig, RunConfig
 
@@ -74,7 +75,7 @@ class Evaluator:
     ) -> None:
         self._cfg, self._seed, self._task_seed, self._lanes = cfg, seed, task_seed, n_envs
         self._stop_at_success = protocol == "metaworld"
-        self._envs: list[gym.Env[Any, Any]] = []
+        self._envs: list[Any] = []
         self._open(1)
 
     def _open(self, count: int) -> None:
@@ -132,6 +133,47 @@ class Evaluator:
         """Close the environments."""
         for env in self._envs:
             env.close()
+
+
+class TrainingEvaluator(Evaluator):
+    """Evaluates in the first training environment, for robots and simulators of which only one can be open.
+
+    Its episodes are numbered from a million on. The running training episodes are over: begin new ones.
+    """
+
+    def __init__(self, cfg: EnvConfig, vector: VecEnv) -> None:
+        self._cfg, self._vector, self._lanes, self._stop_at_success = cfg, vector, 1, False
+        self._envs = [_First(vector)]
+
+    def run(self, act: Act, episodes: int, stop: Callable[[], bool] = lambda: False) -> EvalResult:
+        """As :meth:`Evaluator.run`; training episodes keep their numbers."""
+        following = self._vector.get_attr("episode_index")
+        result = super().run(act, episodes, stop)
+        for index, number in enumerate(following):
+            self._vector.env_method("set_episode_index", number, indices=index)
+        return result
+
+    def close(self) -> None:
+        """Nothing here is its own."""
+
+
+class _First:
+    """The first environment of a vector."""
+
+    def __init__(self, vector: VecEnv) -> None:
+        self.action_space, self._vector = vector.action_space, vector
+
+    def get_wrapper_attr(self, name: str) -> Callable[[int], Any]:
+        return lambda number: self._call(name, EVALUATION_INDEX + number)
+
+    def reset(self) -> Any:
+        return self._call("reset")
+
+    def step(self, action: np.ndarray) -> Any:
+        return self._call("step", action)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        return self._vector.env_method(name, *arguments, indices=0)[0]
 
 
 _Outcome = tuple[float | int, ...]
@@ -250,6 +292,7 @@ def evaluate_run(
         episodes=count,
         seed=seed,
         task_seed=config.seed,
+        n_envs=LANES if config.eval.env == "own" else 1,
         protocol=name,
     )
     return build_report(

@@ -45,10 +45,8 @@ def load_agent(
     spaces = env.observation_space, env.action_space
     env.close()
     agent = GIPO.without_env(config, *spaces, device)
-    try:
+    with saved.reading():
         agent.policy.load_state_dict(saved.tensors["policy"])
-    except RuntimeError as error:
-        raise UserError(f"checkpoint {saved.path} does not fit the run's configuration: {error}") from error
     agent.policy.set_training_mode(False)
     agent.num_timesteps = agent.learner.steps = saved.step
     return agent, config, saved

@@ -6,11 +6,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from gipo_cli.errors import UserError
-from gipo_cli.loggers.terminal import print_summary
+from gipo_cli.errors import StoppedError, UserError
+from gipo_cli.loggers.terminal import Display, print_summary
 from gipo_cli.runs.checkpoint import Checkpoint
 from gipo_cli.runs.durable import refuse_links
 from gipo_cli.runs.layout import RunDir, create
@@ -24,7 +25,7 @@ from gipo_cli.runs.status import read_status, status_or_none
 from gipo_cli.runs.tables import last_row, last_step
 from gipo_cli.runs.watchdog import watched
 from gipo_cli.settings.schema import RunConfig
-from gipo_cli.training.attempt import attempt
+from gipo_cli.training.attempt import Stop, attempt
 from gipo_cli.training.changes import changed
 from gipo_cli.training.trainer import Trainer
 from gipo_cli.training.workshop import Workshop
@@ -161,16 +162,20 @@ def _train(
     quiet: bool,
 ) -> int:
     """Work on a run whose lock the caller holds; ``manifest`` is that of a run to be continued."""
-    with log_to(run.folder.log) as log:
+    config, step = run.config, saved.step if saved else 0
+    title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
+    display = Display(title, config.total_steps, step=step, quiet=quiet)
+    stop = Stop(display.note)
+    with log_to(run.folder.log) as log, suppress(StoppedError):
         remarks = _remarks(run, saved, manifest) if manifest else []
-        with attempt(run, log, saved, quiet=quiet) as opened:
+        with attempt(run, log, saved, display, stop) as opened:
             trainer = Trainer(opened, workshop)
             trainer.start(saved, remarks)
             if manifest:
                 # Only now: values that the checkpoint does not fit must not become the run's own.
                 manifest.add_update(
                     attempt=opened.status.status.attempt,
-                    step=saved.step if saved else 0,
+                    step=step,
                     command=typed_command(),
                     changes=changes,
                     device=workshop.device,
@@ -178,14 +183,13 @@ def _train(
                 if changes:
                     write_config(run.folder, run.config)
             trainer.run()
-    console, stopped = opened.display.console, opened.stop.signal
-    if stopped is not None:
+    if stop.signal is not None:
         again = f"gipo train --resume {shlex.quote(str(run.folder.path))}{trust_flag(run.folder)}"
-        text = f"stopped at step {trainer.learner.steps}; go on with: {again}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return 128 + stopped
+        text = f"stopped at step {workshop.agent.learner.steps}; go on with: {again}"
+        display.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return 128 + stop.signal
     if not quiet:
-        print_summary(console, run.folder, tensorboard=run.config.logging.tensorboard)
+        print_summary(display.console, run.folder, tensorboard=config.logging.tensorboard)
     return 0
 
 

@@ -89,16 +89,16 @@ class Trainer:
     def _continue(self, saved: Checkpoint) -> None:
         state, arrays = saved.state, saved.arrays
         exact = "buffer" in arrays
-        try:
+        with saved.reading(RunFailed):
             running = [arrays["running"][str(e)] for e in range(len(state["running"]))]
             position = Position(state["running"], running, arrays["last_obs"], saved.tensors["generator"])
             repeats = self.source.go_on(position, saved.tensors)
             self.learner.load_state(state["learner"], saved.tensors, arrays["buffer"] if exact else None)
-        except (LookupError, ValueError, RuntimeError) as error:
-            raise RunFailed(f"checkpoint {saved.path} does not fit this configuration: {error}") from error
-        self.best = None if state["best"] is None else tuple(state["best"])
-        self.evaluated, self.owes_evaluation = state["evaluated"], state["owes_evaluation"]
-        self.saved, self.wall_before = saved.step, state["wall"]
+            if state["best"] is not None:
+                self.best = (float(state["best"][0]), float(state["best"][1]))
+            self.evaluated = int(state["evaluated"])
+            self.owes_evaluation = bool(int(state["owes_evaluation"]))
+            self.saved, self.wall_before = saved.step, float(state["wall"])
         if not repeats:
             self.attempt.say(
                 "the running episodes did not repeat themselves (a random environment, or changed settings): "
@@ -228,6 +228,9 @@ class Trainer:
                 )
             except StoppedError:
                 return
+            if config.env == "training":
+                self.source.begin()
+                self.position = self.source.position()
         self.owes_evaluation = False
         row = {"step": step, **result.row(), "time/wall": self._wall()}
         self.record.evaluation(row)

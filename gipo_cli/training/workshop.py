@@ -11,7 +11,7 @@ from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.settings.schema import RunConfig
-from gipo_cli.training.evaluate import Evaluator
+from gipo_cli.training.evaluate import Evaluator, TrainingEvaluator
 
 
 class Workshop(ExitStack):
@@ -48,11 +48,13 @@ class Workshop(ExitStack):
         self.config = config.model_copy(update={"agent": self.agent.agent})
 
     def _evaluator(self, config: RunConfig) -> Evaluator:
+        if config.eval.env == "training":
+            return TrainingEvaluator(config.env, self.env)
         try:
             evaluator = Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed)
         except UserError as error:
             raise UserError(
-                f"{error}; training has one open already: if there can be only one, type eval.episodes=0"
+                f"{error}; training has one open already: if there can be only one, type eval.env=training"
             ) from error
         return self.enter_context(closing(evaluator))
 

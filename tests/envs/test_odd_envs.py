@@ -72,6 +72,7 @@ def test_what_cannot_be_used_is_one_sentence(env_id, setting, code, says, monkey
     ("env_id", "setting"),
     [
         ("Exclusive-v0", "eval.episodes=0"),
+        ("Exclusive-v0", "eval.env=training"),
         ("BadClose-v0", "seed=1"),
         ("DefaultDouble-v0", "seed=1"),
         ("MatrixAction-v0", "seed=1"),
