@@ -8,12 +8,13 @@ WORKERS ?= 2
 ARGS    ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
+EXTRAS  := .venv-extras
 STAMP   := $(VENV)/.installed
 # Small networks and simulators lose by more threads, and the workers share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-mutations house bench same-as results docs clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-extras test-mutations house bench same-as results docs clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +63,11 @@ test-fuzz: setup ## damage run folders in 500 random ways and type commands at t
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
+
+test-extras: pyproject.toml constraints.txt ## the tests of optional libraries, in an environment of their own (minutes)
+	$(PYTHON) -m venv $(EXTRAS)
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev,onnx,wandb,mlflow]'
+	$(ONE_THREAD) $(EXTRAS)/bin/pytest -m extras
 
 test-mutations: setup ## make mistakes one at a time, each of which must turn a named test red (minutes)
 	$(ONE_THREAD) $(BIN)/python -P tests/mutations.py $(ARGS)

@@ -71,8 +71,8 @@ def metrics() -> str:
         "# Metrics",
         "",
         "Made by `make docs` from `gipo_cli/runs/catalog.py`, where the files take their headers.",
-        "TensorBoard shows the same numbers under the same names, and those of `diagnostics.csv` as",
-        "`diagnostics/<reference>/<column>/<family>-<knob>=<value>`. g is the objective's gradient",
+        "TensorBoard shows those marked * under the same names, and the trained objective's rows of",
+        "`diagnostics.csv` as `diagnostics/<reference>/<column>`. g is the objective's gradient",
         "coefficient, r the importance ratio, mu the behaviour policy; with `agent.ratio=per_dimension` a",
         "sample is one dimension of one action. The columns of `diagnostics.csv` are explained in",
         "[diagnostics](diagnostics.md).",
@@ -94,7 +94,9 @@ def _table(title: str, rows: Sequence[Metric]) -> list[str]:
         "| column | unit | what it is | how to read it |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [f"| `{m.tag}` | {m.unit} | {_cell(m.formula)} | {_cell(m.reading)} |" for m in rows]
+    lines += [
+        f"| `{m.tag}`{' *' * m.curve} | {m.unit} | {_cell(m.formula)} | {_cell(m.reading)} |" for m in rows
+    ]
     return [*lines, ""]
 
 

@@ -95,6 +95,7 @@ def _print(config: RunConfig, run_dir: Path) -> None:
     from rich.text import Text
 
     from gipo_cli.envs.registry import ENVIRONMENTS
+    from gipo_cli.loggers.trackers import missing
     from gipo_cli.settings.compose import to_yaml
 
     console, text = Console(soft_wrap=True), to_yaml(config).rstrip()
@@ -107,4 +108,6 @@ def _print(config: RunConfig, run_dir: Path) -> None:
         from gipo_cli.training.workshop import held_policies
 
         console.print(Text(f"# a checkpoint holds {held_policies(config)}", style="dim"))
+    if lacking := missing(config.logging):
+        console.print(Text(f"# {lacking}", style="dim"))
     console.print(Text(f"# would be written to {run_dir}", style="dim"))

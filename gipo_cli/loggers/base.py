@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gipo_cli.runs.catalog import DIAGNOSTIC_KEYS
+from gipo_cli.runs.catalog import CURVES, DIAGNOSTIC_CURVES
 from gipo_cli.runs.tables import Row, Tables
 
 if TYPE_CHECKING:
@@ -38,24 +38,24 @@ class Record:
     def metrics(self, row: Row) -> None:
         """Record one iteration: values by column of ``metrics.csv``, which are the tags too."""
         self._tables.metrics.append(row)
-        self._tell(row, {tag: tag for tag in row})
+        self._tell(row, {tag: tag for tag in CURVES & row.keys()})
 
     def evaluation(self, row: Row) -> None:
         """Record one evaluation: values by column of ``eval.csv``; its tags are ``eval/<column>``."""
         self._tables.evaluations.append(row)
-        self._tell(row, {tag: tag if "/" in tag else f"eval/{tag}" for tag in row})
+        tags = {column: f"eval/{column}" for column in row if "/" not in column}
+        self._tell(row, {column: tag for column, tag in tags.items() if tag in CURVES})
 
     def diagnostics(self, rows: Sequence[Row]) -> None:
         """Record one bias-variance measurement, one row per estimator, by column of ``diagnostics.csv``.
 
-        Tags are ``diagnostics/<reference>/<column>/<family>`` and, where the family has a knob,
-        ``-<knob>=<value>``.
+        Those who listen are told of the trained objective alone: ``diagnostics/<reference>/<column>``.
         """
         for row in rows:
             self._tables.diagnostics.append(row)
-            estimator = f"{row['family']}-{row['knob']}={row['value']}" if row.get("knob") else row["family"]
-            measured = [name for name in row if name not in DIAGNOSTIC_KEYS]
-            self._tell(row, {name: f"diagnostics/{row['reference']}/{name}/{estimator}" for name in measured})
+            if row.get("trained"):
+                told = [name for name in DIAGNOSTIC_CURVES if name in row]
+                self._tell(row, {name: f"diagnostics/{row['reference']}/{name}" for name in told})
 
     def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
         """Tell a distribution, which no table holds."""

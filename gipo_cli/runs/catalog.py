@@ -14,12 +14,16 @@ from gipo_cli.core.lags import LAG_BUCKETS
 
 
 class Metric(NamedTuple):
-    """One number; ``reading`` says what high and low values mean, or what to do about them."""
+    """One number; ``reading`` says what high and low values mean, or what to do about them.
+
+    ``curve``: whether TensorBoard and other listeners get it; the tables hold everything.
+    """
 
     tag: str
     unit: str
     formula: str
     reading: str = ""
+    curve: bool = True
 
 
 _USED = "over the samples of this iteration's actor steps, each at the moment of its use"
@@ -27,12 +31,12 @@ _LAGS = [(name, name.replace("_up", " or more").replace("_", " to ")) for name i
 
 METRICS: tuple[Metric, ...] = (
     Metric("step", "steps", "environment steps so far, over all environments", "the x axis of every figure"),
-    Metric("iteration", "count", "rollouts so far, and updates", "the learner's version, in which policy lag is counted"),
-    Metric("episodes", "count", "finished training episodes so far"),
+    Metric("iteration", "count", "rollouts so far, and updates", "the learner's version, in which policy lag is counted", curve=False),
+    Metric("episodes", "count", "finished training episodes so far", curve=False),
     Metric("train/return", "raw reward", "mean return of the last logging.window episodes", "of the sampled, not the deterministic, policy"),
     Metric("train/success", "share", "mean success of those episodes by env.success", "1 is every episode"),
     Metric("train/success_any", "share", "of those, episodes with success at any step", "Meta-World's protocol"),
-    Metric("train/success_last", "share", "of those, episodes with success at the last step", "stricter than success_any where success can be lost"),
+    Metric("train/success_last", "share", "of those, episodes with success at the last step", "stricter than success_any where success can be lost", curve=False),
     Metric("train/length", "steps", "mean length of those episodes"),
     Metric("loss/actor", "advantage", "minus the mean surrogate, before scaling", "its size says little; its sign flips freely"),
     Metric("loss/critic", "scaled reward^2", "mean (V - target)^2 over all critic steps", "falls as the critic fits; jumps when the policy finds new reward"),
@@ -42,7 +46,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("lr/actor", "", "learning rate of actor and encoder in this iteration"),
     Metric("lr/critic", "", "learning rate of the critic in this iteration"),
     Metric("update/actor_steps", "count", "optimizer steps that moved the actor", "0: the KL stop ended the iteration before its first step"),
-    Metric("update/critic_steps", "count", "optimizer steps that moved the critic"),
+    Metric("update/critic_steps", "count", "optimizer steps that moved the critic", curve=False),
     Metric("update/kl_stopped", "0 or 1", "1 if agent.update.kl_stop ended the iteration"),
     Metric("buffer/size", "transitions", "transitions held"),
     Metric("actors/arrival_lag", "versions", "learner version minus behaviour version of this iteration's rollout as it enters the buffer", "0 inline; the age that replay adds comes on top, see health/lag_mean"),
@@ -50,32 +54,32 @@ METRICS: tuple[Metric, ...] = (
     Metric("health/utilisation", "share", f"samples with |g| > 0.01 {_USED}", "the rest are dead: collected, stored and not learned from"),
     Metric("health/log_ratio_mean", "nats", f"mean log r {_USED}", "strongly negative: the policy has moved away from the data"),
     Metric("health/log_ratio_std", "nats", f"standard deviation of log r {_USED}", "compare with sigma: far above it, the trust weight removes most samples"),
-    Metric("health/log_ratio_abs_p50", "nats", f"median of |log r| {_USED}"),
+    Metric("health/log_ratio_abs_p50", "nats", f"median of |log r| {_USED}", curve=False),
     Metric("health/log_ratio_abs_p95", "nats", f"95th percentile of |log r| {_USED}"),
-    Metric("health/log_ratio_abs_p99", "nats", f"99th percentile of |log r| {_USED}", "the tail that makes unclipped objectives diverge"),
+    Metric("health/log_ratio_abs_p99", "nats", f"99th percentile of |log r| {_USED}", "the tail that makes unclipped objectives diverge", curve=False),
     Metric("health/weight_mean", "", f"mean of g / r {_USED}", "for gipo its trust weight; 1 is no damping"),
-    Metric("health/weight_p05", "", f"5th percentile of g / r {_USED}"),
+    Metric("health/weight_p05", "", f"5th percentile of g / r {_USED}", curve=False),
     Metric("health/outside_band", "share", f"|r - 1| > 0.2 {_USED}, whatever the objective and the sign of A", "what PPO's usual clip would call outside"),
     Metric("health/kl", "nats", "KL(mu || pi), mean over the batches of this iteration's actor steps, each at the moment of its use: exact where the distribution is stored, else the mean of r - 1 - log r", "grows with policy lag and with the learning rate"),
     Metric("health/lag_mean", "versions", f"mean policy lag, learner version minus behaviour version, {_USED}", "how stale the data is, measured"),
     Metric("health/lag_max", "versions", f"largest policy lag {_USED}"),
     Metric("health/explained_variance", "share", "1 - Var(target - V) / Var(target) on the actor steps' batches, before each step", "below 0: the critic is worse than a constant"),
-    *(Metric(f"health/utilisation_lag_{name}", "share", f"utilisation of the samples with policy lag {words}", "empty if there are none") for name, words in _LAGS),
-    *(Metric(f"health/ess_lag_{name}", "share", f"effective sample size of the samples with policy lag {words}", "empty if there are none") for name, words in _LAGS),
+    *(Metric(f"health/utilisation_lag_{name}", "share", f"utilisation of the samples with policy lag {words}", "empty if there are none", curve=False) for name, words in _LAGS),
+    *(Metric(f"health/ess_lag_{name}", "share", f"effective sample size of the samples with policy lag {words}", "empty if there are none", curve=False) for name, words in _LAGS),
     Metric("time/wall", "s", "time since the run's first start, without the gaps between attempts", "differs from machine to machine, as all of time/"),
-    Metric("time/rollout", "s", "acting and stepping in this iteration"),
-    Metric("time/update", "s", "learning in this iteration"),
-    Metric("time/eval", "s", "evaluation after this iteration"),
-    Metric("time/diagnostics", "s", "bias-variance measurement in this iteration, between collecting and updating", "its sum over time/wall is the measurement's cost"),
+    Metric("time/rollout", "s", "acting and stepping in this iteration", curve=False),
+    Metric("time/update", "s", "learning in this iteration", curve=False),
+    Metric("time/eval", "s", "evaluation after this iteration", curve=False),
+    Metric("time/diagnostics", "s", "bias-variance measurement in this iteration, between collecting and updating", "its sum over time/wall is the measurement's cost", curve=False),
 )
 
 EVALUATION: tuple[Metric, ...] = (
     Metric("step", "steps", "environment steps trained"),
-    Metric("episodes", "count", "episodes played"),
+    Metric("episodes", "count", "episodes played", curve=False),
     Metric("return_mean", "raw reward", "mean return"),
     Metric("return_std", "raw reward", "standard deviation of the return over episodes", "of one policy over starts; says nothing of seeds"),
-    Metric("return_min", "raw reward", "smallest return"),
-    Metric("return_max", "raw reward", "largest return"),
+    Metric("return_min", "raw reward", "smallest return", curve=False),
+    Metric("return_max", "raw reward", "largest return", curve=False),
     Metric("success", "share", "episodes that succeeded by env.success"),
     Metric("success_any", "share", "episodes with success at any step"),
     Metric("success_last", "share", "episodes with success at the last step"),
@@ -83,6 +87,11 @@ EVALUATION: tuple[Metric, ...] = (
     Metric("time/wall", "s", "as in metrics.csv"),
 )
 
+CURVES = frozenset(
+    [metric.tag for metric in METRICS if metric.curve]
+    + [metric.tag if "/" in metric.tag else f"eval/{metric.tag}" for metric in EVALUATION if metric.curve]
+)
+"""Tags of what listeners get, beside ``DIAGNOSTIC_CURVES``."""
 METRIC_COLUMNS: tuple[str, ...] = tuple(metric.tag for metric in METRICS)
 EVALUATION_COLUMNS: tuple[str, ...] = tuple(metric.tag for metric in EVALUATION)
 DIAGNOSTIC_KEYS: tuple[str, ...] = ("step", "reference", "family", "knob", "value", "trained", "n", "batch_size")
@@ -91,3 +100,5 @@ DIAGNOSTIC_COLUMNS: tuple[str, ...] = (
     *DIAGNOSTIC_KEYS,
     "bias2", "bias2_se", "variance", "variance_se", "mse", "mse_se", "cosine", "norm", "reference_norm", "utilisation", "ess",
 )
+DIAGNOSTIC_CURVES = ("bias2", "variance", "mse", "cosine")
+"""Of those, what listeners get of the trained objective."""

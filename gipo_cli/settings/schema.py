@@ -181,6 +181,8 @@ class LoggingConfig(Record):
     histograms: Interval = Field(
         10_000, description="environment steps between histograms of log-ratio, weight and lag; null: none"
     )
+    wandb: bool = Field(False, description="an offline run of Weights & Biases, where WANDB_DIR says")
+    mlflow: str | None = Field(None, description="tracking URI of an MLflow store; null: none")
     window: Count = Field(20, description="episodes over which training return and success are averaged")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import signal
 import threading
@@ -14,7 +15,9 @@ from gipo_cli.errors import RunFailed, StoppedError, UserError
 from gipo_cli.loggers.base import Record, Writer
 from gipo_cli.loggers.tensorboard import TensorBoard
 from gipo_cli.loggers.terminal import Display
+from gipo_cli.loggers.trackers import MLflow, Wandb
 from gipo_cli.runs.checkpoint import Checkpoint
+from gipo_cli.runs.durable import read_sealed
 from gipo_cli.runs.run import Run
 from gipo_cli.runs.signals import stop_signals
 from gipo_cli.runs.status import StatusFile
@@ -76,7 +79,7 @@ def attempt(
         status = StatusFile(run.folder.status, total_steps=run.config.total_steps, step=step)
         try:
             with display, ExitStack() as writers:
-                record = Record(tables, [display, *_event_files(run, saved, writers)])
+                record = Record(tables, [display, *_listeners(run, saved, writers)])
                 _show_newest(run, display)
                 yield Attempt(run, log, status, record, display, stop)
         except KeyboardInterrupt:
@@ -106,13 +109,22 @@ def _tables(run: Run, saved: Checkpoint | None) -> Tables:
         return Tables(run.folder, saved.state["recorder"])
 
 
-def _event_files(run: Run, saved: Checkpoint | None, closed: ExitStack) -> Iterator[Writer]:
-    if run.config.logging.tensorboard:
+def _listeners(run: Run, saved: Checkpoint | None, closed: ExitStack) -> Iterator[Writer]:
+    """Everything beside the tables that the configuration asks for."""
+    wanted, settings = run.config.logging, flatten(run.config.model_dump(mode="json"))
+    if wanted.tensorboard:
         board = TensorBoard(run.folder.tensorboard, saved.step if saved else None)
-        closed.enter_context(closing(board))
         if saved is None:
-            board.hparams(flatten(run.config.model_dump(mode="json")), HPARAM_METRICS)
-        yield board
+            board.hparams(settings, HPARAM_METRICS)
+        yield closed.enter_context(closing(board))
+    # The same for every attempt, whatever was changed since.
+    created = read_sealed(run.folder.meta)["created"]
+    run_id = hashlib.sha256(f"{run.folder.name} {created}".encode()).hexdigest()[:12]
+    if wanted.wandb:
+        yield closed.enter_context(closing(Wandb(run.folder.path, run_id, settings)))
+    if wanted.mlflow is not None:
+        tracker = MLflow(wanted.mlflow, run.folder.path, run_id, settings, resumed=saved is not None)
+        yield closed.enter_context(closing(tracker))
 
 
 def _show_newest(run: Run, display: Display) -> None:

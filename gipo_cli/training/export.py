@@ -194,4 +194,6 @@ def _need_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError("--onnx needs the extra: pip install 'gipo-cli[onnx]'") from error
+        raise UserError(
+            "--onnx needs packages that are not installed; type: pip install onnx onnxscript onnxruntime"
+        ) from error

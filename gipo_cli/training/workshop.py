@@ -10,6 +10,7 @@ import torch
 from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.loggers.trackers import missing
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.evaluate import Evaluator, TrainingEvaluator
 
@@ -30,6 +31,8 @@ class Workshop(ExitStack):
             raise
 
     def _open(self, config: RunConfig) -> None:
+        if lacking := missing(config.logging):
+            raise UserError(lacking)
         self.device = known_device(config.runtime.device)
         torch.set_num_threads(config.runtime.torch_threads)
         self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))

@@ -1,6 +1,5 @@
 """Every shipped configuration file composes, holds only differences and explains itself."""
 
-import hashlib
 import itertools
 import json
 import re
@@ -15,6 +14,7 @@ from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.settings.compose import Composed, compose
 from gipo_cli.settings.groups import group_choices, shipped_dir
 from gipo_cli.settings.schema import RunConfig
+from gipo_cli.text import flatten
 
 GROUPS = group_choices()
 FILES = [(group, name) for group, names in GROUPS.items() for name in names]
@@ -84,7 +84,7 @@ COMPOSED = Path(__file__).with_name("composed.json")
 def test_composed_values_are_those_that_results_were_made_with(overrides: list[str]):
     """If a change is meant, write the table again: python tests/settings/test_conf.py."""
     composed = composed_once(*overrides)
-    assert digest(composed.config) == json.loads(COMPOSED.read_text())[" ".join(overrides)]
+    assert kept(composed.config, overrides) == json.loads(COMPOSED.read_text())[" ".join(overrides)]
     assert dict(line.split("=") for line in overrides).items() <= composed.choices.items()
 
 
@@ -94,9 +94,14 @@ def test_every_file_of_a_preset_for_an_objective_or_environment_is_found():
         assert set(GROUPS[group]) <= {choice.get(group) for choice in choices}
 
 
-def digest(config: RunConfig) -> str:
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def kept(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
+    """All values of a plain run; of any other what differs from that, so that a new setting is one line."""
+    values = flatten(config.model_dump(mode="json"))
+    if not overrides:
+        return values
+    plain = flatten(composed_once().config.model_dump(mode="json"))
+    absent = dict.fromkeys(plain.keys() - values.keys(), "absent")
+    return {**{key: value for key, value in values.items() if plain.get(key, "absent") != value}, **absent}
 
 
 @pytest.mark.parametrize("path", sorted(shipped_dir().rglob("*.yaml")), ids=lambda path: path.stem)
@@ -175,5 +180,5 @@ def test_default_does_not_treat_time_limits_as_terminal():
 
 
 if __name__ == "__main__":
-    table = {" ".join(overrides): digest(compose(overrides).config) for overrides in cases()}
-    COMPOSED.write_text(json.dumps(table, indent=0) + "\n")
+    table = {" ".join(overrides): kept(compose(overrides).config, overrides) for overrides in cases()}
+    COMPOSED.write_text(json.dumps(table, indent=0, sort_keys=True) + "\n")

@@ -79,11 +79,12 @@ def test_a_program_that_differs_is_not_written():
 
 def test_onnx_needs_its_extra(trained_run, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"pip install 'gipo-cli\[onnx\]'"):
+    with pytest.raises(UserError, match=r"pip install onnx onnxscript onnxruntime"):
         export_run(trained_run, tmp_path / "x", onnx=True)
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.extras
 def test_onnx_does_the_same(trained_run, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
