@@ -27,9 +27,8 @@ import yaml
 from gipo_cli.compare.aggregate import Interval
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.curves import steps_to_threshold
-from gipo_cli.compare.gather import gather
-from gipo_cli.compare.load import RunTable
-from gipo_cli.compare.search import search
+from gipo_cli.compare.gather import gather, search
+from gipo_cli.compare.load import Run
 from gipo_cli.compare.summary import Row, summarise
 
 DATA = Path(__file__).parent / "data"
@@ -236,14 +235,14 @@ def shown(values: Iterable[float], form: str) -> str:
 def passing(value: float) -> Line:
     """Step at which each run's training return first passes a value."""
 
-    def first(run: RunTable) -> str:
+    def first(run: Run) -> str:
         step = steps_to_threshold(*run.column("metrics", METRIC), value, run.budget)
         return f"{step:,.0f}" if np.isfinite(step) else "not"
 
     return f"step that first passes {value:g}", lambda cell, row: " · ".join(map(first, cell.runs))
 
 
-def success(run: RunTable) -> str:
+def success(run: Run) -> str:
     """Percentage of the last evaluation's episodes that succeed at any step."""
     return f"{100 * run.column('eval', 'success_any')[1][-1]:.0f}"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,43 +19,44 @@ from gipo_cli.compare.notes import seeds_note
 from gipo_cli.compare.style import Look
 from gipo_cli.compare.words import count_words, value_words
 
-WIDTH = 6.4
-PANEL_HEIGHT = 3.0
-HEADER_LINE, LEGEND_LINE = 0.3, 0.25
-LETTERS_PER_LINE = 58
+WIDTH, COLUMNS, PANEL_HEIGHT = 6.4, 2, 3.0
+HEADER_LINE, LEGEND_LINE, LETTERS_PER_LINE = 0.3, 0.25, 58
 ROW_HEIGHT, X_MARGIN = 0.36, 0.9
-COLUMNS = 2
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SHARE = (-0.03, 1.03)
 """Limits of an axis for values from 0 to 1."""
 
 
+class Sheet(NamedTuple):
+    """A figure of some kind, and what tells it from others of its kind: words, file name's end, remark."""
+
+    figure: Figure
+    place: str = ""
+    ending: str = ""
+    remark: str = ""
+
+
 @dataclass(frozen=True)
-class Picture:
-    """A finished figure with its file name (no ending) and the caption that says what is drawn."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Facet:
-    """The cells of one panel."""
+class Panel:
+    """Groups that are drawn together."""
 
     title: str
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
 
 
-def facets(comparison: Comparison, environment: Environment) -> list[Facet]:
+def cells_of(panels: Iterable[Panel]) -> list[Cell]:
+    """The cells of some panels."""
+    return [cell for panel in panels for cell in panel.cells]
+
+
+def by_buffer(comparison: Comparison, environment: Environment) -> list[Panel]:
     """One environment's cells by buffer size, so that each line of a panel is another series."""
     cells = comparison.of(environment)
     sizes = sorted({cell.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
     if len(sizes) == 1:
-        return [Facet("", tuple(cells))]
-    by_size = {size: tuple(cell for cell in cells if cell.buffer == size) for size in sizes}
-    return [Facet(_buffer_words(size, own), own) for size, own in by_size.items()]
+        return [Panel("", cells)]
+    by_size = {size: [cell for cell in cells if cell.buffer == size] for size in sizes}
+    return [Panel(_buffer_words(size, own), own) for size, own in by_size.items()]
 
 
 def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
@@ -66,39 +67,35 @@ def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
     return "several buffers" if several else "buffer not stated"
 
 
-def sheet(
+def draw_panels(
     heading: str,
-    cells: Sequence[Cell],
-    titles: Sequence[str],
+    panels: Sequence[Panel],
+    draw: Callable[[Axes, Panel], None],
     legend: Mapping[str, Line2D] | None = None,
     *,
     ylabel: str = "",
     height: float = PANEL_HEIGHT,
-) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel per title, sized so that everything fits.
+) -> Figure:
+    """A figure sized so that everything fits.
 
     Args:
         heading: line above the panels; a warning follows if some of the cells have few seeds.
-        cells: what is shown.
-        titles: of the panels.
+        panels: what is shown.
+        draw: called for every panel.
         legend: handles by label, shown below the panels.
         ylabel: on the left panels.
         height: of a panel in inches.
     """
-    if warning := seeds_note(min(len(cell.runs) for cell in cells)):
+    if warning := seeds_note(min(len(cell.runs) for cell in cells_of(panels))):
         heading = f"{heading}\n{warning}"
-    columns, legend = min(COLUMNS, len(titles)), legend or {}
-    rows = -(-len(titles) // columns)
+    columns, legend = min(COLUMNS, len(panels)), legend or {}
+    rows = -(-len(panels) // columns)
     longest = max((len(label) for label in legend), default=0)
     per_line = max(1, min(len(legend), LETTERS_PER_LINE // (longest + 7)))
     extra = HEADER_LINE * (heading.count("\n") + 1) + LEGEND_LINE * -(-len(legend) // per_line)
     figure = Figure(figsize=(WIDTH, rows * height + extra), layout="constrained")
     if (engine := figure.get_layout_engine()) is not None:
         engine.set(w_pad=0.08)  # type: ignore[call-arg]
-    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(len(titles))]
-    for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
-        panel.set_title(title)
-        panel.set_ylabel(ylabel if index % columns == 0 else "")
     figure.suptitle(heading, x=0.012, ha="left", fontsize=11.5)
     if legend:
         figure.legend(
@@ -110,20 +107,32 @@ def sheet(
             columnspacing=1.4,
             borderaxespad=0.2,
         )
-    return figure, axes
+    for index, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.set_title(panel.title)
+        axes.set_ylabel(ylabel if index % columns == 0 else "")
+        draw(axes, panel)
+    return figure
 
 
-def row_sheet(heading: str, cells: Sequence[Cell], labels: Sequence[str]) -> tuple[Figure, Axes]:
+def draw_rows(
+    heading: str, cells: Sequence[Cell], labels: Sequence[str], draw: Callable[[Axes], None]
+) -> Figure:
     """A figure with one panel in which each group has a labelled line, the first on top."""
-    figure, (axes,) = sheet(heading, cells, [""], height=X_MARGIN + ROW_HEIGHT * len(labels))
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
-    return figure, axes
+
+    def panel(axes: Axes, _: Panel) -> None:
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        draw(axes)
+
+    return draw_panels(heading, [Panel("", cells)], panel, height=X_MARGIN + ROW_HEIGHT * len(labels))
 
 
-def series_legend(cells: Iterable[Cell], look: Mapping[str, Look], *, markers: bool) -> dict[str, Line2D]:
-    """Legend of the series in some cells: handles by label."""
+def series_legend(
+    cells: Iterable[Cell], look: Mapping[str, Look], *, markers: bool = True
+) -> dict[str, Line2D]:
+    """Legend of the series in some cells: handles by label, with the number of seeds."""
     labels = seed_labels((cell.arm.series, cell) for cell in cells)
     return {label: handle(look[series], markers=markers) for series, label in labels.items()}
 
@@ -133,12 +142,8 @@ def seed_labels(cells: Iterable[tuple[str, Cell]]) -> dict[str, str]:
     counts: dict[str, set[int]] = {}
     for name, cell in cells:
         counts.setdefault(name, set()).add(len(cell.runs))
-    return {name: f"{name} (n={span(sizes)})" for name, sizes in counts.items()}
-
-
-def span(sizes: set[int]) -> str:
-    """``3`` or ``3 to 5``."""
-    return str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
+    spans = {name: sorted({min(sizes), max(sizes)}) for name, sizes in counts.items()}
+    return {name: f"{name} (n={' to '.join(map(str, span))})" for name, span in spans.items()}
 
 
 def handle(look: Look, *, markers: bool) -> Line2D:

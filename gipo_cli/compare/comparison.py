@@ -6,14 +6,15 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from gipo_cli.compare import curves
-from gipo_cli.compare.criterion import Criterion
+from gipo_cli.compare.aggregate import Interval, estimate
 from gipo_cli.compare.grouping import Arm, Grouping, group_runs, match_baseline
-from gipo_cli.compare.load import LeftOut, RunTable
-from gipo_cli.compare.selection import select_runs, too_few
+from gipo_cli.compare.load import LeftOut, Run
+from gipo_cli.compare.selection import Criterion, select_runs, too_few
 from gipo_cli.compare.tables import FloatArray
 from gipo_cli.errors import UserError
 
@@ -26,10 +27,8 @@ class Environment:
         label: the task in words.
         ending: of its figures' file names, empty if there is one environment.
         grid: environment steps ``[G]`` on which curves are compared.
-        low: value that normalises to 0.
-        high: value that normalises to 1; the same as ``low`` if all values are equal.
-        threshold: value that counts as having learned the task; None without a scale to
-            take one from.
+        low: value that normalises to 0, as ``high`` does to 1; both are the same if all values are equal.
+        threshold: value that counts as having learned the task; None without a scale to take one from.
     """
 
     label: str
@@ -72,11 +71,16 @@ class Cell:
 
     environment: Environment
     arm: Arm
-    runs: tuple[RunTable, ...]
+    runs: tuple[Run, ...]
     finals: FloatArray
     curves: FloatArray = field(repr=False)
     reached: FloatArray
     areas: FloatArray
+
+    @cached_property
+    def iqm(self) -> Interval:
+        """Interquartile mean of the final values."""
+        return estimate([self.finals])
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -127,7 +131,7 @@ class Comparison:
     grouping: Grouping
     cells: Mapping[tuple[str, Arm], Cell]
     baselines: Mapping[Arm, Arm]
-    used: tuple[RunTable, ...]
+    used: tuple[Run, ...]
     left_out: tuple[LeftOut, ...]
 
     @property
@@ -141,7 +145,7 @@ class Comparison:
             self.cells[environment.label, arm] for arm in self.arms if (environment.label, arm) in self.cells
         ]
 
-    def runs_of(self, environment: Environment) -> list[RunTable]:
+    def runs_of(self, environment: Environment) -> list[Run]:
         """Runs of one environment."""
         return [run for cell in self.of(environment) for run in cell.runs]
 
@@ -167,7 +171,7 @@ class Comparison:
 
 
 def build_comparison(
-    runs: Sequence[RunTable],
+    runs: Sequence[Run],
     metric: Criterion,
     *,
     group_by: Sequence[str] | None = None,
@@ -178,14 +182,10 @@ def build_comparison(
 ) -> Comparison:
     """Leave out what cannot be compared, group the rest, and put it on common axes.
 
-    Args:
-        runs: those that could be read and pass the filters.
-        metric: what to compare by.
-        group_by: keys to group by; by default whatever differs.
-        baseline: an objective or a label; by default ``ppo_clip`` if it is there.
-        threshold: in units of the metric; by default the middle of each environment's scale.
-        include_unfinished: keep unfinished and failed runs and those of another budget.
-        unread: runs that could not be read or are not there, to be listed.
+    ``group_by`` are keys of settings, by default whatever differs; ``baseline`` an objective or a label, by
+    default ``ppo_clip`` if it is there; ``threshold`` is in units of the metric, by default the middle of
+    each environment's scale. ``include_unfinished`` keeps unfinished and failed runs and other budgets.
+    ``unread`` are runs that could not be read or are not there, to be listed.
 
     Raises:
         UserError: no run is left, or there is nothing to compare.
@@ -195,8 +195,8 @@ def build_comparison(
     if len(used) < 2:
         raise UserError(too_few(used, left_out, include_unfinished))
     grouping = group_runs(used, group_by)
-    members: dict[tuple[str, Arm], list[RunTable]] = defaultdict(list)
-    by_label: dict[str, list[RunTable]] = defaultdict(list)
+    members: dict[tuple[str, Arm], list[Run]] = defaultdict(list)
+    by_label: dict[str, list[Run]] = defaultdict(list)
     for run, arm, label in zip(used, grouping.arm_of, grouping.environment_of, strict=True):
         members[label, arm].append(run)
         by_label[label].append(run)
@@ -227,7 +227,7 @@ def _endings(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _environment(
-    label: str, ending: str, runs: Sequence[RunTable], metric: Criterion, threshold: float | None
+    label: str, ending: str, runs: Sequence[Run], metric: Criterion, threshold: float | None
 ) -> Environment:
     columns = [run.column(metric.table, metric.column) for run in runs]
     grid = curves.common_grid([steps for steps, _ in columns])
@@ -247,22 +247,21 @@ def _environment(
     return environment
 
 
-def _cell(environment: Environment, arm: Arm, runs: Sequence[RunTable], metric: Criterion) -> Cell:
+def _cell(environment: Environment, arm: Arm, runs: Sequence[Run], metric: Criterion) -> Cell:
     ordered = tuple(sorted(runs, key=lambda run: (run.seed, str(run.path))))
     columns = [run.column(metric.table, metric.column) for run in ordered]
     grid, horizon, threshold = environment.grid, environment.horizon, environment.threshold
-    on_grid = np.array([curves.on_grid(grid, *column) for column in columns])
+    heights = np.array([curves.on_grid(grid, *column) for column in columns])
+    reached = [
+        np.nan if threshold is None else curves.steps_to_threshold(*column, threshold, horizon)
+        for column in columns
+    ]
     return Cell(
         environment=environment,
         arm=arm,
         runs=ordered,
         finals=np.array([curves.final_value(*column, horizon) for column in columns]),
-        curves=on_grid,
-        reached=np.array(
-            [
-                np.nan if threshold is None else curves.steps_to_threshold(*column, threshold, horizon)
-                for column in columns
-            ]
-        ),
-        areas=curves.area_under(grid, on_grid),
+        curves=heights,
+        reached=np.array(reached),
+        areas=curves.area_under(grid, heights),
     )

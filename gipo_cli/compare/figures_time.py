@@ -1,86 +1,193 @@
-"""Figures with training on the x axis: learning curves and wall time."""
+"""Figures over training: learning curves, wall time, and the data that was learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
-from gipo_cli.compare.aggregate import band
-from gipo_cli.compare.canvas import Picture, count_axis, drawn, facets, metric_axis, series_legend, sheet
+from gipo_cli.compare import canvas, curves
+from gipo_cli.compare.aggregate import band, iqm
+from gipo_cli.compare.canvas import Panel, Sheet, by_buffer, cells_of, draw_panels, series_legend
 from gipo_cli.compare.comparison import Cell, Comparison
-from gipo_cli.compare.style import Look, looks
+from gipo_cli.compare.load import HEALTH, UTILISATION_BY_LAG
+from gipo_cli.compare.style import Look
 from gipo_cli.compare.tables import FloatArray
 
+HEALTH_WORDS = ("utilisation", "effective sample size", "KL(behaviour || policy)", "mean lag (versions)")
+BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
+Line = tuple[FloatArray, FloatArray]
 
-def learning_curves(comparison: Comparison) -> Iterator[Picture]:
+
+def learning_curves(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
     """Metric over environment steps: IQM, its interval, and every run as a thin line."""
-    look = looks(comparison.arms)
-    for environment in comparison.environments:
-        parts, cells = facets(comparison, environment), comparison.of(environment)
-        legend = series_legend(cells, look, markers=len(environment.grid) == 1)
-        titles = [facet.title for facet in parts]
-        figure, axes = sheet(environment.label, cells, titles, legend, ylabel=comparison.metric.title)
-        for panel, facet in zip(axes, parts, strict=True):
-            for cell in facet.cells:
-                _curve(panel, cell, look[cell.arm.series])
-            metric_axis(panel, comparison)
-            count_axis(panel, "environment steps")
-        yield Picture(
-            f"learning_curves{environment.ending}",
-            f"Learning curves: {environment.label}",
-            "Thick: interquartile mean over seeds; shaded: its 95% bootstrap interval; thin: every run. "
-            "Cut to the range of steps that all runs cover.",
-            figure,
-        )
+
+    def draw(axes: Axes, cell: Cell, runs: Sequence[Line]) -> None:
+        grid, own = cell.environment.grid, look[cell.arm.series]
+        value, low, high = band(cell.curves)
+        _draw_runs(axes, own, runs, linestyle="-", linewidth=0.6, alpha=0.3)
+        axes.fill_between(grid, low, high, color=own.color, alpha=0.12, linewidth=0)
+        axes.plot(grid, value, label=cell.arm.series, zorder=3, **canvas.drawn(own, len(grid)))
+        canvas.count_axis(axes, "environment steps")
+
+    curves_of = {
+        key: [(cell.environment.grid, run) for run in cell.curves] for key, cell in comparison.cells.items()
+    }
+    yield from _over_training(comparison, look, curves_of, draw)
 
 
-def _curve(axes: Axes, cell: Cell, look: Look) -> None:
-    grid = cell.environment.grid
-    value, low, high = band(cell.curves)
-    style = drawn(look, len(grid))
-    for run in cell.curves:
-        axes.plot(grid, run, **{**style, "linestyle": "-", "linewidth": 0.6, "alpha": 0.3, "label": "_run"})
-    axes.fill_between(grid, low, high, color=look.color, alpha=0.12, linewidth=0)
-    axes.plot(grid, value, label=cell.arm.series, zorder=3, **style)
-
-
-def wall_time(comparison: Comparison) -> Iterator[Picture]:
+def wall_time(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
     """Metric over time spent, one line per run: wall time has no common grid worth an interval."""
-    look = looks(comparison.arms)
+
+    def draw(axes: Axes, cell: Cell, runs: Sequence[Line]) -> None:
+        _draw_runs(axes, look[cell.arm.series], runs, linewidth=1.3, alpha=0.8)
+        axes.set_xlabel("wall time (minutes)")
+        if len(cell.environment.grid) == 1:
+            axes.set_xlim(left=0)
+
+    timed = {key: _timed(cell, comparison.metric.table) for key, cell in comparison.cells.items()}
+    yield from _over_training(comparison, look, timed, draw)
+
+
+def _over_training(
+    comparison: Comparison,
+    look: Mapping[str, Look],
+    runs: Mapping[Any, Sequence[Line]],
+    draw_cell: Callable[[Axes, Cell, Sequence[Line]], None],
+) -> Iterator[Sheet]:
+    """The metric in each environment for which there are runs, one panel per buffer size."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        for cell in panel.cells:
+            draw_cell(axes, cell, runs[cell.environment.label, cell.arm])
+        canvas.metric_axis(axes, comparison)
+
     for environment in comparison.environments:
-        parts, cells = facets(comparison, environment), comparison.of(environment)
-        timed = {cell.arm: _timed(cell, comparison.metric.table) for cell in cells}
-        if not any(timed.values()):
-            continue
-        single = len(environment.grid) == 1
-        titles, legend = [facet.title for facet in parts], series_legend(cells, look, markers=single)
-        figure, axes = sheet(environment.label, cells, titles, legend, ylabel=comparison.metric.title)
-        for panel, facet in zip(axes, parts, strict=True):
-            for cell in facet.cells:
-                for seconds, values in timed[cell.arm]:
-                    style = drawn(look[cell.arm.series], len(values))
-                    panel.plot(seconds / 60, values, **{**style, "alpha": 0.8, "linewidth": 1.3})
-            metric_axis(panel, comparison)
-            panel.set_xlabel("wall time (minutes)")
-            if single:
-                panel.set_xlim(left=0)
-        yield Picture(
-            f"wall_time{environment.ending}",
-            f"Wall time: {environment.label}",
-            "Every run as one line. Times depend on the machine and on what else it did.",
-            figure,
-        )
+        cells = comparison.of(environment)
+        if any(runs[environment.label, cell.arm] for cell in cells):
+            panels, ylabel = by_buffer(comparison, environment), comparison.metric.title
+            legend = series_legend(cells, look, markers=len(environment.grid) == 1)
+            figure = draw_panels(environment.label, panels, draw, legend, ylabel=ylabel)
+            yield Sheet(figure, environment.label, environment.ending)
 
 
-def _timed(cell: Cell, table: str) -> list[tuple[FloatArray, FloatArray]]:
-    """Seconds and metric on the grid by run, for the runs that recorded time, the metric's table first."""
+def _draw_runs(axes: Axes, look: Look, runs: Sequence[Line], **style: Any) -> None:
+    """Every run as a line, or as a marker if it is a single point."""
+    if all(len(values) == 1 for _, values in runs):
+        own = {**look.line, **style, "linestyle": ""}
+        axes.plot([x[0] for x, _ in runs], [y[0] for _, y in runs], **own)
+    else:
+        # As one object, which takes a third of the time of as many.
+        lines = LineCollection([np.column_stack(run) for run in runs], **{**look.curve, **style})
+        axes.add_collection(lines)
+        axes.autoscale_view()
+
+
+def _timed(cell: Cell, table: str) -> list[Line]:
+    """Minutes and metric on the grid by run, for the runs that recorded time, the metric's table first."""
     found = []
     for run, values in zip(cell.runs, cell.curves, strict=True):
-        for source in (table, "eval", "metrics"):
-            steps, seconds = run.column(source, "time/wall")
-            if len(steps):
-                found.append((np.interp(cell.environment.grid, steps, seconds), values))
-                break
+        clocks = (run.column(source, "time/wall") for source in (table, "eval", "metrics"))
+        if clock := next((own for own in clocks if len(own[0])), None):
+            found.append((np.interp(cell.environment.grid, *clock) / 60, values))
     return found
+
+
+@dataclass(frozen=True)
+class HealthPanel(Panel):
+    """A column of ``metrics.csv`` of some cells: on a grid ``[G]``, by cell and run ``[R, G]``."""
+
+    column: str
+    grid: FloatArray
+    rows: Sequence[FloatArray]
+
+
+def data_health(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
+    """Utilisation, effective sample size, KL and lag over steps, for the smallest and largest buffer."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        assert isinstance(panel, HealthPanel)
+        axes.set_ylabel(HEALTH_WORDS[HEALTH.index(panel.column)])
+        for cell, rows in zip(panel.cells, panel.rows, strict=True):
+            own = look[cell.arm.series]
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            axes.fill_between(panel.grid, low, high, color=own.color, alpha=0.12, linewidth=0)
+            style = canvas.drawn(own, len(panel.grid))
+            axes.plot(panel.grid, iqm(rows.T), label=cell.arm.series, **style)
+        # Shares, and what is 0 throughout, as the lag of fresh data is.
+        if panel.column in HEALTH[:2] or not any(rows.any() for rows in panel.rows):
+            axes.set_ylim(canvas.SHARE)
+        canvas.count_axis(axes, "environment steps")
+
+    for environment in comparison.environments:
+        panels = by_buffer(comparison, environment)
+        between = [panel for panel in panels if panel.cells[0].buffer is not None][1:-1]
+        shown: list[HealthPanel] = []
+        for column in HEALTH:
+            grid = _own_grid(comparison.of(environment), column)
+            row = [_recorded(panel, column, grid) for panel in panels if panel not in between]
+            shown += row if any(panel.cells for panel in row) else []
+        if shown:
+            legend = series_legend(
+                cells_of(shown), look, markers=any(len(panel.grid) == 1 for panel in shown)
+            )
+            figure = draw_panels(environment.label, shown, draw, legend, height=2.5)
+            remark = "The buffer sizes in between are left out of this figure." if between else ""
+            yield Sheet(figure, environment.label, environment.ending, remark)
+
+
+def _own_grid(cells: Sequence[Cell], column: str) -> FloatArray:
+    """Steps ``[G]`` between which every run that recorded a column of ``metrics.csv`` has values of it."""
+    steps = [run.column("metrics", column)[0] for cell in cells for run in cell.runs]
+    recorded = [own for own in steps if len(own)]
+    return curves.common_grid(recorded) if recorded else np.empty(0)
+
+
+def _recorded(panel: Panel, column: str, grid: FloatArray) -> HealthPanel:
+    found = {}
+    for index, cell in enumerate(panel.cells):
+        rows = cell.on_grid(column, grid)
+        rows = rows[np.isfinite(rows).any(axis=1)]
+        if len(rows):
+            found[index] = rows
+    cells = [panel.cells[index] for index in found]
+    return HealthPanel(panel.title, cells, column, grid, list(found.values()))
+
+
+def utilisation_by_lag(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
+    """Share of samples that still carry a gradient, by how old they are."""
+
+    def draw(axes: Axes, panel: Panel) -> None:
+        for cell in panel.cells:
+            if (values := by_lag[cell.arm]).size:
+                axes.plot(range(len(values)), values, label=cell.arm.series, **look[cell.arm.series].line)
+        axes.set_xticks(range(len(BUCKET_WORDS)), BUCKET_WORDS)
+        axes.set_xlim(-0.3, len(BUCKET_WORDS) - 0.7)
+        axes.set_ylim(-0.03, 1.05)
+        axes.set_xlabel("policy lag (versions)")
+
+    for environment in comparison.environments:
+        by_lag = {cell.arm: _by_lag(cell) for cell in comparison.of(environment)}
+        panels = [
+            panel
+            for panel in by_buffer(comparison, environment)
+            if any(by_lag[cell.arm].size for cell in panel.cells)
+        ]
+        if panels:
+            legend = series_legend(cells_of(panels), look)
+            figure = draw_panels(environment.label, panels, draw, legend, ylabel="utilisation (share)")
+            yield Sheet(figure, environment.label, environment.ending)
+
+
+def _by_lag(cell: Cell) -> FloatArray:
+    """Utilisation by lag bucket ``[5]``, NaN in one that never had samples; empty if none was recorded."""
+    values = []
+    for column in UTILISATION_BY_LAG:
+        means = cell.averages(column)
+        means = means[np.isfinite(means)]
+        values.append(float(iqm(means)) if len(means) else float("nan"))
+    return np.array(values) if np.isfinite(values).any() else np.empty(0)

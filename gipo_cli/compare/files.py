@@ -24,11 +24,7 @@ class DamagedFile(Exception):  # noqa: N818 - says what a file is, and never lea
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file, but no pipe, at which one would wait for ever, and no device.
-
-    Raises:
-        DamagedFile: it is none, or cannot be read.
-    """
+    """Open a file, but no pipe, at which one would wait for ever, and no device."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gipo_cli.compare.filters import resolve_key
-from gipo_cli.compare.load import RunTable, Value
-from gipo_cli.compare.words import digits_apart, setting_words
+from gipo_cli.compare.load import Run, Value
+from gipo_cli.compare.selection import resolve_key
+from gipo_cli.compare.words import (
+    ARGUMENTS,
+    TASK_KEYS,
+    digits_apart,
+    environment_labels,
+    seen,
+    setting_words,
+)
 from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.schema import keys_that_change
-from gipo_cli.text import printable
 
-TASK_KEYS = (
-    "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",
-)  # fmt: skip
-ARGUMENTS = "env.kwargs."
-ANY_GYMNASIUM = "gymnasium"
 NO_TREATMENT = (*keys_that_change("draw", "budget", "scores", "origin", "nothing"), "env.kwargs")
 FIRST_KEYS = ("objective.name", "buffer.size")
 DEFAULT_BASELINE = "ppo_clip"
@@ -67,7 +68,7 @@ class Grouping:
     between: tuple[str, ...]
 
 
-def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) -> Grouping:
+def group_runs(runs: Sequence[Run], group_by: Sequence[str] | None = None) -> Grouping:
     """Group runs by what differs between them in some environment.
 
     The objective always makes groups. Another setting that differs between environments only, such as a
@@ -77,9 +78,7 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
     imported run does not state is not a difference. Of settings that always change together only the most
     important one makes the label; the others are returned as ``tied``.
 
-    Args:
-        runs: at least one run.
-        group_by: keys to group by instead, in full (``agent.ratio``) or short if that is unambiguous.
+    ``group_by`` are keys to group by instead, in full (``agent.ratio``) or short if that is unambiguous.
 
     Raises:
         UserError: an unknown or ambiguous key, the seed, or a setting of the task.
@@ -109,12 +108,7 @@ def group_runs(runs: Sequence[RunTable], group_by: Sequence[str] | None = None) 
     )
 
 
-def seen(runs: Iterable[RunTable], key: str) -> set[Value]:
-    """The values of a setting in the runs that state it."""
-    return {run.config[key] for run in runs if key in run.config}
-
-
-def _chosen(group_by: Sequence[str], runs: Sequence[RunTable]) -> tuple[str, ...]:
+def _chosen(group_by: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
     keys = tuple(dict.fromkeys(resolve_key(key, runs) for key in group_by))
     if "seed" in keys:
         raise UserError("Seeds are repetitions and never a group; leave seed out of --group-by.")
@@ -123,19 +117,19 @@ def _chosen(group_by: Sequence[str], runs: Sequence[RunTable]) -> tuple[str, ...
     return keys
 
 
-def _groups(runs: Iterable[RunTable], keys: Sequence[str]) -> dict[tuple[Value, ...], list[RunTable]]:
-    groups: dict[tuple[Value, ...], list[RunTable]] = defaultdict(list)
+def _groups(runs: Iterable[Run], keys: Sequence[str]) -> dict[tuple[Value, ...], list[Run]]:
+    groups: dict[tuple[Value, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[_values(run, keys)].append(run)
     return groups
 
 
-def _mixed(runs: Iterable[RunTable], keys: Sequence[str], key: str) -> bool:
+def _mixed(runs: Iterable[Run], keys: Sequence[str], key: str) -> bool:
     """Whether a group by ``keys`` has several values of another key."""
     return any(len(seen(members, key)) > 1 for members in _groups(runs, keys).values())
 
 
-def _differing(runs: Sequence[RunTable]) -> list[str]:
+def _differing(runs: Sequence[Run]) -> list[str]:
     """Settings of the agent with several values, most important first."""
     known = dict.fromkeys(key for run in runs for key in run.config)
     keys = dict.fromkeys([*FIRST_KEYS, *(key for key in known if key.startswith("objective.")), *known])
@@ -148,13 +142,13 @@ def _differing(runs: Sequence[RunTable]) -> list[str]:
     ]
 
 
-def _differs(runs: Sequence[RunTable], key: str) -> bool:
+def _differs(runs: Sequence[Run], key: str) -> bool:
     if not key.startswith("objective.") or key == "objective.name":
         return len(seen(runs, key)) > 1
     return _mixed(runs, ("objective.name",), key)
 
 
-def _sufficient(environments: Sequence[Sequence[RunTable]], differing: Sequence[str]) -> tuple[str, ...]:
+def _sufficient(environments: Sequence[Sequence[Run]], differing: Sequence[str]) -> tuple[str, ...]:
     """The objective, and the fewest leading keys that tell apart what all do inside each environment."""
     kept: list[str] = []
     for key in differing:
@@ -163,16 +157,16 @@ def _sufficient(environments: Sequence[Sequence[RunTable]], differing: Sequence[
     return tuple(kept)
 
 
-def _splits(runs: Sequence[RunTable], keys: Sequence[str], key: str) -> bool:
+def _splits(runs: Sequence[Run], keys: Sequence[str], key: str) -> bool:
     """Whether a key that differs between runs makes more groups of them."""
     return _differs(runs, key) and len(_groups(runs, (*keys, key))) > len(_groups(runs, keys))
 
 
-def _values(run: RunTable, keys: Iterable[str]) -> tuple[Value, ...]:
+def _values(run: Run, keys: Iterable[str]) -> tuple[Value, ...]:
     return tuple(run.config.get(key) for key in keys)
 
 
-def _arm(values: Sequence[Value], members: Sequence[RunTable], digits: Mapping[str, int]) -> Arm:
+def _arm(values: Sequence[Value], members: Sequence[Run], digits: Mapping[str, int]) -> Arm:
     """The arm of some runs, from its values of the keys that ``digits`` holds, in that order."""
     settings = tuple(zip(digits, values, strict=True))
     parts = {
@@ -209,34 +203,6 @@ def _order(arm: Arm) -> tuple[object, ...]:
     own = [item for item in arm.settings if item[0] != "buffer.size"]
     ranks = [(1, value, "") if isinstance(value, int | float) else (0, 0, str(value)) for _, value in own]
     return (arm.objective, *ranks, arm.buffer or 0, arm.label)
-
-
-def environment_labels(runs: Sequence[RunTable]) -> tuple[str, ...]:
-    """The task of every run in words: its name, and whatever else is needed to tell two apart."""
-    by_name: dict[str, list[RunTable]] = defaultdict(list)
-    for run in runs:
-        by_name[_short_task(run)].append(run)
-    extra: dict[str, dict[str, int]] = {}
-    for name, rivals in by_name.items():
-        arguments = sorted({key for run in rivals for key in run.config if key.startswith(ARGUMENTS)})
-        # An argument that is not given is a difference; a setting that an imported run omits is not.
-        keys = [key for key in TASK_KEYS if len(seen(rivals, key)) > 1]
-        keys += [key for key in arguments if len({run.config.get(key) for run in rivals}) > 1]
-        extra[name] = {key: digits_apart(seen(rivals, key)) for key in keys}
-
-    def label(run: RunTable) -> str:
-        name = _short_task(run)
-        told = ((key, digits) for key, digits in extra[name].items() if key in run.config)
-        return ", ".join([name, *(setting_words(key, run.config[key], digits) for key, digits in told)])
-
-    return tuple(map(label, runs))
-
-
-def _short_task(run: RunTable) -> str:
-    name, task = printable(str(run.config["env.name"])), run.config.get("env.task")
-    if name == ANY_GYMNASIUM and run.config.get("env.id"):
-        return printable(str(run.config["env.id"]))
-    return name if not task or str(task) in name else f"{name} {printable(str(task))}"
 
 
 def match_baseline(arms: Sequence[Arm], name: str | None) -> dict[Arm, Arm]:

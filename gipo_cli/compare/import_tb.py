@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import yaml
 
 from gipo_cli.compare.events import Series, read_events
-from gipo_cli.compare.output import check_output, fresh_folder
+from gipo_cli.compare.output import check_output, write_folder
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.settings.overrides import value_of
@@ -38,6 +39,7 @@ COLUMNS = {
     "train/value_loss": "loss/critic",
     "train/policy_gradient_loss": "loss/actor",
 }
+FILES = frozenset(("config.yaml", "status.json", "meta.json", "eval.csv", "metrics.csv"))
 EVALUATED = ("return_mean", "success", "length_mean")
 STEP_TAG = "System/EnvSteps"
 NEEDED = ("env.name", "objective.name", "seed")
@@ -54,19 +56,16 @@ def import_tb(
     steps_per_tick: float = 1.0,
     force: bool = False,
 ) -> list[str]:
-    """Write a run folder from TensorBoard scalars.
+    """Write a run folder from TensorBoard scalars; returns what could not be read, a sentence per place.
 
     Args:
         source: a folder with event files of one run, there or below.
-        out: the run folder to write; it appears whole or not at all.
+        out: the run folder to write; one from damaged events is a run that is not finished.
         settings: ``key=value`` lines of configuration; needed are ``env.name``, ``objective.name``, ``seed``.
         tags: further ``TAG=COLUMN`` pairs; a column named like one of ``eval.csv`` goes there.
         steps_per_tick: environment steps per unit of the events' step. The authors' script counts
             iterations and logs the environment steps as `STEP_TAG`, which is then used instead.
         force: replace ``out`` if it is an earlier import.
-
-    Returns:
-        What could not be read, a sentence per place; such an import is a run that is not finished.
 
     Raises:
         UserError: no events, no known tag, a needed setting is missing, or ``out`` is in the way or cannot
@@ -82,22 +81,21 @@ def import_tb(
     events = read_events(source)
     tables = _tables(_in_env_steps(events.series, steps_per_tick), columns)
     if not tables:
-        found = sorted(events.series)
-        more = f" and {len(found) - TAGS_SHOWN} more" if len(found) > TAGS_SHOWN else ""
-        known = (
-            f"is known: {', '.join(found[:TAGS_SHOWN])}{more}"
-            if found
-            else "can be read: it holds no scalars"
-        )
         raise UserError(
-            f"None of the tags in {source} {known}; map one with --tag, such as "
+            f"None of the tags in {source} {_known(sorted(events.series))}; map one with --tag, such as "
             "--tag charts/episodic_return=train/return. (A run of gipo itself is compared as it is.)"
         )
     last = int(max(step for rows in tables.values() for step in rows))
     config = {**config, "total_steps": config.get("total_steps", last)}
-    with fresh_folder(out) as folder:
-        _write(folder, source, config, tables, last, events.losses)
+    files = {f"{name}.csv": _csv(rows) for name, rows in tables.items()}
+    files |= _descriptions(source, config, last, events.losses)
+    write_folder(out, {name: text.encode() for name, text in files.items()}, FILES.__contains__)
     return events.losses
+
+
+def _known(found: Sequence[str]) -> str:
+    more = f" and {len(found) - TAGS_SHOWN} more" if len(found) > TAGS_SHOWN else ""
+    return f"is known: {', '.join(found[:TAGS_SHOWN])}{more}" if found else "can be read: it holds no scalars"
 
 
 def _config(settings: Sequence[str]) -> dict[str, Any]:
@@ -168,23 +166,22 @@ def _tables(series: Mapping[str, Series], columns: Mapping[str, str]) -> dict[st
     return tables
 
 
-def _write(
-    folder: Path,
-    source: Path,
-    config: Mapping[str, Any],
-    tables: Mapping[str, Rows],
-    last: int,
-    losses: Sequence[str],
-) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+def _descriptions(source: Path, config: dict[str, Any], last: int, losses: Sequence[str]) -> dict[str, str]:
+    """The files of a run besides its tables."""
     state, reason = ("interrupted", "; ".join(losses)) if losses else ("done", "imported")
     status = {"state": state, "reason": reason, "step": last, "total_steps": config["total_steps"]}
-    (folder / "status.json").write_text(json.dumps({"format": 1, **status}), encoding="utf-8")
     meta = {"format": 1, "imported_from": str(source.resolve()), "versions": {}}
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    for name, rows in tables.items():
-        names = ["step", *sorted({column for row in rows.values() for column in row})]
-        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({"step": round(step), **rows[step]} for step in sorted(rows))
+    return {
+        "config.yaml": yaml.safe_dump(config, sort_keys=False),
+        "status.json": json.dumps({"format": 1, **status}),
+        "meta.json": json.dumps(meta),
+    }
+
+
+def _csv(rows: Rows) -> str:
+    text = io.StringIO()
+    names = ["step", *sorted({column for row in rows.values() for column in row})]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"step": round(step), **rows[step]} for step in sorted(rows))
+    return text.getvalue()

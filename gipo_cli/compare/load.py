@@ -1,8 +1,7 @@
-"""Run folders to frozen tables. A damaged run is named and left out; the others go on."""
+"""Run folders to records. A damaged run is named and left out; the others go on."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,14 @@ from rich.console import Console
 
 from gipo_cli.compare.files import DamagedFile, parse_yaml, read_bytes, read_json
 from gipo_cli.compare.parallel import shown, spread
-from gipo_cli.compare.tables import FloatArray, Table, read_csv
+from gipo_cli.compare.tables import FloatArray, Mark, Table, read_csv
 from gipo_cli.core.lags import LAG_BUCKETS
 from gipo_cli.runs.durable import unseal_text
 from gipo_cli.text import flatten
 
 UTILISATION_BY_LAG = tuple(f"health/utilisation_lag_{bucket}" for bucket in LAG_BUCKETS)
 HEALTH = ("health/utilisation", "health/ess", "health/kl", "health/lag_mean")
+METRICS = ("step", *HEALTH, *UTILISATION_BY_LAG, "time/wall")
 DIAGNOSTIC_TEXTS = ("reference", "family", "knob")
 DIAGNOSTIC_NUMBERS = ("step", "value", "bias2", "variance", "mse", "batch_size")
 
@@ -35,10 +35,8 @@ SEAL = b"# sha256 of the lines above"
 class LeftOut:
     """A run that is not in the numbers, and why.
 
-    Attributes:
-        path: its folder, or the plan of a study.
-        reason: why.
-        kind: ``planned`` is a run that has not begun, ``plan`` one that cannot be read.
+    ``path`` is its folder, or the plan of a study. Of the kinds, ``planned`` is a run that has not begun and
+    ``plan`` a plan that cannot be read.
     """
 
     path: Path
@@ -47,15 +45,18 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class RunTable:
+class Run:
     """What one run folder says.
 
     Attributes:
         path: the folder.
         config: the resolved configuration with dotted keys, such as ``objective.sigma``; ``buffer.size``
             is the number of transitions held even if the file says null.
-        status: ``status.json``.
-        meta: ``meta.json``; empty if the run has none.
+        state: ``done``, ``running``, ``failed`` or ``interrupted``, and the ``reason``.
+        budget: environment steps that the run was given, of which it did ``step``.
+        versions: packages and their versions, over all attempts.
+        changes: settings that were changed on the way, in words.
+        imported: whether another program trained it.
         eval: ``eval.csv``, None if there is none.
         metrics: ``metrics.csv`` with the columns that a comparison needs, None if there is none.
         diagnostics: ``diagnostics.csv``, empty if there is none.
@@ -63,8 +64,13 @@ class RunTable:
 
     path: Path
     config: Mapping[str, Value]
-    status: Mapping[str, Any]
-    meta: Mapping[str, Any]
+    state: str
+    budget: int
+    step: object
+    reason: object
+    versions: frozenset[tuple[str, str]]
+    changes: tuple[str, ...]
+    imported: bool
     eval: Table | None = field(repr=False)
     metrics: Table | None = field(repr=False)
     diagnostics: Table = field(repr=False)
@@ -90,6 +96,8 @@ class RunTable:
         if name not in columns:
             return np.empty(0), np.empty(0)
         there = np.isfinite(columns[name])
+        if there.all():
+            return columns["step"], columns[name]
         return columns["step"][there], columns[name][there]
 
     @property
@@ -108,21 +116,6 @@ class RunTable:
         size = self.config.get("buffer.size")
         return size if type(size) is int else None
 
-    @property
-    def state(self) -> str:
-        """``done``, ``running``, ``failed`` or ``interrupted``."""
-        return str(self.status["state"])
-
-    @property
-    def imported(self) -> bool:
-        """Whether the run was imported from another program's records."""
-        return "imported_from" in self.meta
-
-    @property
-    def budget(self) -> int:
-        """Environment steps that the run was given."""
-        return int(self.status["total_steps"])
-
     def wall(self, horizon: float) -> float:
         """Seconds of training by the last row up to that step that says so; NaN if none does."""
         for table in ("metrics", "eval"):
@@ -134,23 +127,17 @@ class RunTable:
 
 def read_runs(
     folders: Sequence[Path], *, extra_column: str = "", workers: int = 1, console: Console | None = None
-) -> tuple[list[RunTable], list[LeftOut]]:
-    """Read run folders, and name those that are damaged.
+) -> tuple[list[Run], list[LeftOut]]:
+    """Read run folders with so many processes, and name those that are damaged.
 
-    Args:
-        folders: as `search` finds them.
-        extra_column: a column of ``metrics.csv`` to read besides the usual ones; ignored if absent.
-        workers: processes to read with.
-        console: where to show progress.
+    ``extra_column`` of ``metrics.csv`` is read besides the usual ones, if it is there.
     """
     results = spread(_read_or_leave, extra_column, folders, workers=workers)
     found = list(shown(results, "reading runs", len(folders), console))
-    return [run for run in found if isinstance(run, RunTable)], [
-        out for out in found if isinstance(out, LeftOut)
-    ]
+    return [run for run in found if isinstance(run, Run)], [out for out in found if isinstance(out, LeftOut)]
 
 
-def _read_or_leave(extra_column: str, folder: Path) -> RunTable | LeftOut:
+def _read_or_leave(extra_column: str, folder: Path) -> Run | LeftOut:
     try:
         return read_run(folder, extra_column=extra_column)
     except DamagedFile as error:
@@ -159,26 +146,48 @@ def _read_or_leave(extra_column: str, folder: Path) -> RunTable | LeftOut:
         return LeftOut(folder, f"damaged: it cannot be read ({type(error).__name__}: {error})")
 
 
-def read_run(folder: Path, *, extra_column: str = "") -> RunTable:
+def read_run(folder: Path, *, extra_column: str = "") -> Run:
     """Read one run folder.
 
     Raises:
         DamagedFile: a file is missing, half-written or not what it should be.
     """
-    status = _status(folder / "status.json")
-    meta = _meta(folder / "meta.json")
+    status, meta = _status(folder / "status.json"), _meta(folder / "meta.json")
     # Every run that was trained here has a list of its files; an imported one has none, and no digest.
     config = _config(folder / "config.yaml", sealed="files" in meta)
-    alive = status["state"] == "running"
-    columns = ("step", *HEALTH, *UTILISATION_BY_LAG, "time/wall", extra_column)
-    eval_path, metrics_path = folder / "eval.csv", folder / "metrics.csv"
-    evaluated = read_csv(eval_path, still_written=alive) if eval_path.exists() else None
-    metrics = read_csv(metrics_path, columns, still_written=alive) if metrics_path.exists() else None
+    marks = _marks(folder)
+
+    def table(name: str, mark: str, *columns: Sequence[str]) -> Table | None:
+        path, alive = folder / name, status["state"] == "running"
+        if not path.exists() and mark not in marks:
+            return None
+        return read_csv(path, *columns, still_written=alive, mark=marks.get(mark))
+
+    evaluated = table("eval.csv", "evaluations")
+    metrics = table("metrics.csv", "metrics", (*METRICS, extra_column))
     if evaluated is None and metrics is None:
         raise DamagedFile("there is neither eval.csv nor metrics.csv")
-    _check_marks(folder)
-    diagnostics = _diagnostics(folder / "diagnostics.csv", alive)
-    return RunTable(folder, config, status, meta, evaluated, metrics, diagnostics)
+    diagnostics = table("diagnostics.csv", "diagnostics", DIAGNOSTIC_NUMBERS, DIAGNOSTIC_TEXTS) or Table()
+    needed = (*DIAGNOSTIC_TEXTS, *DIAGNOSTIC_NUMBERS) if diagnostics.names else ()
+    if missing := [name for name in needed if name not in diagnostics.names]:
+        raise DamagedFile(f"diagnostics.csv lacks the columns {', '.join(missing)}")
+    attempts = (meta, *meta.get("updates", ()))
+    return Run(
+        path=folder,
+        config=config,
+        state=str(status["state"]),
+        budget=status["total_steps"],
+        step=status.get("step", "unknown"),
+        reason=status.get("reason"),
+        versions=frozenset(
+            (name, str(own)) for one in attempts for name, own in one.get("versions", {}).items()
+        ),
+        changes=tuple(str(change) for one in attempts[1:] for change in one.get("changes", ())),
+        imported="imported_from" in meta,
+        eval=evaluated,
+        metrics=metrics,
+        diagnostics=diagnostics,
+    )
 
 
 def _status(path: Path) -> dict[str, Any]:
@@ -195,7 +204,7 @@ def _status(path: Path) -> dict[str, Any]:
 def _meta(path: Path) -> dict[str, Any]:
     meta = read_json(path) if path.exists() else {}
     updates = meta.get("updates", [])
-    if not isinstance(updates, list) or not all(isinstance(own, dict) for own in (meta, *updates)):
+    if not isinstance(updates, list) or not all(isinstance(own, dict) for own in updates):
         raise DamagedFile("meta.json has updates that are none")
     for facts in (meta, *updates):
         if not isinstance(facts.get("versions", {}), dict) or not isinstance(facts.get("changes", []), list):
@@ -203,21 +212,15 @@ def _meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _check_marks(folder: Path) -> None:
-    """Refuse evaluations that are not those which the newest checkpoint saw.
-
-    Metrics are left to ``--resume``: to read a digest of all of them would take longer than the comparison.
-    """
+def _marks(folder: Path) -> dict[str, Mark]:
+    """What the newest checkpoint saw of each table; none if it cannot be read, which is not asked here."""
     steps = [path for path in folder.glob("checkpoints/*/state.json") if path.parent.name.isdecimal()]
-    if not steps:
-        return
     try:
-        mark = read_json(max(steps, key=lambda path: int(path.parent.name)))["recorder"]["evaluations"]
-        size, digest = int(mark["bytes"]), str(mark["sha256"])
-    except (DamagedFile, LookupError, TypeError, ValueError):
-        return  # whether a checkpoint can be used is not asked here
-    if hashlib.sha256(read_bytes(folder / "eval.csv")[:size]).hexdigest() != digest:
-        raise DamagedFile("eval.csv was changed since the newest checkpoint was saved")
+        newest = max(steps, key=lambda path: int(path.parent.name))
+        marks = read_json(newest)["recorder"].items()
+        return {name: Mark(int(own["bytes"]), str(own["sha256"])) for name, own in marks if "sha256" in own}
+    except (DamagedFile, AttributeError, LookupError, TypeError, ValueError):
+        return {}
 
 
 def _config(path: Path, *, sealed: bool) -> dict[str, Value]:
@@ -252,7 +255,7 @@ def _parsed_config(content: bytes) -> dict[str, Value]:
 
 
 def flat_settings(tree: Mapping[str, Any]) -> dict[str, Value]:
-    """A resolved configuration as in `RunTable`: dotted keys, and the size of the buffer if it is null."""
+    """A resolved configuration as in `Run`: dotted keys, and the size of the buffer if it is null."""
     config: dict[str, Value] = {key: _frozen(value) for key, value in flatten(tree).items()}
     rollout, copies = config.get("agent.rollout_steps"), config.get("env.n_envs")
     if config.get("buffer.size") is None and isinstance(rollout, int) and isinstance(copies, int):
@@ -268,12 +271,3 @@ def _frozen(value: Any) -> Value:
         return tuple(_frozen(item) for item in (value.items() if isinstance(value, Mapping) else value))
     # Not equal to itself, so that every run would be a group of its own.
     return "nan" if value != value else value
-
-
-def _diagnostics(path: Path, alive: bool) -> Table:
-    if not path.exists():
-        return Table()
-    table = read_csv(path, DIAGNOSTIC_NUMBERS, DIAGNOSTIC_TEXTS, still_written=alive)
-    if missing := [name for name in (*DIAGNOSTIC_TEXTS, *DIAGNOSTIC_NUMBERS) if name not in table.names]:
-        raise DamagedFile(f"diagnostics.csv lacks the columns {', '.join(missing)}")
-    return table

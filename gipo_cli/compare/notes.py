@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gipo_cli.compare.comparison import Comparison, Environment
 from gipo_cli.compare.curves import FINAL_SHARE
-from gipo_cli.compare.grouping import seen
-from gipo_cli.compare.load import RunTable
+from gipo_cli.compare.load import Run
 from gipo_cli.compare.words import (
     counts_apart,
     digits_apart,
     number_words,
     objective_words,
+    seen,
     setting_name,
     value_words,
 )
@@ -140,7 +140,7 @@ def _by_environment(comparison: Comparison, key: str) -> str:
     return f"{setting_name(key)} ({', '.join(where)})"
 
 
-def _values(comparison: Comparison, runs: Iterable[RunTable], key: str) -> str:
+def _values(comparison: Comparison, runs: Iterable[Run], key: str) -> str:
     """The values that a setting has in some runs, told apart from all that it has."""
     digits = digits_apart(seen(comparison.used, key))
     if key == "objective.name":
@@ -157,9 +157,8 @@ def _same_footing(comparison: Comparison) -> Iterator[str]:
     runs, metric = comparison.used, comparison.metric
     versions: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        for facts in (run.meta, *run.meta.get("updates", ())):
-            for package, version in facts.get("versions", {}).items():
-                versions[package].add(str(version))
+        for package, version in run.versions:
+            versions[package].add(version)
     for package, own in sorted(versions.items()):
         if len(own) > 1:
             yield f"Runs used different versions of {package}: {', '.join(sorted(own))}."
@@ -196,11 +195,10 @@ def _resolution(comparison: Comparison) -> Iterator[str]:
             )
 
 
-def _changes(run: RunTable) -> list[str]:
+def _changes(run: Run) -> list[str]:
     """Settings that were changed on the way; a longer budget is one if the learning rate runs over it."""
     constant = run.config.get("agent.update.lr_schedule") == "constant"
-    changes = [str(change) for update in run.meta.get("updates", ()) for change in update.get("changes", ())]
-    return [change for change in changes if not (constant and change.startswith("total_steps:"))]
+    return [change for change in run.changes if not (constant and change.startswith("total_steps:"))]
 
 
 def _missing(comparison: Comparison) -> Iterator[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from gipo_cli.errors import UserError
@@ -30,13 +27,7 @@ def writing(out: Path) -> Iterator[None]:
 
 
 def check_output(out: Path, kind: str, is_ours: Callable[[Path], bool], *, force: bool) -> None:
-    """Refuse a folder that cannot be made, and anything there but an earlier one that may be replaced.
-
-    Args:
-        out: the folder to be written.
-        kind: what it will hold, in a word.
-        is_ours: whether a folder is an earlier one of that kind.
-        force: earlier ones may be replaced.
+    """Refuse a folder that cannot be made, and anything there but an earlier ``kind`` that may be replaced.
 
     Raises:
         UserError: ``out`` exists and is in the way, or nothing can be made there.
@@ -59,63 +50,40 @@ def check_output(out: Path, kind: str, is_ours: Callable[[Path], bool], *, force
         )
 
 
-@contextmanager
-def fresh_folder(out: Path, is_ours: Callable[[str], bool] = lambda name: True) -> Iterator[Path]:
-    """Give an empty folder to fill, which then becomes ``out``: an interruption leaves no half.
+def write_folder(out: Path, files: Mapping[str, bytes], is_ours: Callable[[str], bool]) -> None:
+    """Write files by their names below ``out``: all of them, or none of a new folder.
 
-    Of an earlier ``out``, files whose names below it are not ``is_ours`` are kept. What a killed process left
-    is removed by the next one.
+    Of an earlier ``out``, files whose names below it are ``is_ours`` go, and all others stay. Only here is
+    the disk written to, so that a process which is killed while it computes leaves nothing.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the disk refuses, or a folder inside ``out`` is a link.
     """
-    prefix = f".{out.name}-"
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in out.parent.glob(f"{glob.escape(prefix)}*"):
-            _remove(leftover, out)
-        with (
-            tempfile.TemporaryDirectory(prefix=prefix, dir=out.parent) as scratch,
-            _held(Path(scratch)),
-        ):
+        earlier = out.exists()
+        with tempfile.TemporaryDirectory(
+            prefix=f".{out.name}-", dir=out if earlier else out.parent
+        ) as scratch:
             # A folder of its own, since the temporary one is closed to all others.
-            fresh, earlier = Path(scratch) / "fresh", Path(scratch) / "earlier"
-            fresh.mkdir()
-            yield fresh
-            if out.exists():
-                _keep(out, fresh, is_ours)
-                os.replace(out, earlier)
-            os.replace(fresh, out)
+            fresh = Path(scratch) / "fresh"
+            for name, content in files.items():
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                (fresh / name).write_bytes(content)
+            if earlier:
+                _replace(out, fresh, files, is_ours)
+            else:
+                os.replace(fresh, out)
 
 
-def _keep(out: Path, fresh: Path, is_ours: Callable[[str], bool]) -> None:
-    """Copy what others put into the earlier folder."""
-    for path in sorted(out.rglob("*")):
+def _replace(out: Path, fresh: Path, names: Mapping[str, bytes], is_ours: Callable[[str], bool]) -> None:
+    for folder in {(out / name).parent for name in names} - {out}:
+        if folder.is_symlink():
+            raise UserError(f"{folder} is a link, and gipo writes through none; put a folder there")
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        os.replace(fresh / name, out / name)
+    for path in out.rglob("*"):
         name = path.relative_to(out).as_posix()
-        if (path.is_symlink() or not path.is_dir()) and not is_ours(name) and not (fresh / name).exists():
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, fresh / name, follow_symlinks=False)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that others can see that it is in use."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove(leftover: Path, out: Path) -> None:
-    """Remove the folder of a process that was killed; what it had taken away is put back."""
-    if leftover.is_symlink() or not leftover.is_dir():
-        return
-    names = {path.name for path in leftover.iterdir()}
-    if not names or names - {"fresh", "earlier"}:
-        return
-    with suppress(BlockingIOError), _held(leftover):
-        if (leftover / "earlier").is_dir() and not out.exists():
-            os.replace(leftover / "earlier", out)
-        shutil.rmtree(leftover)
+        if is_ours(name) and name not in names:
+            path.unlink()

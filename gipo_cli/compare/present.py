@@ -12,14 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from gipo_cli.compare.comparison import Comparison
-from gipo_cli.compare.gather import gather
+from gipo_cli.compare.gather import gather, search
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.output import check_output, fresh_folder
-from gipo_cli.compare.parallel import worth
-from gipo_cli.compare.report import is_report_file, write_report
-from gipo_cli.compare.search import search
-from gipo_cli.compare.summary import Row, by_environment, summarise
-from gipo_cli.compare.table import terminal_table
+from gipo_cli.compare.output import check_output, write_folder
+from gipo_cli.compare.report import is_report_file, report_files
+from gipo_cli.compare.summary import Row, by_environment, summarise, terminal_table
 from gipo_cli.errors import UserError
 
 LEFT_OUT_SHOWN = 10
@@ -39,7 +36,7 @@ def compare(
 
     Args:
         paths: run folders, folders that hold some, or globs.
-        out: the folder to write; it appears whole or not at all.
+        out: the folder to write.
         force: replace ``out`` if an earlier report is there.
         watch: seconds between refreshes, until interrupted; None writes once.
         command: the command line, to be repeated in the report.
@@ -56,21 +53,21 @@ def compare(
     if found is not None:
         _publish(gather(found, console=console, **options), out, command, console)
         return
-    written = False
+    where = "no report was written"
     try:
         while True:
+            now = f"{datetime.now():%H:%M:%S}"
             try:
                 comparison = gather(search(paths), console=console, **options)
             except UserError as error:
                 # Too little to compare yet is no mistake.
-                console.print(f"{datetime.now():%H:%M:%S} waiting: {escape(str(error))}", highlight=False)
+                console.print(f"{now} waiting: {escape(str(error))}", highlight=False)
             else:
-                console.print(f"\n{datetime.now():%H:%M:%S}", highlight=False)
+                console.print(f"\n{now}", highlight=False)
                 _publish(comparison, out, command, console)
-                written = True
+                where = f"the last report is in [bold]{escape(str(out))}[/]"
             time.sleep(watch or 0)
     except KeyboardInterrupt:
-        where = f"the last report is in [bold]{escape(str(out))}[/]" if written else "no report was written"
         console.print(f"Stopped watching; {where}.")
 
 
@@ -79,9 +76,9 @@ def _is_report(out: Path) -> bool:
 
 
 def _publish(comparison: Comparison, out: Path, command: str, console: Console) -> None:
-    with fresh_folder(out, is_ours=is_report_file) as folder:
-        workers = worth(len(comparison.used))
-        rows = write_report(comparison, folder, command=command, workers=workers, console=console)
+    rows = summarise(comparison)
+    files = report_files(comparison, rows, command=command, console=console)
+    write_folder(out, files, is_report_file)
     print_comparison(comparison, rows, out, console)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gipo_cli.compare.canvas import Facet
-from gipo_cli.compare.load import RunTable
+from gipo_cli.compare.canvas import Panel, by_buffer
+from gipo_cli.compare.comparison import Comparison, Environment
+from gipo_cli.compare.load import Run
 from gipo_cli.compare.tables import FloatArray
 from gipo_cli.compare.words import objective_words, setting_words
 from gipo_cli.core.objectives import OBJECTIVES, Sapo
@@ -21,12 +22,7 @@ PREFIX = "objective."
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """An objective as it was measured.
-
-    Attributes:
-        family: name of the objective.
-        others: its settings besides the parameter that is varied, in words; empty for the defaults.
-    """
+    """An objective as it was measured: its name, and further settings in words, empty for the defaults."""
 
     family: str
     others: str
@@ -42,36 +38,51 @@ class Variant:
         return f"{objective_words(self.family)} {self.others}".strip()
 
 
-Probe = dict[str, NDArray[Any]]
-"""Columns ``[rows]`` of diagnostics, with ``run``, the run's number, and ``variant``, what was measured."""
-Estimator = tuple[Variant, float]
-"""A variant and the value of its parameter, 0 if it has none."""
+@dataclass(frozen=True)
+class Probe(Panel):
+    """Diagnostics of the runs of a panel, by column ``[rows]``.
+
+    ``run`` is the run's number, ``variant`` what was measured.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+
+    def where(self, keep: NDArray[np.bool_]) -> Probe:
+        """Some of the rows."""
+        return replace(self, columns={name: column[keep] for name, column in self.columns.items()})
 
 
-def measured(parts: Sequence[Facet]) -> Iterator[tuple[str, list[Facet], list[Probe]]]:
-    """By reference, the facets that have measurements, and their rows."""
-    probes = [(facet, probe) for facet in parts if (probe := _probe(facet))]
-    for reference in sorted({str(name) for _, probe in probes for name in set(probe["reference"])}):
-        rows = [_where(probe, probe["reference"] == reference) for _, probe in probes]
-        yield reference, [facet for facet, _ in probes], rows
+def measured(comparison: Comparison) -> Iterator[tuple[Environment, str, list[Probe]]]:
+    """By environment and reference, the panels by buffer size that have measurements."""
+    for environment in comparison.environments:
+        panels = map(_probe, by_buffer(comparison, environment))
+        probes = [probe for probe in panels if probe.columns]
+        for reference in sorted({str(name) for probe in probes for name in set(probe.columns["reference"])}):
+            yield (
+                environment,
+                reference,
+                [probe.where(probe.columns["reference"] == reference) for probe in probes],
+            )
 
 
-def _probe(facet: Facet) -> Probe:
-    """All diagnostics rows of the runs of a facet."""
+def _probe(panel: Panel) -> Probe:
     tables = [
         {**run.diagnostics.numbers, **run.diagnostics.texts, "variant": _variants(run)}
-        for cell in facet.cells
+        for cell in panel.cells
         for run in cell.runs
         if len(run.diagnostics.numbers.get("step", ()))
     ]
     if not tables:
-        return {}
-    joined: Probe = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    joined["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables])
-    return _where(joined, np.isfinite(joined["value"].astype(np.float64)) | (joined["knob"] == ""))
+        return Probe(panel.title, panel.cells, {})
+    columns: dict[str, NDArray[Any]] = {
+        name: np.concatenate([table[name] for table in tables]) for name in tables[0]
+    }
+    columns["run"] = np.repeat(np.arange(len(tables)), [len(table["step"]) for table in tables])
+    known = np.isfinite(columns["value"].astype(np.float64)) | (columns["knob"] == "")
+    return Probe(panel.title, panel.cells, columns).where(known)
 
 
-def _variants(run: RunTable) -> NDArray[Any]:
+def _variants(run: Run) -> NDArray[Any]:
     """What each row measured ``[rows]``: a run measures its own objective with its own other settings."""
     families = run.diagnostics.texts["family"].tolist()
     own = {
@@ -80,7 +91,7 @@ def _variants(run: RunTable) -> NDArray[Any]:
     return np.array([own[name] for name in families], dtype=object)
 
 
-def _other_settings(run: RunTable) -> str:
+def _other_settings(run: Run) -> str:
     """The settings of a run's objective besides its parameter, in words, if they are not the defaults."""
     record = OBJECTIVES.get(run.objective)
     knob = record.knob if record else ""
@@ -97,16 +108,16 @@ def _other_settings(run: RunTable) -> str:
     )
 
 
-def _where(probe: Mapping[str, NDArray[Any]], keep: NDArray[np.bool_]) -> Probe:
-    return {name: column[keep] for name, column in probe.items()}
+def medians(probe: Probe, horizon: float, stage: int) -> dict[tuple[Variant, float], tuple[float, float]]:
+    """Median squared bias and variance of each variant by its parameter (0 if it has none).
 
-
-def medians(probe: Probe, horizon: float, stage: int) -> dict[Estimator, tuple[float, float]]:
-    """Median squared bias and variance of every estimator in the first (0) or last (1) third of training."""
+    ``stage`` is the first (0) or last (1) third of training.
+    """
     start, end = ((0, horizon / 3), (2 * horizon / 3, horizon))[stage]
-    probe = _where(probe, (probe["step"] > start) & (probe["step"] <= end))
-    rows: dict[Estimator, list[tuple[float, float]]] = defaultdict(list)
-    columns = (probe[name] for name in ("variant", "knob", "value", "bias2", "variance"))
+    step = probe.columns["step"]
+    now = probe.where((step > start) & (step <= end)).columns
+    rows: dict[tuple[Variant, float], list[tuple[float, float]]] = defaultdict(list)
+    columns = (now[name] for name in ("variant", "knob", "value", "bias2", "variance"))
     for variant, knob, value, bias2, variance in zip(*columns, strict=True):
         rows[variant, float(value) if knob else 0.0].append((float(bias2), float(variance)))
     found = {name: np.median(_overflown(np.array(own)), axis=0).tolist() for name, own in rows.items()}
@@ -129,10 +140,9 @@ def swept(probes: Sequence[Probe]) -> dict[Variant, str]:
     """Parameter of every variant of which several values were measured."""
     values: dict[tuple[Variant, str], set[float]] = defaultdict(set)
     for probe in probes:
-        for variant, knob, value in zip(probe["variant"], probe["knob"], probe["value"], strict=True):
-            if knob:
-                values[variant, str(knob)].add(float(value))
-    return dict(sorted(name for name, own in values.items() if len(own) > 1))
+        for row in zip(*(probe.columns[name] for name in ("variant", "knob", "value")), strict=True):
+            values[row[0], str(row[1])].add(float(row[2]))
+    return dict(sorted(name for name, own in values.items() if name[1] and len(own) > 1))
 
 
 def best(probe: Probe, variant: Variant) -> tuple[FloatArray, FloatArray]:
@@ -141,10 +151,10 @@ def best(probe: Probe, variant: Variant) -> tuple[FloatArray, FloatArray]:
     The error is an unbiased estimate, so one below zero is small and not wrong. A value that only some of the
     runs measured, as a run does with that which it trains, would be ranked on other data than the rest.
     """
-    own = _where(probe, probe["variant"] == variant)
+    own = probe.where(probe.columns["variant"] == variant)
     found: dict[float, float] = {}
-    for step in np.unique(own["step"]):
-        now = _where(own, own["step"] == step)
+    for step in np.unique(own.columns["step"]):
+        now = own.where(own.columns["step"] == step).columns
         everywhere = len(np.unique(now["run"]))
         errors = {float(value): now["mse"][now["value"] == value] for value in np.unique(now["value"])}
         typical = {

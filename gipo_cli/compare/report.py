@@ -1,4 +1,4 @@
-"""Writing a comparison: figures, tables and one HTML file that needs nothing else."""
+"""A comparison as files: figures, tables and one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -7,45 +7,40 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
-from jinja2 import Environment, StrictUndefined
+import jinja2
 from markupsafe import Markup, escape
 from rich.console import Console
 
 from gipo_cli.compare import aggregate
-from gipo_cli.compare.canvas import Picture
 from gipo_cli.compare.comparison import Comparison
-from gipo_cli.compare.figures import FIGURES
+from gipo_cli.compare.figures import FIGURES, Picture
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.parallel import shown, spread
-from gipo_cli.compare.style import GRID, INK, PAPER, RC
-from gipo_cli.compare.summary import Row, by_environment, summarise
-from gipo_cli.compare.table import HEADINGS, NUMERIC, cells
+from gipo_cli.compare.parallel import shown, spread, worth
+from gipo_cli.compare.style import GRID, INK, PAPER
+from gipo_cli.compare.summary import HEADINGS, NUMERIC, Row, by_environment
 
 FORMAT = 1
 DPI = 160
-KINDS = "|".join(make.__name__ for make in FIGURES)
+KINDS = "|".join(kind.name for kind in FIGURES)
 FILES = re.compile(rf"summary\.(csv|md|json)|report\.html|figures/({KINDS})(_[a-z0-9_]+)?\.(png|svg)")
 
 
 def is_report_file(name: str) -> bool:
-    """Whether a name below the folder of a report is one that `write_report` gives."""
+    """Whether a name below the folder of a report is one that `report_files` gives."""
     return FILES.fullmatch(name) is not None
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that is written: its file name (no ending), texts and SVG."""
+class Drawing(NamedTuple):
+    """A picture, drawn."""
 
     name: str
     title: str
     caption: str
+    png: bytes
     svg: str
 
     def inline(self, number: int) -> Markup:
@@ -60,73 +55,62 @@ class Drawing:
         return Markup(text.replace("<svg ", label, 1))
 
 
-def write_report(
-    comparison: Comparison,
-    folder: Path,
-    *,
-    command: str = "",
-    workers: int = 1,
-    console: Console | None = None,
-) -> list[Row]:
-    """Write everything into an existing folder, and return the rows of the table.
+def report_files(
+    comparison: Comparison, rows: Sequence[Row], *, command: str = "", console: Console | None = None
+) -> dict[str, bytes]:
+    """The files of a report by name: ``summary.csv``, ``.md`` and ``.json``, ``report.html``, ``figures/``.
 
-    Args:
-        comparison: what to show.
-        folder: gets ``summary.csv``, ``summary.md``, ``summary.json``, ``report.html`` and ``figures/``.
-        command: the command line, to be repeated in the report.
-        workers: processes to draw with.
-        console: where to show progress.
+    ``command`` is the command line, to be repeated in the report, and ``rows`` are those of the table.
+    Figures are drawn on several processes if there are many runs.
     """
-    rows = summarise(comparison)
-    (folder / "figures").mkdir()
-    drawn = spread(_draw, (comparison, folder / "figures"), range(len(FIGURES)), workers=workers)
+    workers = worth(len(comparison.used))
+    drawn = spread(_draw, comparison, range(len(FIGURES)), workers=workers)
     drawings = [own for some in shown(drawn, "drawing figures", len(FIGURES), console) for own in some]
     page = {
         "comparison": comparison,
         "notes": notes(comparison),
-        "tables": {label: [cells(row) for row in own] for label, own in by_environment(rows).items()},
+        "tables": {label: [row.texts() for row in own] for label, own in by_environment(rows).items()},
         "headings": HEADINGS,
         "numeric": NUMERIC,
         "drawings": drawings,
         "command": command,
     }
-    _write_csv(rows, folder / "summary.csv")
-    content = _record(comparison, rows, page)
-    (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    record = json.dumps(_record(comparison, rows, page), indent=1, allow_nan=False)
+    texts = {"summary.csv": _csv(rows), "summary.json": record}
     for name, autoescape in (("summary.md", False), ("report.html", True)):
         template = files(__package__).joinpath(f"{name}.jinja").read_text(encoding="utf-8")
-        environment = Environment(
-            autoescape=autoescape, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        environment = jinja2.Environment(
+            autoescape=autoescape, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
         )
-        (folder / name).write_text(environment.from_string(template).render(page), encoding="utf-8")
-    return rows
+        texts[name] = environment.from_string(template).render(page)
+    content = {name: text.encode() for name, text in texts.items()}
+    for own in drawings:
+        content |= {f"figures/{own.name}.png": own.png, f"figures/{own.name}.svg": own.svg.encode()}
+    return content
 
 
-def _draw(shared: tuple[Comparison, Path], kind: int) -> list[Drawing]:
-    """Draw and write the figures of one kind as PNG and SVG."""
-    comparison, folder = shared
-    with mpl.rc_context({**RC, "text.parse_math": False}):
-        return [_save(picture, folder) for picture in FIGURES[kind](comparison)]
+def _draw(comparison: Comparison, kind: int) -> list[Drawing]:
+    return [_save(picture) for picture in FIGURES[kind].pictures(comparison)]
 
 
-def _save(picture: Picture, folder: Path) -> Drawing:
+def _save(picture: Picture) -> Drawing:
+    figure, png, svg = picture.figure, io.BytesIO(), io.StringIO()
     # Solved once and then switched off: savefig would solve the layout again for each format.
-    if (engine := picture.figure.get_layout_engine()) is not None:
-        engine.execute(picture.figure)
-    picture.figure.set_layout_engine(None)
-    picture.figure.savefig(folder / f"{picture.name}.png", dpi=DPI)
-    buffer = io.StringIO()
-    picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
-    (folder / f"{picture.name}.svg").write_text(buffer.getvalue(), encoding="utf-8")
-    return Drawing(picture.name, picture.title, picture.caption, buffer.getvalue())
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+    figure.set_layout_engine(None)
+    figure.savefig(png, format="png", dpi=DPI)
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    return Drawing(picture.name, picture.title, picture.caption, png.getvalue(), svg.getvalue())
 
 
-def _write_csv(rows: Sequence[Row], path: Path) -> None:
+def _csv(rows: Sequence[Row]) -> str:
     records = [{name: _as_text(value) for name, value in row.flat().items()} for row in rows]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
 
 
 def _as_text(value: object) -> object:
@@ -145,7 +129,6 @@ def _record(comparison: Comparison, rows: Sequence[Row], page: dict[str, Any]) -
             "resamples": aggregate.RESAMPLES,
             "bootstrap_seed": aggregate.BOOTSTRAP_SEED,
             "method": "percentile bootstrap over seeds, stratified by environment",
-            "scipy": version("scipy"),
             "numpy": version("numpy"),
         },
         "environments": [

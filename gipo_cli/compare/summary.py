@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
 
 from gipo_cli.compare.aggregate import (
     Interval,
@@ -18,9 +21,18 @@ from gipo_cli.compare.aggregate import (
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.grouping import Arm
 from gipo_cli.compare.tables import FloatArray
+from gipo_cli.compare.words import count_words, duration_words, number_words
 
 ALL = "all environments (normalised)"
 NO_DIFFERENCE = 0.5
+HEADINGS = (
+    "group", "n", "IQM", "mean", "median", "P(better)", "IQM difference", "interval", "gap", "area",
+    "reached", "steps", "efficiency", "wall time",
+)  # fmt: skip
+NUMERIC = frozenset(HEADINGS) - {"group", "interval"}
+NARROW = ("group", "n", "IQM", "P(better)", "steps")
+MIDDLE = ("group", "n", "IQM", "mean", "P(better)", "reached", "steps", "wall time")
+NOTHING, GAP = "-", 2
 
 
 @dataclass(frozen=True)
@@ -28,13 +40,10 @@ class Row:
     """One line of the table.
 
     Attributes:
-        environment: its label, or `ALL`.
-        arm: the group.
+        environment: its label, or `ALL`, where values are the normalised ones.
         buffer: transitions that its replay buffers hold here; None if they differ.
         n: runs.
-        iqm: interquartile mean of the final values; over all environments, of the normalised ones.
-        mean: likewise the mean.
-        median: likewise the median.
+        iqm: interquartile mean of the final values, as ``mean`` and ``median`` are of these.
         optimality_gap: mean shortfall of the normalised final values from 1; None without a scale.
         rival: series of the baseline; empty for the baseline itself and without one.
         improvement: probability that a run beats one of the baseline; None without a baseline, and if
@@ -43,7 +52,7 @@ class Row:
         paired: whether seeds were resampled in pairs with the baseline's.
         area: mean over runs of the learning curve's mean height.
         threshold: value counted as having learned; None over all environments and without a scale.
-        reached: runs that reached it; None without a threshold.
+        reached: runs that reached it.
         steps: median steps to it, a run that never does counting as infinite.
         efficiency: the baseline's `steps` over this row's; None if either is infinite.
         wall: median seconds of training; summed over environments in the last rows.
@@ -95,17 +104,45 @@ class Row:
         }
         return finite | {"versus_baseline": self.verdict}
 
+    def texts(self) -> list[str]:
+        """The row as it is printed, in the order of `HEADINGS`."""
+        steps = NOTHING if self.steps is None else count_words(self.steps)
+        return [
+            self.arm.label,
+            str(self.n),
+            interval_words(self.iqm),
+            number_words(self.mean),
+            number_words(self.median),
+            interval_words(self.improvement),
+            interval_words(self.difference) + (" (paired)" if self.paired else ""),
+            self.verdict or NOTHING,
+            NOTHING if self.optimality_gap is None else f"{self.optimality_gap:.3g}",
+            number_words(self.area),
+            NOTHING if self.reached is None else f"{self.reached}/{self.n}",
+            "never" if self.steps == float("inf") else steps,
+            NOTHING if self.efficiency is None else f"{self.efficiency:.3g}",
+            duration_words(self.wall),
+        ]
+
+
+def interval_words(found: Interval | None) -> str:
+    """``0.82 [0.61, 0.95]``; only the number if there is no interval."""
+    if found is None:
+        return NOTHING
+    bounds = f" [{number_words(found.low)}, {number_words(found.high)}]" if found.low == found.low else ""
+    return number_words(found.value) + bounds
+
 
 def summarise(comparison: Comparison) -> list[Row]:
     """Rows by environment, then over all environments with a scale if there are several."""
     rows = [
-        _row(environment.label, [cell], _against(comparison, [cell]), normalised=False)
+        _row(environment.label, [cell], baseline_cells(comparison, [cell]), normalised=False)
         for environment in comparison.environments
         for cell in comparison.of(environment)
     ]
     if len(comparison.scaled) > 1:
         for cells in comparison.complete_arms.values():
-            rows.append(_row(ALL, cells, _against(comparison, cells), normalised=True))
+            rows.append(_row(ALL, cells, baseline_cells(comparison, cells), normalised=True))
     return rows
 
 
@@ -117,8 +154,8 @@ def by_environment(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _against(comparison: Comparison, cells: Sequence[Cell]) -> list[Cell]:
-    """The baseline's cells in the same environments; empty if it has none, or is the arm itself."""
+def baseline_cells(comparison: Comparison, cells: Sequence[Cell]) -> list[Cell]:
+    """The baseline's cells in an arm's environments; empty if it lacks one, or is the arm itself."""
     baseline = comparison.baselines.get(cells[0].arm)
     if baseline is None or baseline == cells[0].arm:
         return []
@@ -131,14 +168,6 @@ def normalised_finals(cells: Sequence[Cell]) -> list[FloatArray]:
     return [cell.environment.normalise(cell.finals) for cell in cells]
 
 
-def same_seeds(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[bool]:
-    """Per environment, whether both arms ran the same seeds, once each."""
-    return [
-        own.seeds == other.seeds and len(set(own.seeds)) == len(own.seeds)
-        for own, other in zip(ours, theirs, strict=True)
-    ]
-
-
 def single_run(cells: Iterable[Cell]) -> bool:
     """Whether some cell has a single run, of which no share of runs can be told."""
     return any(len(cell.runs) < 2 for cell in cells)
@@ -149,8 +178,16 @@ def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Interval | None
     if not theirs or single_run([*ours, *theirs]):
         return None
     return probability_of_improvement(
-        [cell.finals for cell in ours], [cell.finals for cell in theirs], paired=same_seeds(ours, theirs)
+        [cell.finals for cell in ours], [cell.finals for cell in theirs], paired=_same_seeds(ours, theirs)
     )
+
+
+def _same_seeds(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[bool]:
+    """Per environment, whether both arms ran the same seeds, once each."""
+    return [
+        own.seeds == other.seeds and len(set(own.seeds)) == len(own.seeds)
+        for own, other in zip(ours, theirs, strict=True)
+    ]
 
 
 def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalised: bool) -> Row:
@@ -159,7 +196,7 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
     theirs = normalised_finals(against) if normalised else [cell.finals for cell in against]
     areas = [cell.environment.normalise(cell.areas) if normalised else cell.areas for cell in cells]
     pooled = np.concatenate(finals)
-    paired = same_seeds(cells, against) if against else []
+    paired = _same_seeds(cells, against) if against else []
     threshold = None if normalised else cells[0].environment.threshold
     known = all(cell.environment.threshold is not None for cell in cells)
     steps = None if threshold is None else float(np.median(cells[0].reached))
@@ -168,7 +205,7 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
         arm=cells[0].arm,
         buffer=cells[0].buffer if len({cell.buffer for cell in cells}) == 1 else None,
         n=len(pooled),
-        iqm=estimate(finals),
+        iqm=estimate(finals) if normalised else cells[0].iqm,
         mean=float(mean(pooled)),
         median=float(np.median(pooled)),
         optimality_gap=float(optimality_gap(np.concatenate(scaled))) if scaled else None,
@@ -190,3 +227,38 @@ def _efficiency(steps: float | None, against: Sequence[Cell]) -> float | None:
         return None
     theirs = float(np.median(against[0].reached))
     return theirs / steps if np.isfinite(theirs) and np.isfinite(steps) and steps > 0 else None
+
+
+def terminal_table(title: str, rows: Sequence[Row], width: int) -> Table:
+    """One environment's rows; a narrow terminal gets fewer columns, never cut numbers."""
+    shown = NARROW if width < 100 else MIDDLE
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False)
+    table.padding = (0, GAP, 0, 0)
+    texts = [dict(zip(HEADINGS, row.texts(), strict=True)) for row in rows]
+    columns = {name: [row[name] for row in texts] for name in shown}
+    headings = _headings(rows, columns, width)
+    for name in shown:
+        numeric = name in NUMERIC
+        table.add_column(
+            headings[name], justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
+        )
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _headings(rows: Sequence[Row], columns: dict[str, list[str]], width: int) -> dict[str, str]:
+    """Heading of every column; the baseline and the threshold are named if there is room for them."""
+    rivals = {row.rival for row in rows if row.rival}
+    fuller = [("P(better)", f"P(> {rival})") for rival in rivals if len(rivals) == 1]
+    fuller += [
+        ("steps", f"steps to {number_words(threshold)}")
+        for threshold in {row.threshold for row in rows if row.threshold is not None}
+    ]
+    headings = {name: name for name in columns}
+    for name, heading in fuller:
+        named = headings | {name: heading}
+        needed = sum(max(map(cell_len, [named[own], *texts])) for own, texts in columns.items())
+        if needed + GAP * (len(columns) - 1) <= width:
+            headings = named
+    return headings

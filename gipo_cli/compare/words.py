@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 
-from gipo_cli.compare.load import Value
+from gipo_cli.compare.load import Run, Value
 from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.text import printable
 
 DIGITS = 6
 """Significant digits of a setting, if they tell all its values apart."""
+ANY_GYMNASIUM = "gymnasium"
+ARGUMENTS = "env.kwargs."
+TASK_KEYS = (
+    "env.name", "env.id", "env.task", "env.reward", "env.max_episode_steps", "env.success", "env.success_key",
+)  # fmt: skip
 SETTINGS = {
     "objective.name": "objective",
     **{f"objective.{name}": text for kind in OBJECTIVES.values() for name, text in kind.symbols.items()},
@@ -43,10 +49,15 @@ def setting_name(key: str) -> str:
     return SETTINGS.get(key) or printable(plain).replace("_", " ")
 
 
+def seen(runs: Iterable[Run], key: str) -> set[Value]:
+    """The values of a setting in the runs that state it."""
+    return {run.config[key] for run in runs if key in run.config}
+
+
 def digits_apart(values: Collection[Value]) -> int:
     """Significant digits at which different values read differently, `DIGITS` or more."""
-    count = len(set(values))
-    enough = (n for n in range(DIGITS, 18) if len({value_words(value, n) for value in values}) >= count)
+    apart = set(values)
+    enough = (n for n in range(DIGITS, 18) if len({value_words(value, n) for value in apart}) >= len(apart))
     return next(enough, DIGITS)
 
 
@@ -92,3 +103,31 @@ def duration_words(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def environment_labels(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The task of every run in words: its name, and whatever else is needed to tell two apart."""
+    by_name: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_name[_short_task(run)].append(run)
+    apart: dict[str, dict[str, int]] = {}
+    for name, rivals in by_name.items():
+        arguments = sorted({key for run in rivals for key in run.config if key.startswith(ARGUMENTS)})
+        # An argument that is not given is a difference; a setting that an imported run omits is not.
+        keys = [key for key in TASK_KEYS if len(seen(rivals, key)) > 1]
+        keys += [key for key in arguments if len({run.config.get(key) for run in rivals}) > 1]
+        apart[name] = {key: digits_apart(seen(rivals, key)) for key in keys}
+
+    def label(run: Run) -> str:
+        name, config = _short_task(run), run.config
+        told = (setting_words(key, config[key], n) for key, n in apart[name].items() if key in config)
+        return ", ".join([name, *told])
+
+    return tuple(map(label, runs))
+
+
+def _short_task(run: Run) -> str:
+    name, task = printable(str(run.config["env.name"])), run.config.get("env.task")
+    if name == ANY_GYMNASIUM and run.config.get("env.id"):
+        return printable(str(run.config["env.id"]))
+    return name if not task or str(task) in name else f"{name} {printable(str(task))}"

@@ -1,13 +1,14 @@
 import pytest
 from synthetic_runs import config
 
-from gipo_cli.compare.filters import filter_runs, resolve_key
-from gipo_cli.compare.grouping import environment_labels, group_runs, match_baseline
+from gipo_cli.compare.grouping import group_runs, match_baseline
+from gipo_cli.compare.selection import filter_runs, read_filters, resolve_key
 from gipo_cli.compare.words import (
     count_words,
     counts_apart,
     digits_apart,
     duration_words,
+    environment_labels,
     setting_name,
     setting_words,
 )
@@ -194,17 +195,18 @@ def test_keys_may_be_short_where_that_is_unambiguous(make):
 def test_filters(make, text, kept):
     small = {"objective.sigma": 2.0, "agent.policy.hidden": [64, 64]}
     runs = make(config(), config(buffer=512, **small), config("sapo"))
-    assert filter_runs(runs, [text]) == [runs[i] for i in kept]
+    assert filter_runs(runs, read_filters([text], runs)) == [runs[i] for i in kept]
 
 
 def test_filters_that_cannot_be_met_say_what_there_is(make):
     runs = make(config(), config("sapo"))
     with pytest.raises(UserError, match=r"objective\.name is one of: gipo, sapo"):
-        filter_runs(runs, ["objective=ppo"])
+        filter_runs(runs, read_filters(["objective=ppo"], runs))
+    large = make(config(**{"agent.policy.hidden": [512, 512, 256]}))
     with pytest.raises(UserError, match=r"hidden is one of: \[512,512,256\]\."):
-        filter_runs(make(config(**{"agent.policy.hidden": [512, 512, 256]})), ["hidden=512"])
+        filter_runs(large, read_filters(["hidden=512"], large))
     with pytest.raises(UserError, match="no key=value"):
-        filter_runs(runs, ["gipo"])
+        filter_runs(runs, read_filters(["gipo"], runs))
 
 
 class TestBaseline:

@@ -6,11 +6,10 @@ import yaml
 from event_files import damage, write_events
 from synthetic_runs import config, write_run
 
-from gipo_cli.compare.gather import gather
+from gipo_cli.compare.gather import gather, search
 from gipo_cli.compare.import_tb import import_tb
 from gipo_cli.compare.load import read_run
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.search import search
 from gipo_cli.compare.summary import summarise
 from gipo_cli.errors import UserError
 

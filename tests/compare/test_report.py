@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -12,9 +13,12 @@ from rich.console import Console
 from synthetic_runs import config, write_run, write_study
 
 from gipo_cli.compare import gather, parallel, present
+from gipo_cli.compare import report as reports
+from gipo_cli.compare.figures import FIGURES
+from gipo_cli.compare.gather import search
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.present import compare
-from gipo_cli.compare.search import search
+from gipo_cli.compare.summary import summarise
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.status import Status
@@ -49,6 +53,19 @@ def report(study):
     out = study.parent / "report"
     compare([str(study)], out=out, console=Console(quiet=True), command="gipo compare <runs>")
     return out
+
+
+@pytest.fixture(autouse=True)
+def figures(report, monkeypatch):
+    """Besides the one whole report, none but those that a test asks for."""
+
+    def only(*names):
+        kinds = tuple(kind for kind in FIGURES if kind.name in names)
+        assert len(kinds) == len(names)
+        monkeypatch.setattr(reports, "FIGURES", kinds)
+
+    only()
+    return only
 
 
 def test_every_file_is_there_and_nothing_else(report):
@@ -108,14 +125,17 @@ def test_the_same_runs_give_the_same_numbers(report, study, tmp_path):
     assert (tmp_path / "again" / "summary.csv").read_bytes() == (report / "summary.csv").read_bytes()
 
 
-def test_several_processes_write_the_same_files(report, study, tmp_path, monkeypatch):
+def test_several_processes_write_the_same_files(study, monkeypatch, figures):
+    figures("final_scores", "final_vs_lag")
+    comparison = gather.gather(search([str(study)]), processes=2)
+    rows = summarise(comparison)
+    alone = reports.report_files(comparison, rows)
     monkeypatch.setattr(parallel, "MANY_RUNS", 1)
-    compare([str(study)], out=tmp_path / "spread", console=Console(quiet=True), command="gipo compare <runs>")
-    for name in ("report.html", "summary.csv", "summary.md"):
-        assert (tmp_path / "spread" / name).read_bytes() == (report / name).read_bytes()
+    assert reports.report_files(comparison, rows) == alone
 
 
-def test_several_environments_get_an_aggregate_and_figures_of_their_own(tmp_path):
+def test_several_environments_get_an_aggregate_and_figures_of_their_own(tmp_path, figures):
+    figures("learning_curves", "probability_of_improvement")
     write_study(tmp_path / "runs", envs=("reach", "push"), buffers=(2000,), seeds=2, points=4)
     compare([str(tmp_path / "runs")], out=tmp_path / "out", console=Console(quiet=True), metric="return")
     content = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -129,7 +149,8 @@ class TestOutput:
         with pytest.raises(UserError, match="--force"):
             compare([str(study)], out=report, console=Console(quiet=True))
 
-    def test_force_replaces_it_and_keeps_what_others_put_there(self, study, tmp_path):
+    def test_force_replaces_it_and_keeps_what_others_put_there(self, study, tmp_path, figures):
+        figures("final_vs_buffer")
         out = tmp_path / "out"
         compare([str(study)], out=out, console=Console(quiet=True))
         (out / "figures" / "mine.png").write_text("precious")
@@ -177,7 +198,7 @@ class TestOutput:
         def full(*args, **kwargs):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(present, "write_report", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(UserError, match="out cannot be written: No space left on device; choose"):
             compare([str(study)], out=tmp_path / "out", console=Console(quiet=True))
         assert not list(tmp_path.iterdir())
@@ -188,7 +209,7 @@ class TestOutput:
         def interrupted(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(present, "write_report", interrupted)
+        monkeypatch.setattr(present, "report_files", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare([str(study)], out=report, console=Console(quiet=True), force=True)
         assert (report / "report.html").read_bytes() == before
@@ -323,8 +344,8 @@ class TestStudy:
 
     def test_it_is_read_without_the_libraries_that_train(self, folder):
         code = (
-            "import sys; from gipo_cli.compare.gather import gather; "
-            "from gipo_cli.compare.search import search; "
+            "import sys; from gipo_cli.compare.gather import gather, search; "
+            "from gipo_cli.compare.gather import search; "
             "assert len(gather(search([sys.argv[1]])).left_out) == 4; "
             "sys.exit(', '.join({'torch', 'stable_baselines3', 'gymnasium'} & set(sys.modules)) or 0)"
         )

@@ -1,7 +1,7 @@
 import pytest
 from synthetic_runs import config, write_run
 
-from gipo_cli.compare.search import search
+from gipo_cli.compare.gather import search
 from gipo_cli.errors import UserError
 
 

@@ -9,12 +9,10 @@ from rich.console import Console
 from synthetic_runs import config, write_run
 
 from gipo_cli.compare.comparison import build_comparison
-from gipo_cli.compare.criterion import Criterion
 from gipo_cli.compare.load import LeftOut, read_run
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.selection import select_runs
-from gipo_cli.compare.summary import ALL, summarise
-from gipo_cli.compare.table import HEADINGS, cells, terminal_table
+from gipo_cli.compare.selection import Criterion, select_runs
+from gipo_cli.compare.summary import ALL, HEADINGS, summarise, terminal_table
 from gipo_cli.errors import UserError
 
 SUCCESS, RETURN = Criterion("eval", "success"), Criterion("eval", "return_mean")
@@ -123,7 +121,7 @@ class TestWithoutScale:
             blank = row.environment == "push"
             assert [row.optimality_gap is None, row.threshold is None] == [blank] * 2
             assert [row.reached is None, row.steps is None] == [blank] * 2
-            texts = dict(zip(HEADINGS, cells(row), strict=True))
+            texts = dict(zip(HEADINGS, row.texts(), strict=True))
             assert [texts[name] == "-" for name in ("gap", "reached", "steps")] == [blank] * 3
         assert summarise(comparison)[0].improvement.value == 0.5
 
@@ -148,7 +146,7 @@ def test_a_single_run_has_no_probability_of_improvement(study):
     for gipo, ppo in ((GIPO, {1: PPO[1]}), ({1: GIPO[1]}, PPO), ({1: GIPO[1]}, {1: PPO[1]})):
         ours, theirs = summarise(build_comparison(study(gipo=gipo, ppo=ppo), SUCCESS))
         assert ours.improvement is None
-        texts = dict(zip(HEADINGS, cells(ours), strict=True))
+        texts = dict(zip(HEADINGS, ours.texts(), strict=True))
         assert (texts["P(better)"], texts["interval"]) == ("-", "one seed")
         assert ours.flat()["improvement"] is None
         assert ours.difference is not None
@@ -196,7 +194,7 @@ def test_terminal_tables_fit_and_keep_numbers_whole(study, width):
     assert "0.9 [0.8, 1]" in text
     assert "0.944" in text
     assert "…" not in text
-    assert len(cells(rows[0])) == len(HEADINGS)
+    assert len(rows[0].texts()) == len(HEADINGS)
 
 
 def heading(rows, width):

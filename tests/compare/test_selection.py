@@ -1,8 +1,8 @@
 import pytest
 from synthetic_runs import config, write_run
 
-from gipo_cli.compare.criterion import find_criterion
 from gipo_cli.compare.load import read_run
+from gipo_cli.compare.selection import find_criterion
 from gipo_cli.errors import UserError
 
 
