@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -44,6 +44,9 @@ class Panel:
     cells: Sequence[Cell]
 
 
+P = TypeVar("P", bound=Panel)
+
+
 def cells_of(panels: Iterable[Panel]) -> list[Cell]:
     """The cells of some panels."""
     return [cell for panel in panels for cell in panel.cells]
@@ -69,8 +72,8 @@ def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
 
 def draw_panels(
     heading: str,
-    panels: Sequence[Panel],
-    draw: Callable[[Axes, Panel], None],
+    panels: Sequence[P],
+    draw: Callable[[Axes, P], None],
     legend: Mapping[str, Line2D] | None = None,
     *,
     ylabel: str = "",

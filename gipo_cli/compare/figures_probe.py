@@ -31,8 +31,7 @@ class Frontiers(Panel):
 def bias_variance(comparison: Comparison, _: Mapping[str, Look]) -> Iterator[Sheet]:
     """Squared bias against variance of every objective, early and late in training, by reference."""
 
-    def draw(axes: Axes, panel: Panel) -> None:
-        assert isinstance(panel, Frontiers)
+    def draw(axes: Axes, panel: Frontiers) -> None:
         _draw_frontiers(axes, panel.points, look)
         axes.set_xlabel("squared bias")
 
@@ -90,8 +89,7 @@ def _draw_frontiers(axes: Axes, points: Mapping[Variant, FloatArray], look: Mapp
 def best_setting(comparison: Comparison, _: Mapping[str, Look]) -> Iterator[Sheet]:
     """The parameter with the lowest estimated mean squared error, over training, by objective."""
 
-    def draw(axes: Axes, panel: Panel) -> None:
-        assert isinstance(panel, Probe)
+    def draw(axes: Axes, panel: Probe) -> None:
         lines = {variant: best(panel, variant) for variant in labels}
         for variant, line in lines.items():
             axes.plot(*line, drawstyle="steps-mid", label=variant.key, **look[variant].line)

@@ -109,8 +109,7 @@ class HealthPanel(Panel):
 def data_health(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
     """Utilisation, effective sample size, KL and lag over steps, for the smallest and largest buffer."""
 
-    def draw(axes: Axes, panel: Panel) -> None:
-        assert isinstance(panel, HealthPanel)
+    def draw(axes: Axes, panel: HealthPanel) -> None:
         axes.set_ylabel(HEALTH_WORDS[HEALTH.index(panel.column)])
         for cell, rows in zip(panel.cells, panel.rows, strict=True):
             own = look[cell.arm.series]

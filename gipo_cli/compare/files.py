@@ -38,10 +38,9 @@ def open_plain(path: Path) -> BinaryIO:
 def read_bytes(path: Path) -> bytes:
     """The content of a file that is not too large to be what it should be."""
     with open_plain(path) as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise DamagedFile(f"{path.name} is larger than a run's")
-    return content
+        if os.fstat(file.fileno()).st_size > LARGEST_FILE:
+            raise DamagedFile(f"{path.name} is larger than a run's")
+        return file.read()
 
 
 def read_json(path: Path) -> dict[str, Any]:
