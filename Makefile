@@ -9,12 +9,13 @@ ARGS    ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
 EXTRAS  := .venv-extras
+SITE    := .venv-site
 STAMP   := $(VENV)/.installed
 # Small networks and simulators lose by more threads, and the workers share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-extras test-mutations house bench same-as results docs clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-extras test-mutations house bench same-as results docs site clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -91,6 +92,11 @@ results: setup ## run the studies of docs/results and draw their figures (hours;
 docs: setup ## write the reference pages of docs/ from the code
 	$(BIN)/python docs/generate.py
 
+site: pyproject.toml constraints.txt ## build the documentation as a site in site/, every link checked (an environment of its own)
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) 'mkdocs-material>=9.5'
+	$(SITE)/bin/mkdocs build --quiet --strict
+
 clean: ## remove caches and build products; runs/ and .venv/ stay
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find gipo_cli tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
