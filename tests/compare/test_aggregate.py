@@ -172,3 +172,23 @@ def test_band_is_the_estimate_at_every_point():
         single = estimate([curves[:, column]])
         assert value[column] == pytest.approx(single.value)
         assert (low[column], high[column]) == pytest.approx((single.low, single.high), abs=0.03)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (8, 3), (2, 2, 6)])
+def test_intervals_are_scipys_to_the_bit(sizes):
+    strata = [RNG.random(size) for size in sizes]
+    other = stats.bootstrap(
+        strata,
+        lambda *drawn, axis: stats.trim_mean(np.concatenate(drawn, axis=axis), 0.25, axis=axis),
+        n_resamples=aggregate.RESAMPLES,
+        confidence_level=aggregate.CONFIDENCE,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(aggregate.BOOTSTRAP_SEED),
+    ).confidence_interval
+    found = estimate(strata)
+    assert (found.low, found.high) == (other.low, other.high)
+
+
+def test_an_unknown_score_has_no_interquartile_mean():
+    assert np.isnan(iqm(np.array([[1.0, 2.0, 3.0, np.nan]]))).all()

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from synthetic_runs import config, write_diagnostics, write_run
 
+from gipo_cli.compare import tables
 from gipo_cli.compare.grouping import group_runs
 from gipo_cli.compare.load import flat_settings, read_run, read_runs
 from gipo_cli.compare.tables import DamagedFile
@@ -155,19 +156,49 @@ def test_numbers_too_large_to_add_up_count_as_infinite(tmp_path):
     assert table.eval.not_finite["return_mean"] == 1
 
 
-def test_changed_evaluations_are_noticed(run):
-    whole = (run / "eval.csv").read_bytes()
-    mark = {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
-    for step, own in ((500, {"bytes": 1, "sha256": "0"}), (1000, mark)):
+@pytest.fixture
+def checkpoints(run):
+    """Two of them, of which the newest saw all of the run's tables."""
+    write_diagnostics(run, config(seed=3))
+    files = {"evaluations": "eval.csv", "metrics": "metrics.csv", "diagnostics": "diagnostics.csv"}
+    marks = {name: mark((run / file).read_bytes()) for name, file in files.items()}
+    marks["events"] = {"events.out.tfevents.1": 12}
+    old = {name: {"bytes": 1, "sha256": "0"} for name in files}
+    for step, recorder in ((500, old), (1000, marks)):
         folder = run / "checkpoints" / f"{step:012d}"
         folder.mkdir(parents=True)
-        (folder / "state.json").write_text(json.dumps({"recorder": {"evaluations": own}}))
-    (run / "eval.csv").write_bytes(whole + whole.splitlines(keepends=True)[-1])
-    assert len(read_run(run).eval.numbers["step"]) == 3
-    (run / "eval.csv").write_bytes(whole.replace(b"0.2", b"0.3"))
-    with pytest.raises(DamagedFile, match=r"eval\.csv was changed since the newest checkpoint"):
+        (folder / "state.json").write_text(json.dumps({"recorder": recorder}))
+    return folder
+
+
+def mark(content):
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.mark.parametrize("block", [1 << 18, 500])
+@pytest.mark.parametrize("name", ["eval.csv", "metrics.csv", "diagnostics.csv"])
+def test_a_table_that_was_changed_since_the_newest_checkpoint_is_named(
+    run, checkpoints, monkeypatch, name, block
+):
+    monkeypatch.setattr(tables, "BLOCK", block)
+    whole = (run / name).read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    (run / name).write_bytes(whole + last)
+    read_run(run)
+    for changed in (whole.replace(b"0.", b"1.", 1), whole[: -len(last)]):
+        assert changed != whole
+        (run / name).write_bytes(changed)
+        with pytest.raises(DamagedFile, match=rf"^{name} was changed since the newest checkpoint"):
+            read_run(run)
+    (run / name).unlink()
+    with pytest.raises(DamagedFile, match=rf"^{name} cannot be read: No such file"):
         read_run(run)
-    (folder / "state.json").write_text("{")
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "5", '{"recorder": 5}', '{"recorder": {"metrics": 5}}'])
+def test_a_checkpoint_that_cannot_be_read_is_not_asked(run, checkpoints, content):
+    (checkpoints / "state.json").write_text(content)
+    (run / "eval.csv").write_bytes((run / "eval.csv").read_bytes().replace(b"0.2", b"0.3"))
     read_run(run)
 
 

@@ -79,3 +79,17 @@ def test_lines_that_lie_across_blocks_are_read_whole(tmp_path, monkeypatch, size
     path.write_text(path.read_text() + "50\n")
     with pytest.raises(DamagedFile, match="line 52: 1 cells"):
         read_csv(path)
+
+
+@pytest.mark.parametrize(
+    "cell", ["1_0", " 2", "1e5", "+3", ".5", "5.", "-0", "nan", "Infinity", "1e400", "9" * 30]
+)
+def test_numbers_are_read_as_python_reads_them(tmp_path, cell):
+    (value,) = read_csv(write(tmp_path, f"step,a\n1,{cell}\n")).numbers["a"]
+    np.testing.assert_equal(value, np.inf if abs(float(cell)) > 1e100 else float(cell))
+
+
+@pytest.mark.parametrize("cell", ["true", "null", "[1]", "0x10", "1 2", "{}", "NaN,"])
+def test_other_words_are_no_numbers(tmp_path, cell):
+    with pytest.raises(DamagedFile, match=r"column a|cells where"):
+        read_csv(write(tmp_path, f"step,a\n1,{cell}\n"))
