@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from gipo_cli.children import HIDDEN, protect
+from gipo_cli.children import HIDDEN, end_with, protect
 
 
 def child(role: str, arguments: list[str]) -> NoReturn:
@@ -19,6 +19,13 @@ def child(role: str, arguments: list[str]) -> NoReturn:
         from gipo_cli.commands import sweep_worker
 
         sys.exit(sweep_worker.main(arguments))
+    if role == "actor":
+        # Before what is imported for seconds.
+        end_with(int(arguments[-1]))
+        from gipo_cli.actors import processes
+
+        processes.main(arguments)
+        sys.exit()
     if role == "render-probe":
         from gipo_cli.commands import film
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 HIDDEN = "--child"
 """The first word of a child's command line, followed by its role."""
+_PR_SET_PDEATHSIG = 1
 _SAFE = {"PYTHONSAFEPATH": "1"}
 
 
@@ -23,6 +25,15 @@ def command(role: str, *arguments: str) -> list[str]:
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of a child."""
     return {**os.environ, **_SAFE, **more}
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, also where it hangs in C code."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
 
 
 def protect() -> None:

@@ -16,7 +16,7 @@ LAYERS = [
     {"settings"},
     {"data", "envs", "runs"},
     {"learning", "loggers", "compare", "sweep"},
-    {"analysis"},
+    {"analysis", "actors"},
     {"training"},
     {"commands"},
     {"__main__"},

@@ -119,12 +119,14 @@ def try_out(text: str) -> Trial:
 
     config = validate(json.loads(text))
     with Workshop(config) as workshop:
-        agent, learner, source = workshop.agent, workshop.agent.learner, workshop.agent.source
+        agent, learner, source = workshop.agent, workshop.agent.learner, workshop.source
         source.begin()
+        source.publish()
         start = time.perf_counter() - begun
         rollout = source.next()  # this iteration also warms up caches
         learner.take(rollout)
         learner.update(config.total_steps)
+        source.publish()
         # An update costs less while the buffer holds little; one without memory for it is left as it is.
         size = learner.buffer.nbytes
         filled = size < free_memory()

@@ -39,6 +39,10 @@ def train(
     resume: Annotated[
         str | None, Option(metavar="RUN", help="resume this run", autocompletion=complete_run)
     ] = None,
+    replay_arrivals: Annotated[
+        str | None,
+        Option(metavar="RUN", help="repeat this run of actors=processes or ray", autocompletion=complete_run),
+    ] = None,
     allow_changes: Annotated[
         bool, Option("--allow-changes", help="with --resume: accept other settings and versions")
     ] = False,
@@ -46,6 +50,12 @@ def train(
 ) -> None:
     """Train a policy, or resume an interrupted run (--resume RUN)."""
     lines = [*(overrides or []), *([f"runtime.device={device}"] if device else [])]
+    if replay_arrivals is not None:
+        if lines or resume or dry_run or allow_changes or config_dir:
+            raise UserError(
+                "--replay-arrivals RUN takes that run's settings; add --name, --runs or --quiet only"
+            )
+        raise Exit(_replay(replay_arrivals, runs, name, quiet, trust))
     if resume is None:
         for option, given in (("--allow-changes", allow_changes), ("--trust", trust)):
             if given:
@@ -86,6 +96,28 @@ def _begin(
     command = ["gipo", *sys.argv[1:]]
     return run_training(
         config, run_dir=run_dir, overrides=lines, command=command, quiet=quiet, unique=name is None
+    )
+
+
+def _replay(run: str, runs: Path | None, name: str | None, quiet: bool, trust: bool) -> int:
+    from gipo_cli.runs import layout
+    from gipo_cli.runs.run import open_run as open_folder
+    from gipo_cli.training.session import train as run_training
+
+    if name is not None:
+        layout.check_name(name)
+    found = open_run(run, runs)
+    config = open_folder(found.path, trust=trust).config
+    replayed = config.actors.model_copy(update={"kind": "replayed", "address": None})
+    config = config.model_copy(update={"actors": replayed})
+    return run_training(
+        config,
+        run_dir=layout.runs_root(runs) / (name or layout.default_name(config)),
+        overrides=[],
+        command=["gipo", *sys.argv[1:]],
+        quiet=quiet,
+        unique=name is None,
+        arrivals=found.arrivals,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,17 +66,6 @@ class Rollout:
 
     def __len__(self) -> int:
         return self.reward.size
-
-
-class Source(Protocol):
-    """Where the learner's rollouts come from."""
-
-    def next(self, stop: Callable[[], bool] = lambda: False) -> Rollout:
-        """The next rollout, of whatever version and length.
-
-        Raises: StoppedError if ``stop``, asked again and again, said yes before it was whole.
-        """
-        ...
 
 
 def next_values(

@@ -80,17 +80,20 @@ def make_vec_env(
     seed: int,
     *,
     n_envs: int | None = None,
+    first: int = 0,
     task_seed: int | None = None,
     goals: Goals = "random",
 ) -> VecEnv:
     """Make ``n_envs`` (default ``cfg.n_envs``) environments as one SB3 vector, ``cfg.vector`` deciding how.
+
+    The index of the first one is ``first``.
 
     Raises:
         UserError: As ``make_env``.
     """
     count = cfg.n_envs if n_envs is None else n_envs
     make = partial(make_env, cfg, seed, task_seed=task_seed, goals=goals, goal_stride=count)
-    factories: list[Callable[[], Any]] = [partial(make, index) for index in range(count)]
+    factories: list[Callable[[], Any]] = [partial(make, first + index) for index in range(count)]
     if cfg.vector == "dummy":
         from gipo_cli.envs.serial import SerialVecEnv
 

@@ -115,7 +115,7 @@ class GIPO(OnPolicyAlgorithm):
             "objective": config.objective,
             "buffer_size": config.buffer.size,
             "agent": config.agent,
-            "actors": config.actors,
+            "actors": config.actors if config.actors.in_agent else ActorsConfig(),
             "reward_scale": config.env.reward_scale,
             "normalize_obs": config.env.normalize_obs,
             "clip_obs": config.env.clip_obs,
@@ -131,9 +131,12 @@ class GIPO(OnPolicyAlgorithm):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         device: str,
+        *,
+        learns: bool = False,
     ) -> GIPO:
-        """The same for acting only: no environment, and a buffer of one rollout."""
-        agent = cls.from_config(config, None, device, buffer_size=None, _init_setup_model=False)
+        """The same without an environment, and unless it ``learns`` with a buffer of one rollout."""
+        changes = {} if learns else {"buffer_size": None}
+        agent = cls.from_config(config, None, device, _init_setup_model=False, **changes)
         agent.observation_space, agent.action_space = observation_space, action_space
         agent.n_envs = config.env.n_envs
         agent._setup_model()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,9 +27,16 @@ class Past:
         learner: Whose they are.
         actors: How old a policy collects. A uniform lag is drawn from the seed and the version alone.
         seed: Of the drawn lags.
+
+    Raises: ValueError if they are not of this process.
     """
 
     def __init__(self, learner: Learner, actors: ActorsConfig, seed: int | None) -> None:
+        if not actors.in_agent:
+            raise ValueError(
+                f"actors of kind {actors.kind} make their environments from a run's configuration: use "
+                "gipo train, or here the kind inline or scheduled"
+            )
         self.learner, self.lag, self.draws = learner, actors.lag, actors.lag_kind == "uniform"
         self.seed = seed or 0
         self._held: dict[int, dict[str, Tensor]] = {}
@@ -79,6 +86,52 @@ class Past:
             self._held[int(version)] = weights
 
 
+class Source(Protocol):
+    """Where the learner's rollouts come from."""
+
+    @property
+    def sees(self) -> str:
+        """What the agent sees, in words."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about actors and environments, once these have begun."""
+
+    def begin(self) -> None:
+        """Begin new episodes."""
+
+    def go_on(self, position: Position, tensors: dict[str, Any], state: dict[str, Any]) -> bool:
+        """Go on from a checkpoint's position, tensors and state.
+
+        Returns: whether exactly, as :meth:`Actor.go_on` says.
+        Raises: ValueError, LookupError or RuntimeError if they do not fit.
+        """
+
+    def publish(self) -> None:
+        """The learner has a new version, or its first."""
+
+    def next(self, stop: Callable[[], bool] = lambda: False) -> Rollout:
+        """The next rollout, of whatever version and length.
+
+        Raises: StoppedError if ``stop``, asked again and again, said yes before it was whole.
+        """
+
+    def position(self) -> Position:
+        """Where the actors are after the newest rollout."""
+
+    def tensors(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the position."""
+
+    def state(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+
+    def arrivals(self) -> list[dict[str, Any]]:
+        """Rows of ``arrivals.csv`` since they were last asked for."""
+
+    def report(self, used: int) -> dict[str, float]:
+        """Columns of ``metrics.csv``, for an iteration in which the learner used so many samples."""
+
+
 class Inline:
     """A source whose actor runs in the learner's process."""
 
@@ -87,23 +140,20 @@ class Inline:
 
     @property
     def sees(self) -> str:
-        """What the agent sees, in words."""
+        """As :class:`Source`."""
         return str(self.actor.env.get_attr("sees")[0])
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know about the environments, once they have begun."""
+        """As :class:`Source`."""
         return list(dict.fromkeys(itertools.chain(*self.actor.env.get_attr("notes"))))
 
     def begin(self) -> None:
         """Begin new episodes."""
         self.actor.restart()
 
-    def go_on(self, position: Position, tensors: dict[str, Any]) -> bool:
-        """Go on from a checkpoint's position and tensors, exactly or not as :meth:`Actor.go_on` says.
-
-        Raises: ValueError, LookupError or RuntimeError if they do not fit.
-        """
+    def go_on(self, position: Position, tensors: dict[str, Any], state: dict[str, Any]) -> bool:
+        """As :class:`Source`."""
         self.past.load(tensors)
         return self.actor.go_on(position)
 
@@ -122,14 +172,30 @@ class Inline:
         return self.actor.position()
 
     def tensors(self) -> dict[str, Any]:
-        """What a checkpoint holds of it beside the position."""
+        """As :class:`Source`."""
         return self.past.tensors()
+
+    def publish(self) -> None:
+        """Nothing: the policy is read when it collects."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def arrivals(self) -> list[dict[str, Any]]:
+        """Nothing: they follow from the settings."""
+        return []
+
+    def report(self, used: int) -> dict[str, float]:
+        """Nothing."""
+        return {}
 
 
 def twin(policy: MlpPolicy) -> MlpPolicy:
     """Another policy of the same networks, for weights of its own; no random stream is touched."""
+    kind, arguments = recipe(policy)
     with torch.random.fork_rng(devices=[]):
-        other = type(policy)(**policy._get_constructor_parameters())
+        other = kind(**arguments)
     return other.to(policy.device)
 
 
@@ -142,3 +208,12 @@ def stream(device: torch.device) -> torch.Generator:
     cuda = device.type == "cuda"
     generator.set_state(torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state())
     return generator
+
+
+def recipe(policy: MlpPolicy) -> tuple[type[MlpPolicy], dict[str, Any]]:
+    """Class and arguments of such a twin, to be made in whatever process."""
+    return type(policy), {**policy._get_constructor_parameters(), "lr_schedule": _no_lr}
+
+
+def _no_lr(progress: float) -> float:
+    return 0.0

@@ -57,6 +57,12 @@ class Record:
                 told = [name for name in DIAGNOSTIC_CURVES if name in row]
                 self._tell(row, {name: f"diagnostics/{row['reference']}/{name}" for name in told})
 
+    def arrivals(self, rows: Sequence[Row]) -> None:
+        """Record rollouts that arrived, by column of ``arrivals.csv``; nobody is told."""
+        for row in rows:
+            if self._tables.arrivals is not None:
+                self._tables.arrivals.append(row)
+
     def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
         """Tell a distribution, which no table holds."""
         for writer in self._writers:

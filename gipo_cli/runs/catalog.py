@@ -50,6 +50,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("update/kl_stopped", "0 or 1", "1 if agent.update.kl_stop ended the iteration"),
     Metric("buffer/size", "transitions", "transitions held"),
     Metric("actors/arrival_lag", "versions", "learner version minus behaviour version of this iteration's rollout as it enters the buffer", "0 inline; the age that replay adds comes on top, see health/lag_mean"),
+    Metric("actors/queue", "rollouts", "finished rollouts that waited as this iteration's was taken; empty without actors elsewhere, as the next four", "always 0: the learner waits; always max_lag: the actors do"),
+    Metric("actors/dropped", "count", "rollouts thrown away so far, as their lag was above actors.max_lag (actors.overflow=drop)"),
+    Metric("actors/masked", "count", "rollouts so far that nothing is learned from, for the same reason (actors.overflow=mask)"),
+    Metric("actors/replaced", "count", "actors so far that ended or hung and were replaced; what they had not finished is dropped"),
+    Metric("actors/reuse", "samples / transition", "samples of actor steps over transitions collected, both so far", "falls where rollouts are dropped"),
     Metric("health/ess", "share", f"effective sample size, (sum g)^2 / (n sum g^2) {_USED}", "1: all samples count alike; near 0: a few samples decide the step"),
     Metric("health/utilisation", "share", f"samples with |g| > 0.01 {_USED}", "the rest are dead: collected, stored and not learned from"),
     Metric("health/log_ratio_mean", "nats", f"mean log r {_USED}", "strongly negative: the policy has moved away from the data"),
@@ -67,7 +72,8 @@ METRICS: tuple[Metric, ...] = (
     *(Metric(f"health/utilisation_lag_{name}", "share", f"utilisation of the samples with policy lag {words}", "empty if there are none", curve=False) for name, words in _LAGS),
     *(Metric(f"health/ess_lag_{name}", "share", f"effective sample size of the samples with policy lag {words}", "empty if there are none", curve=False) for name, words in _LAGS),
     Metric("time/wall", "s", "time since the run's first start, without the gaps between attempts", "differs from machine to machine, as all of time/"),
-    Metric("time/rollout", "s", "acting and stepping in this iteration", curve=False),
+    Metric("time/rollout", "s", "acting and stepping in this iteration; with actors elsewhere, the learner's wait for a rollout", curve=False),
+    Metric("time/actors_wait", "s", "mean over the actors of the time that each was held back since the row before", "large: the learner is the slower side, or actors.max_lag is small"),
     Metric("time/update", "s", "learning in this iteration", curve=False),
     Metric("time/eval", "s", "evaluation after this iteration", curve=False),
     Metric("time/diagnostics", "s", "bias-variance measurement in this iteration, between collecting and updating", "its sum over time/wall is the measurement's cost", curve=False),
@@ -92,6 +98,8 @@ CURVES = frozenset(
     + [metric.tag if "/" in metric.tag else f"eval/{metric.tag}" for metric in EVALUATION if metric.curve]
 )
 """Tags of what listeners get, beside ``DIAGNOSTIC_CURVES``."""
+ARRIVAL_COLUMNS: tuple[str, ...] = ("iteration", "actor", "version", "lag", "size", "fate")
+"""Of a rollout: the learner's version as it arrived, who made it with which version, and what became of it."""
 METRIC_COLUMNS: tuple[str, ...] = tuple(metric.tag for metric in METRICS)
 EVALUATION_COLUMNS: tuple[str, ...] = tuple(metric.tag for metric in EVALUATION)
 DIAGNOSTIC_KEYS: tuple[str, ...] = ("step", "reference", "family", "knob", "value", "trained", "n", "batch_size")

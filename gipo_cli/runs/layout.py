@@ -49,6 +49,7 @@ class RunDir:
     metrics = _Entry("metrics.csv")  # one row per iteration
     evaluations = _Entry("eval.csv")  # one row per evaluation
     diagnostics = _Entry("diagnostics.csv")  # one row per estimator and measurement
+    arrivals = _Entry("arrivals.csv")  # one row per rollout of actors in other processes
     log = _Entry("log.txt")  # what was said while it ran
     tensorboard = _Entry("tb")  # event files
     checkpoints = _Entry("checkpoints")  # one folder per checkpoint, and best.json
@@ -157,7 +158,8 @@ def abandoned(path: Path) -> bool:
     from gipo_cli.runs.lock import holder
 
     run = RunDir(path)
-    before = {file.name for file in (run.lock, run.overrides, run.command, run.git_diff, run.meta)}
+    own = (run.lock, run.arrivals, run.overrides, run.command, run.git_diff, run.meta)
+    before = {file.name for file in own}
     if path.is_symlink() or not path.is_dir():
         return False
     names = {entry.name for entry in os.scandir(path)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gipo_cli.errors import RunFailed, UserError
-from gipo_cli.runs.catalog import DIAGNOSTIC_COLUMNS, EVALUATION_COLUMNS, METRIC_COLUMNS
+from gipo_cli.runs.catalog import ARRIVAL_COLUMNS, DIAGNOSTIC_COLUMNS, EVALUATION_COLUMNS, METRIC_COLUMNS
 from gipo_cli.runs.durable import fsync_dir, open_own, writing
 from gipo_cli.runs.layout import RunDir
 
@@ -97,28 +97,36 @@ class Tables:
     Args:
         run: The run's folder.
         marks: Where to go back to, as :meth:`marks` returned it; None starts all of them anew.
+        arrivals: Whether there is an ``arrivals.csv`` too.
 
     Raises:
         UserError: A table before that point is not what it was; nothing was changed.
         RunFailed: The disk refused.
     """
 
-    def __init__(self, run: RunDir, marks: Mark | None = None) -> None:
+    def __init__(self, run: RunDir, marks: Mark | None = None, *, arrivals: bool = False) -> None:
         self._run = run
         layout = {
             "metrics": (run.metrics, METRIC_COLUMNS),
             "evaluations": (run.evaluations, EVALUATION_COLUMNS),
             "diagnostics": (run.diagnostics, DIAGNOSTIC_COLUMNS),
         }
+        if arrivals:
+            layout["arrivals"] = (run.arrivals, ARRIVAL_COLUMNS)
         # All before any is cut: a resume that is refused changes nothing.
         sizes: dict[str, int] = {}
         if marks is not None:
             sizes = {name: int(size) for name, size in marks["events"].items()}
+            # A run may have got its actors elsewhere only now.
+            marks = {"arrivals": None, **marks}
             for name, (path, _) in layout.items():
-                _check(path, marks[name])
-        self.metrics, self.evaluations, self.diagnostics = self._all = [
-            Table(path, columns, marks and marks[name]) for name, (path, columns) in layout.items()
-        ]
+                if marks[name] is not None:
+                    _check(path, marks[name])
+        self._all = {
+            name: Table(path, columns, marks and marks[name]) for name, (path, columns) in layout.items()
+        }
+        self.metrics, self.evaluations, self.diagnostics, *_ = self._all.values()
+        self.arrivals = self._all.get("arrivals")
         with writing(run.tensorboard):
             for path in _events(run.tensorboard):
                 if path.name not in sizes:
@@ -129,18 +137,13 @@ class Tables:
 
     def marks(self) -> dict[str, Any]:
         """Make the tables durable; returns where they are now, to keep in a checkpoint."""
-        metrics, evaluations, diagnostics = (table.mark() for table in self._all)
+        marks = {name: table.mark() for name, table in self._all.items()}
         events = {path.name: path.stat().st_size for path in _events(self._run.tensorboard)}
-        return {
-            "metrics": metrics,
-            "evaluations": evaluations,
-            "diagnostics": diagnostics,
-            "events": events,
-        }
+        return {**marks, "events": events}
 
     def close(self) -> None:
         """Close the files."""
-        for table in self._all:
+        for table in self._all.values():
             table.close()
 
 

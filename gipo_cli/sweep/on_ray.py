@@ -46,7 +46,8 @@ class RayEngine(Engine[Any]):
         self, folder: StudyDir, study: Study, jobs: int | None, *, address: str | None, cpus: int, gpus: int
     ) -> None:
         super().__init__(folder, jobs)
-        self._ray = _connect(address, jobs, cpus)
+        cores = cpus * jobs if jobs is not None else len(os.sched_getaffinity(0))
+        self._ray = connect(address, max(cores, cpus))
         self._check_room(cpus, gpus)
         self._task = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
         self._digest = _digest(folder)
@@ -124,7 +125,8 @@ def check(address: str | None) -> None:
         _check_answer(address)
 
 
-def _connect(address: str | None, jobs: int | None, cpus: int) -> Any:
+def connect(address: str | None, cores: int) -> Any:
+    """Ray, connected to a cluster or, without an address, to one of this machine with so many cores."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["PYTHONSAFEPATH"] = "1"  # Ray's own processes inherit it
     if address is None:
@@ -135,9 +137,8 @@ def _connect(address: str | None, jobs: int | None, cpus: int) -> Any:
 
     options: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
     if address is None:
-        cores = cpus * jobs if jobs is not None else len(os.sched_getaffinity(0))
         options |= {
-            "num_cpus": max(cores, cpus),
+            "num_cpus": cores,
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE,
             "_node_ip_address": "127.0.0.2",

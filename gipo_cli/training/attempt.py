@@ -103,10 +103,11 @@ def attempt(
 
 
 def _tables(run: Run, saved: Checkpoint | None) -> Tables:
+    arrivals = run.config.actors.elsewhere
     if saved is None:
-        return Tables(run.folder)
+        return Tables(run.folder, arrivals=arrivals)
     with saved.reading():
-        return Tables(run.folder, saved.state["recorder"])
+        return Tables(run.folder, saved.state["recorder"], arrivals=arrivals)
 
 
 def _listeners(run: Run, saved: Checkpoint | None, closed: ExitStack) -> Iterator[Writer]:

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from gipo_cli.actors.replayed import read_arrivals
 from gipo_cli.errors import StoppedError, UserError
 from gipo_cli.loggers.terminal import Display, print_summary
 from gipo_cli.runs.checkpoint import Checkpoint
-from gipo_cli.runs.durable import refuse_links
+from gipo_cli.runs.durable import refuse_links, write_bytes
 from gipo_cli.runs.layout import RunDir, create
 from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.logs import log_to
@@ -39,6 +40,7 @@ def train(
     command: Sequence[str],
     quiet: bool,
     unique: bool = False,
+    arrivals: Path | None = None,
 ) -> int:
     """Train a new run.
 
@@ -49,6 +51,7 @@ def train(
         command: The command line, for the record.
         quiet: Show nothing but errors.
         unique: Append a number to the folder's name where it is taken; for names that nobody chose.
+        arrivals: The record of another run's arrivals, to repeat.
 
     Returns:
         Exit code: 0 finished, 1 failed, 128 and a signal's number if stopped by that.
@@ -56,12 +59,15 @@ def train(
     Raises:
         UserError: The run cannot be started; nothing was written.
     """
+    rows = read_arrivals(arrivals, config.total_steps) if arrivals else ()
     folder = create(run_dir.parent, run_dir.name, unique=unique)
     with run_lock(folder.lock):
         try:
             watch = watched(folder, config.runtime.env_timeout_s)
-            with stop_signals(_end), watch, Workshop(config) as workshop:
+            with stop_signals(_end), watch, Workshop(config, rows) as workshop:
                 config, device = workshop.config, workshop.device
+                if arrivals:
+                    write_bytes(folder.arrivals, arrivals.read_bytes())
                 write_inputs(folder, config, overrides=overrides, command=command, device=device)
                 return _train(Run(folder, config), workshop, None, None, (), quiet)
         except BaseException:
@@ -102,7 +108,9 @@ def resume(
                 "would be others from here on; install those, or add --allow-changes"
             )
         saved = _newest(Run(folder, config))
-        with watched(folder, config.runtime.env_timeout_s), Workshop(config) as workshop:
+        replayed = config.actors.kind == "replayed"
+        rows = read_arrivals(folder.arrivals, config.total_steps) if replayed else ()
+        with watched(folder, config.runtime.env_timeout_s), Workshop(config, rows) as workshop:
             then, now = manifest.device, workshop.device
             if then not in (None, now) and not allow_changes:
                 raise UserError(

@@ -47,7 +47,7 @@ class Trainer:
     def __init__(self, attempt: Attempt, workshop: Workshop) -> None:
         config = workshop.config
         self.config, self.agent, self.evaluator = config, workshop.agent, workshop.evaluator
-        self.learner, self.source = self.agent.learner, self.agent.source
+        self.learner, self.source = self.agent.learner, workshop.source
         self.attempt, self.record, self.status = attempt, attempt.record, attempt.status
         self.store = attempt.run.checkpoints
         self.collected = [Every(config.diagnostics.interval, self._probe)]
@@ -85,6 +85,7 @@ class Trainer:
         self.attempt.log.info("the agent sees %s", self.source.sees)
         for note in self.source.notes:
             self.attempt.say(note)
+        self.source.publish()
 
     def _continue(self, saved: Checkpoint) -> None:
         state, arrays = saved.state, saved.arrays
@@ -92,7 +93,7 @@ class Trainer:
         with saved.reading(RunFailed):
             running = [arrays["running"][str(e)] for e in range(len(state["running"]))]
             position = Position(state["running"], running, arrays["last_obs"], saved.tensors["generator"])
-            repeats = self.source.go_on(position, saved.tensors)
+            repeats = self.source.go_on(position, saved.tensors, state.get("source", {}))
             self.learner.load_state(state["learner"], saved.tensors, arrays["buffer"] if exact else None)
             if state["best"] is not None:
                 self.best = (float(state["best"][0]), float(state["best"][1]))
@@ -137,6 +138,7 @@ class Trainer:
         learner.take(rollout)
         now = learner.steps
         self.position = self.source.position()
+        self.record.arrivals(self.source.arrivals())
         for hook in self.collected:
             hook(before, now)
         with self._timed("update"):
@@ -160,6 +162,7 @@ class Trainer:
                 f"checkpoint is of step {self.saved}; a bounded objective, a smaller learning rate or a KL "
                 "penalty may help"
             ) from error
+        self.source.publish()
         return self.stats
 
     @contextmanager
@@ -181,6 +184,7 @@ class Trainer:
             "actors/arrival_lag": self.arrival_lag,
             **{f"train/{name}": mean for name, mean in learner.episodes.means().items()},
             **stats.numbers,
+            **self.source.report(len(stats.lag)),
             **{f"time/{name}": self.seconds[name] for name in ("rollout", "update", "diagnostics", "eval")},
             "time/wall": self._wall(),
         }
@@ -261,6 +265,7 @@ class Trainer:
             state={
                 "learner": state,
                 "running": self.position.episodes,
+                "source": self.source.state(),
                 "best": self.best,
                 "evaluated": self.evaluated,
                 "owes_evaluation": self.owes_evaluation,

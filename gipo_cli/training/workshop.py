@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 import psutil
 import torch
 
+from gipo_cli.actors.open import open_actors
+from gipo_cli.actors.replayed import Row
 from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.learning.source import Source
 from gipo_cli.loggers.trackers import missing
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.evaluate import Evaluator, TrainingEvaluator
@@ -22,26 +26,31 @@ class Workshop(ExitStack):
         UserError: Something cannot be made, or the buffer does not fit this machine's memory.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, arrivals: Sequence[Row] = ()) -> None:
         super().__init__()
         try:
-            self._open(config)
+            self._open(config, arrivals)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, config: RunConfig) -> None:
+    def _open(self, config: RunConfig, arrivals: Sequence[Row]) -> None:
         if lacking := missing(config.logging):
             raise UserError(lacking)
         self.device = known_device(config.runtime.device)
         torch.set_num_threads(config.runtime.torch_threads)
-        self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
+        if config.actors.in_agent:
+            self.env = self.enter_context(closing(make_vec_env(config.env, config.seed)))
         self.evaluator = self._evaluator(config) if config.eval.episodes else None
         too_large = (
             f"buffer.size={config.buffer_size} needs more memory than this machine has; choose a smaller one"
         )
         try:
-            self.agent = GIPO.from_config(config, self.env, self.device)
+            self.agent = (
+                GIPO.from_config(config, self.env, self.device)
+                if config.actors.in_agent
+                else _without_env(config, self.device)
+            )
         except MemoryError as error:
             raise UserError(too_large) from error
         # Untouched pages cost nothing yet, so that an allocation may succeed and the process die later.
@@ -49,6 +58,12 @@ class Workshop(ExitStack):
             raise UserError(too_large)
         # What "auto" came to on this machine is part of the record, and of the run from here on.
         self.config = config.model_copy(update={"agent": self.agent.agent})
+        self.source: Source = self.agent.source if config.actors.in_agent else self._actors(arrivals)
+
+    def _actors(self, arrivals: Sequence[Row]) -> Source:
+        if self.config.actors.kind == "replayed" and not arrivals:
+            raise UserError("actors.kind=replayed is made by gipo train --replay-arrivals RUN; type that")
+        return self.enter_context(closing(open_actors(self.config, self.agent, arrivals)))
 
     def _evaluator(self, config: RunConfig) -> Evaluator:
         if config.eval.env == "training":
@@ -64,12 +79,15 @@ class Workshop(ExitStack):
 
 def held_policies(config: RunConfig) -> str:
     """How much a checkpoint holds of policies, in words."""
-    env = make_env(config.env, config.seed)
-    with closing(env):
-        policy = GIPO.without_env(config, env.observation_space, env.action_space, "cpu").policy
+    policy = _without_env(config, "cpu").policy
     size = sum(value.nbytes for value in policy.state_dict().values())
     count = config.actors.lag + 1
     return f"{count} policies of {size / 1e6:.2g} MB each, {count * size / 1e6:.2g} MB in all"
+
+
+def _without_env(config: RunConfig, device: str) -> GIPO:
+    with closing(make_env(config.env, config.seed)) as env:
+        return GIPO.without_env(config, env.observation_space, env.action_space, device, learns=True)
 
 
 def known_device(device: str) -> str:

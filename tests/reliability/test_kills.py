@@ -26,7 +26,7 @@ PENDULUM = [
 ]
 PENDULUM += ["checkpoint.interval=300", "eval.interval=512", "total_steps=1500", *TINY]
 SHORT = {  # Of the rest of ENVIRONMENTS and settings, `make test-kills` has the grid.
-    "pendulum-binned-stored": [
+    "pendulum-binned-stored-lag": [
         *PENDULUM,
         "env.action.kind=binned",
         "env.action.bins=7",
@@ -35,12 +35,14 @@ SHORT = {  # Of the rest of ENVIRONMENTS and settings, `make test-kills` has the
         "actors.lag=3",
         "actors.lag_kind=uniform",
     ],
-    "pendulum-epochs-normalised-subproc": [
+    "pendulum-epochs-normalised-actor-subproc": [
         *PENDULUM,
         "agent.update.sampling=epochs",
         "agent.update.epochs=2",
         "env.normalize_obs=true",
         "env.vector=subproc",
+        "actors=processes",
+        "actors.max_lag=0",
     ],
     "fetch-vtrace": [
         "env=fetch_reach",

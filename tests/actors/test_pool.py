@@ -1,0 +1,130 @@
+"""What the learner gets from its actors, whatever happens to them."""
+
+import numpy as np
+import pytest
+import torch
+from stage import Broken, composed, iterate, opened
+
+from gipo_cli.actors.positions import join, split
+from gipo_cli.envs.make import make_vec_env
+from gipo_cli.errors import RunFailed, StoppedError, UserError
+from gipo_cli.learning.actor import Position
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.settings.schema import ActorsConfig
+
+THREE = ["actors=processes", "actors.n=3", "actors.max_lag=2"]
+
+
+def begun(*overrides, **given):
+    agent, crew, pool = opened(composed(*overrides), **given)
+    pool.begin()
+    pool.publish()
+    return agent, crew, pool
+
+
+@pytest.mark.parametrize("overflow", ["pace", "drop"])
+def test_the_bound_holds_and_everything_is_counted(overflow):
+    agent, crew, pool = begun(*THREE, f"actors.overflow={overflow}", deaths=0.1)
+    try:
+        iterate(agent, pool, 40)
+    finally:
+        pool.close()
+    arrivals, report = pool.arrivals(), pool.report(160)
+    used = [row for row in arrivals if row["fate"] == "used"]
+    assert len(used) == 40
+    assert [row["iteration"] for row in used] == list(range(40))
+    assert all(row["lag"] == row["iteration"] - row["version"] <= 2 for row in used)
+    assert report["actors/dropped"] == sum(row["fate"] == "dropped" for row in arrivals)
+    assert report["actors/replaced"] == crew.died > 0
+    assert report["actors/reuse"] == 160 / (32 * len(arrivals))
+    assert overflow == "drop" or len(arrivals) == 40
+    assert {row["actor"] for row in arrivals} == {0, 1, 2}
+    assert agent.learner.steps == 40 * 32
+
+
+def test_no_transition_comes_twice_when_actors_die():
+    """Each episode of each environment appears once, from its first step to its last."""
+    agent, _, pool = begun(*THREE, deaths=0.3)
+    try:
+        rollouts = iterate(agent, pool, 30)
+    finally:
+        pool.close()
+    starts = [tuple(obs) for rollout in rollouts for obs in rollout.obs.reshape(-1, 3)]
+    assert len(set(starts)) == len(starts)
+    lengths = np.concatenate([rollout.episodes[:, -1] for rollout in rollouts])
+    assert len(lengths) > 20
+    assert set(lengths) == {30}
+
+
+def test_an_actor_that_dies_again_and_again_ends_the_run_with_the_reason():
+    agent, _, pool = begun("actors=processes", deaths=1.0)
+    try:
+        with pytest.raises(RunFailed, match=r"actor 0 ended 3 times in a row .* it was ended by dice"):
+            iterate(agent, pool, 1)
+    finally:
+        pool.close()
+
+
+def test_an_environment_that_fails_ends_the_run_in_its_own_words():
+    agent, _, pool = begun("actors=processes", kind=Broken)
+    try:
+        with pytest.raises(RunFailed, match=r"^environment Mine \(step 7\): reward is nan$"):
+            iterate(agent, pool, 1)
+    finally:
+        pool.close()
+
+
+def test_waiting_can_be_stopped():
+    agent, _, pool = begun("actors=processes")
+    try:
+        iterate(agent, pool, 1)
+        stopped = False
+        for _ in range(3):
+            try:
+                pool.next(lambda: True)
+            except StoppedError:
+                stopped = True
+        assert stopped
+    finally:
+        pool.close()
+
+
+def test_an_actor_that_is_not_like_the_learner_is_refused():
+    def another(ready):
+        return ready._replace(versions={**ready.versions, "torch": "0.1"})
+
+    config = composed("actors=processes")
+    from stage import Stage
+
+    class Odd(Stage):
+        def events(self, seconds):
+            return [event._replace(what=another(event.what)) for event in super().events(seconds)]
+
+    with pytest.raises(UserError, match=r"actor 0 is not like the learner: its versions are .*0\.1"):
+        opened(config, kind=Odd)
+
+
+def test_more_actors_than_can_ever_work_is_said():
+    pool = opened(composed("actors=processes", "actors.n=3", "actors.max_lag=1"))[2]
+    pool.close()
+    assert "with actors.max_lag=1 only 2 of 3 actors can ever work at once; raise it to 2" in pool.notes[0]
+
+
+def test_positions_of_actors_join_and_split():
+    position = Position([3, 4], [np.ones((2, 1)), np.ones((5, 1))], np.zeros((2, 3)), torch.arange(4))
+    other = Position([5, 6], [np.ones((0, 1)), np.ones((1, 1))], np.ones((2, 3)), torch.arange(4) + 1)
+    joined = join([position, other])
+    assert joined.episodes == [3, 4, 5, 6]
+    for one, same in zip(split(joined, 2), (position, other), strict=True):
+        assert one.episodes == same.episodes
+        assert np.array_equal(one.last_obs, same.last_obs)
+        assert torch.equal(one.generator, same.generator)
+    assert torch.equal(join([position]).generator, position.generator)
+    with pytest.raises(ValueError, match="of 2 actors and this run has 1"):
+        split(joined, 1)
+
+
+def test_a_ready_vector_of_environments_has_no_actors_elsewhere():
+    env = make_vec_env(composed().env, 1)
+    with pytest.raises(ValueError, match="actors of kind processes make their environments from"):
+        GIPO("mlp", env, actors=ActorsConfig(kind="processes"))
