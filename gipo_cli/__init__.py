@@ -1,7 +1,8 @@
 """gipo: how stale can your data be, and which policy objective copes with it.
 
-Public names, imported when first used: ``GIPO`` (the agent), ``load_run`` (a run's checkpoint as an agent),
-``register`` (an objective of your own) and ``ObjectiveParams`` (the base of its parameters).
+Public names, imported when first used: ``GIPO`` (the agent), ``train`` (a run, as the command makes it),
+``load_run`` (a run's checkpoint as an agent), ``register`` (an objective of your own) and
+``ObjectiveParams`` (the base of its parameters).
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0.dev0"
-__all__ = ["GIPO", "ObjectiveParams", "ValueAndCoefficient", "__version__", "load_run", "register"]
+__all__ = ["GIPO", "ObjectiveParams", "ValueAndCoefficient", "__version__", "load_run", "register", "train"]
 
 if TYPE_CHECKING:
     from gipo_cli.core.objectives import ObjectiveParams, ValueAndCoefficient, register
     from gipo_cli.learning.sb3 import GIPO
     from gipo_cli.training.loading import load_run
+    from gipo_cli.training.start import train
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +29,10 @@ def __getattr__(name: str) -> Any:
         from gipo_cli.training.loading import load_run
 
         return load_run
+    if name == "train":
+        from gipo_cli.training.start import train
+
+        return train
     if name in __all__:
         from gipo_cli.core import objectives
 
