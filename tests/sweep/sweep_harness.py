@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import warm
 
 from gipo_cli.commands.sweep_worker import work
 from gipo_cli.runs.checkpoint import CheckpointStore
@@ -79,8 +80,8 @@ def command(root: Path, *arguments: str) -> list[str]:
 
 
 def start(root: Path, *arguments: str, output: int | None = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command(root, *arguments),
+    return warm.Warm(
+        ["sweep", "--runs", root, *arguments],
         stdout=output,
         stderr=subprocess.STDOUT,
         env=os.environ | PLAIN,
@@ -89,14 +90,8 @@ def start(root: Path, *arguments: str, output: int | None = subprocess.DEVNULL) 
 
 
 def finish(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(root, *arguments),
-        capture_output=True,
-        text=True,
-        env=os.environ | PLAIN,
-        timeout=PATIENCE,
-        check=False,
-    )
+    environment = os.environ | PLAIN
+    return warm.finish(["sweep", "--runs", root, *arguments], cwd=None, env=environment, timeout=PATIENCE)
 
 
 def plant(folder: Path) -> Path:
