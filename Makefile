@@ -15,7 +15,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-extras test-mutations house bench same-as results docs site clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-extras test-pythons test-mutations house bench same-as results docs site clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ test-fuzz: setup ## damage run folders in 500 random ways and type commands at t
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)
 	$(ONE_THREAD) $(BIN)/pytest -m cluster
+
+test-pythons: ## the tests of the gate on Python 3.12 and 3.13, each in an environment of its own (tens of minutes)
+	for version in 3.12 3.13; do $(MAKE) PYTHON=python$$version VENV=.venv-$$version tests || exit; done
 
 test-extras: pyproject.toml constraints.txt ## the tests of optional libraries, in an environment of their own (minutes)
 	$(PYTHON) -m venv $(EXTRAS)
