@@ -28,6 +28,7 @@ FIGURES = {
     "checkpoint": ("checkpoint", "Saving a buffer of 100,000 transitions"),
     "startup": ("startup", "Start of a command"),
     "compare": ("compare", "Comparing runs"),
+    "actors": ("actors", "A run with actors in processes of their own"),
     "sweep": ("sweep", "Twelve runs on two cores"),
 }
 """Name to the module that measures it, in a function of that name, and the title of its table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal, NamedTuple
 
-Overflow = Literal["pace", "drop", "mask"]
+Overflow = Literal["pace", "drop"]
 
 
 class Arrival(NamedTuple):
@@ -14,7 +14,7 @@ class Arrival(NamedTuple):
     actor: int
     version: int
     lag: int
-    fate: Literal["used", "dropped", "masked"]
+    fate: Literal["used", "dropped"]
 
 
 class Pacing:
@@ -23,8 +23,8 @@ class Pacing:
     The learner takes rollouts in the order in which they are finished, and each raises its version by one. A
     rollout that was begun may therefore be overtaken by all others that were. With ``pace`` one is begun only
     if none of those under way, the new one included, could then arrive with a lag above ``max_lag``: taken
-    last, the oldest has the learner's version plus the number of the others. With ``drop`` and ``mask`` an
-    actor waits only while one of its rollouts waits, and what arrives with a larger lag is not learned from.
+    last, the oldest has the learner's version plus the number of the others. With ``drop`` an actor
+    waits only while one of its rollouts waits, and what arrives with a larger lag is thrown away.
 
     Args:
         max_lag: In versions.
@@ -69,11 +69,10 @@ class Pacing:
         """The learner takes the rollout that waits longest; its update makes the next version."""
         actor, version = self.waiting.popleft()
         lag = self.next_version - version
-        over = lag > self.max_lag
-        if over and self.overflow == "drop":
+        if lag > self.max_lag:
             return Arrival(actor, version, lag, "dropped")
         self.next_version += 1
-        return Arrival(actor, version, lag, "masked" if over else "used")
+        return Arrival(actor, version, lag, "used")
 
     def publish(self, version: int) -> None:
         """The learner's update is done."""

@@ -24,7 +24,7 @@ BEAT_SECONDS = 0.5
 STOP_SECONDS = 0.1
 DEATHS = 3
 """In a row without a rollout, after which the run ends."""
-COUNTERS = ("dropped", "masked", "replaced", "collected", "used")
+COUNTERS = ("dropped", "replaced", "collected", "used")
 
 
 class Pool:
@@ -62,6 +62,7 @@ class Pool:
         self._idle: dict[int, float] = {}
         """Since when actors that could begin a rollout wait."""
         self._waited, self._since, self._queue = 0.0, time.perf_counter(), 0
+        self._learner_waited = 0.0
         self._ready: set[int] = set()
         self._told = self._begun = False
         self._failure: RunFailed | UserError | None = None
@@ -131,6 +132,7 @@ class Pool:
             StoppedError: ``stop`` said yes before there was one.
             RunFailed: An actor's environment failed, or an actor died again and again.
         """
+        begun = time.perf_counter()
         with self._changed:
             while True:
                 while not self._finished:
@@ -146,6 +148,7 @@ class Pool:
                 self._counts["collected"] += len(found.rollout)
                 self._crew.wake()
                 if arrival.fate == "used":
+                    self._learner_waited = time.perf_counter() - begun
                     return found.rollout
                 self._counts[arrival.fate] += 1
 
@@ -187,9 +190,9 @@ class Pool:
             return {
                 "actors/queue": self._queue,
                 "actors/dropped": counts["dropped"],
-                "actors/masked": counts["masked"],
                 "actors/replaced": counts["replaced"],
                 "actors/reuse": counts["used"] / counts["collected"] if counts["collected"] else math.nan,
+                "time/learner_wait": self._learner_waited,
                 "time/actors_wait": waited / self._config.n,
             }
 

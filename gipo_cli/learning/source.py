@@ -212,7 +212,17 @@ def stream(device: torch.device) -> torch.Generator:
 
 def recipe(policy: MlpPolicy) -> tuple[type[MlpPolicy], dict[str, Any]]:
     """Class and arguments of such a twin, to be made in whatever process."""
-    return type(policy), {**policy._get_constructor_parameters(), "lr_schedule": _no_lr}
+    return type(policy), {
+        **policy._get_constructor_parameters(),
+        "lr_schedule": _no_lr,
+        "optimizer_class": _NoOptimizer,
+    }
+
+
+class _NoOptimizer:
+    """For a policy that only acts: one of torch's takes seconds to import."""
+
+    def __init__(self, parameters: Any, **settings: Any) -> None: ...
 
 
 def _no_lr(progress: float) -> float:

@@ -32,7 +32,18 @@ _NUMBERS = {
     "ess": ("health/ess", ".2f"),
     "lag": ("health/lag_mean", ".1f"),
     "max_lag": ("health/lag_max", ".0f"),
+    "arrival": ("actors/arrival_lag", ".0f"),
+    "queue": ("actors/queue", ".0f"),
+    "learner_wait": ("time/learner_wait", ".2f"),
+    "actors_wait": ("time/actors_wait", ".2f"),
+    "dropped": ("actors/dropped", ".0f"),
+    "replaced": ("actors/replaced", ".0f"),
+    "reuse": ("actors/reuse", ".3g"),
 }
+_ACTORS = (
+    "arrival lag {arrival} queue {queue} waits {learner_wait} s (learner) {actors_wait} s (actors) "
+    "reuse {reuse} dropped {dropped} replaced {replaced}"
+)
 _PANEL = (
     ("", "[dim]return", "[dim]success", "utilisation", "{utilisation}"),
     ("training", "{train_return}", "{train_success}", "effective sample size", "{ess}"),
@@ -124,11 +135,13 @@ class Display:
     def line(self) -> str:
         """The state of the run as one plain line."""
         known = self._known()
-        return (
+        text = (
             "{step}/{total} {percent} | {speed} steps/s, {left} left | "
             "train return {train_return} success {train_success} | "
             "eval return {eval_return} success {eval_success} | utilisation {utilisation} ess {ess} lag {lag}"
-        ).format(step=self._step, total=self._total, **known)
+        )
+        text += f" | {_ACTORS}" if "actors/queue" in self._train else ""
+        return text.format(step=self._step, total=self._total, **known)
 
     def render(self) -> RenderableType:
         """The panel."""
@@ -152,8 +165,9 @@ class Display:
             body.add_column(style=name, justify="right" if width else "left", no_wrap=True, min_width=width)
         for row in _PANEL:
             body.add_row(*(cell.format(**known) for cell in row))
+        more = [f"[dim]{_ACTORS.format(**known)}[/]"] if "actors/queue" in self._train else []
         done = f"[dim]{self._step:,} of {self._total:,} steps[/]"
-        return Group(f"[bold]{escape(self._title)}[/]  {done}", head, body)
+        return Group(f"[bold]{escape(self._title)}[/]  {done}", head, body, *more)
 
     def _known(self) -> dict[str, str]:
         """Every number that is shown, as text."""

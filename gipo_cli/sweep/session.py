@@ -200,5 +200,8 @@ class _Session:
 
 def _cores(run: PlannedRun) -> int:
     """Cores that a run keeps busy here."""
-    env = run.config.env
-    return max(run.config.runtime.torch_threads, env.n_envs if env.vector == "subproc" else 1)
+    env, actors = run.config.env, run.config.actors
+    stepping = env.n_envs if env.vector == "subproc" else 1
+    if actors.kind == "processes":
+        return run.config.runtime.torch_threads + actors.n * stepping
+    return max(run.config.runtime.torch_threads, stepping)

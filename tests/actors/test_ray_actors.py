@@ -1,0 +1,61 @@
+"""Actors on real Ray: in this machine's own cluster, and on two nodes of which one is lost."""
+
+import os
+import signal
+import time
+
+import pytest
+from stage import composed, iterate
+from test_on_ray import cluster  # noqa: F401 - a fixture
+
+from gipo_cli.actors.on_ray import OnRay
+from gipo_cli.actors.open import parts_of
+from gipo_cli.actors.pool import Pool
+from gipo_cli.envs.make import make_env
+from gipo_cli.errors import UserError
+from gipo_cli.learning.sb3 import GIPO
+from gipo_cli.runs.machine import versions
+from gipo_cli.settings.schema import RunConfig
+
+pytestmark = pytest.mark.cluster
+
+
+def learner_of(config: RunConfig) -> GIPO:
+    made = make_env(config.env, config.seed)
+    return GIPO.without_env(config, made.observation_space, made.action_space, "cpu", learns=True)
+
+
+def test_two_nodes_of_which_one_is_lost(cluster, monkeypatch):  # noqa: F811
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    config = composed("actors=ray", "actors.n=2", "actors.max_lag=2")
+    agent = learner_of(config)
+    crew = OnRay(parts_of(config, agent), 60.0, cluster.address)
+    pool = Pool(crew, agent.learner, config.actors, versions())
+    try:
+        pool.begin()
+        pool.publish()
+        seen = set()
+        while seen != {0, 1}:
+            iterate(agent, pool, 4)
+            seen |= {row["actor"] for row in pool.arrivals()}
+        os.killpg(cluster.nodes[-1].pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while not pool.report(0)["actors/replaced"] and time.monotonic() < deadline:
+            iterate(agent, pool, 1)
+        assert pool.report(0)["actors/replaced"] >= 1
+        iterate(agent, pool, 5)
+        assert all(row["lag"] <= 2 for row in pool.arrivals())
+    finally:
+        pool.close()
+
+
+def test_too_few_cores_and_no_answer_are_a_sentence(cluster, monkeypatch):  # noqa: F811
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    config = composed("actors=ray", "actors.n=3", "actors.max_lag=2")
+    agent = learner_of(config)
+    with pytest.raises(UserError, match=r"has 2 cores and 3 actors need one each; lower actors\.n"):
+        OnRay(parts_of(config, agent), 60.0, cluster.address)
+    with pytest.raises(UserError, match=r"nothing answers at 127\.0\.0\.2:1"):
+        OnRay(parts_of(config, agent), 60.0, "127.0.0.2:1")
