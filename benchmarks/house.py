@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,11 @@ LIMITS = {
     "seconds of make tests": 480,
 }
 GENERATED = ("configuration.md", "metrics.md")
-SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+SOURCES = {
+    path: path.read_text(encoding="utf-8")
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "_conf" not in path.parts
+}
 TREES = {path: ast.parse(text) for path, text in SOURCES.items()}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
@@ -59,24 +64,28 @@ def functions() -> Iterator[tuple[int, str]]:
                 yield length, f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Modules of this package that a file imports, and whether that happens while it is itself imported."""
-    inside = {
-        id(below)
-        for node in ast.walk(TREES[path])
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        for below in ast.walk(node)
-    }
-    for node in ast.walk(TREES[path]):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            full = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in MODULES else str(node.module) for name in full]
+def imports(module: str) -> list[tuple[str, bool]]:
+    """Modules that a module imports, and whether that happens while it is itself imported."""
+    return _imports(TREES[MODULES[module]])
+
+
+@cache
+def _imports(tree: ast.Module) -> list[tuple[str, bool]]:
+    return list(_found(tree, True))
+
+
+def _found(node: ast.AST, at_once: bool) -> Iterator[tuple[str, bool]]:
+    for below in ast.iter_child_nodes(node):
+        if isinstance(below, ast.Import):
+            yield from ((alias.name, at_once) for alias in below.names)
+        elif isinstance(below, ast.ImportFrom):
+            origin = f"{'.' * below.level}{below.module}"
+            names = (f"{origin}.{alias.name}" for alias in below.names)
+            yield from ((name if name in MODULES else origin, at_once) for name in names)
         else:
-            continue
-        yield from ((name, id(node) not in inside) for name in names if name in MODULES)
+            later = isinstance(below, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            typing = isinstance(below, ast.If) and "TYPE_CHECKING" in ast.unparse(below.test)
+            yield from _found(below, at_once and not later and not typing)
 
 
 def upward() -> list[str]:
@@ -85,17 +94,17 @@ def upward() -> list[str]:
     rank = {name: number for number, layer in enumerate(layers) for name in layer}
     return [
         f"{module} -> {name}"
-        for module, path in MODULES.items()
-        for name, at_once in imports(path)
-        if rank[room(name)] > rank[room(module)] and (at_once or module != "gipo_cli")
+        for module in MODULES
+        for name, at_once in imports(module)
+        if name in MODULES and rank[room(name)] > rank[room(module)] and (at_once or module != "gipo_cli")
     ]
 
 
 def cycles() -> list[str]:
     """Modules that cannot be put in an order in which each comes after those it imports."""
     left = {
-        module: {name for name, at_once in imports(path) if at_once and name != module}
-        for module, path in MODULES.items()
+        module: {name for name, at_once in imports(module) if at_once and name != module}
+        for module in MODULES
     }
     while free := [module for module, needs in left.items() if not needs & set(left)]:
         for module in free:

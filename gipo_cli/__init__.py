@@ -7,12 +7,14 @@ Public names, imported when first used: ``GIPO`` (the agent), ``train`` (a run, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Not from typing: ``python -m gipo_cli`` comes here before the current directory is off the search path.
+TYPE_CHECKING = False
 __version__ = "0.2.0.dev0"
 __all__ = ["GIPO", "ObjectiveParams", "ValueAndCoefficient", "__version__", "load_run", "register", "train"]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from gipo_cli.core.objectives import ObjectiveParams, ValueAndCoefficient, register
     from gipo_cli.learning.sb3 import GIPO
     from gipo_cli.training.loading import load_run

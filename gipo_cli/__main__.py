@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 from gipo_cli.children import HIDDEN, end_with, protect
+
+# Not from typing: a file of that name in the current directory would be imported.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def child(role: str, arguments: list[str]) -> NoReturn:
@@ -27,9 +31,9 @@ def child(role: str, arguments: list[str]) -> NoReturn:
         processes.main(arguments)
         sys.exit()
     if role == "render-probe":
-        from gipo_cli.commands import film
+        from gipo_cli.commands import renderer
 
-        film.probe()
+        renderer.probe()
         sys.exit()
     sys.exit(f"error: there is no child process {role!r}")
 

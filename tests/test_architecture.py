@@ -1,15 +1,9 @@
 """The rules of docs/architecture.md that can be read off the source."""
 
 import ast
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import pytest
+from benchmarks.house import MODULES, PACKAGE, TREES, cycles, hidden, imports, room, upward
 
-import gipo_cli
-
-ROOT = Path(gipo_cli.__file__).parent
 LAYERS = [
     {"errors", "children", "text", ""},
     {"core"},
@@ -21,7 +15,6 @@ LAYERS = [
     {"commands"},
     {"__main__"},
 ]
-RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 HEAVY = {
     "torch",
     "gymnasium",
@@ -46,150 +39,85 @@ LIGHT = [
 ]
 
 
-@dataclass(frozen=True)
-class Import:
-    module: str
-    line: int
-    at_import_time: bool
+TREE = {module: TREES[path] for module, path in MODULES.items()}
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_every_room_has_a_layer():
+    assert set(map(room, MODULES)) <= set().union(*LAYERS)
 
 
-SOURCES = {module_name(path): path for path in sorted(ROOT.rglob("*.py")) if "_conf" not in path.parts}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+def test_imports_point_down_and_show_themselves():
+    assert upward() == []
+    assert cycles() == []
+    assert hidden() == []
+    for module in MODULES:
+        for name, _ in imports(module):
+            assert not name.startswith("."), f"{module}: relative imports hide what is imported"
 
 
-def imports(tree: ast.AST, at_import_time: bool = True) -> Iterator[Import]:
-    """All imports; those in functions and under TYPE_CHECKING do not run when the module is imported."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node.lineno, at_import_time)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide what is imported"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield Import(full if full in SOURCES else str(node.module), node.lineno, at_import_time)
-        else:
-            later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-            yield from imports(node, at_import_time and not later and not typing)
+def test_compare_needs_neither_torch_nor_stable_baselines3_nor_rooms_beside_it_but_sweep():
+    beside = next(layer for layer in LAYERS if "compare" in layer) - {"compare", "sweep"}
+    for module in MODULES:
+        if room(module) == "compare":
+            for name, _ in imports(module):
+                assert name.partition(".")[0] not in ("torch", "stable_baselines3"), module
+                assert name not in MODULES or room(name) not in beside, f"{module} imports {name}"
 
 
-def package(module: str) -> str:
-    return [*module.split("."), ""][1]
+def light() -> list[str]:
+    places = {module: path.relative_to(PACKAGE).as_posix() for module, path in MODULES.items()}
+    return [
+        module for module, place in places.items() if any(f"{place}/".startswith(f"{one}/") for one in LIGHT)
+    ]
 
 
-def test_every_package_has_a_layer():
-    assert {package(name) for name in SOURCES} <= set(RANK)
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_imports_point_down(name: str):
-    own = package(name)
-    for found in imports(TREES[name]):
-        if not found.module.startswith("gipo_cli"):
-            continue
-        if own == "" and not found.at_import_time:
-            continue  # the public names, imported when they are first used
-        other = package(found.module)
-        assert RANK[other] <= RANK[own], f"{SOURCES[name]}:{found.line} imports {found.module}"
-        if own == "compare" and RANK[other] == RANK[own] and other != own:
-            assert other in ("runs", "sweep"), f"{SOURCES[name]}:{found.line} imports {found.module}"
-
-
-def test_no_cycles_when_importing():
-    graph = {
-        name: {
-            found.module
-            for found in imports(TREES[name])
-            if found.at_import_time and found.module in SOURCES and found.module != name
-        }
-        for name in SOURCES
-    }
-    done: set[str] = set()
-    while free := {name for name in graph if name not in done and graph[name] <= done}:
-        done |= free
-    assert set(graph) == done, f"cycle among {sorted(set(graph) - done)}"
-
-
-@pytest.mark.parametrize("name", [name for name in SOURCES if package(name) == "compare"])
-def test_compare_needs_neither_torch_nor_stable_baselines3(name: str):
-    used = {found.module.split(".")[0] for found in imports(TREES[name])}
-    assert not used & {"torch", "stable_baselines3"}
-
-
-def is_light(path: Path) -> bool:
-    relative = path.relative_to(ROOT).as_posix()
-    return any(relative == light or relative.startswith(f"{light}/") for light in LIGHT)
-
-
-@pytest.mark.parametrize("name", [name for name, path in SOURCES.items() if is_light(path)])
-def test_light_modules_import_nothing_heavy(name: str):
+def test_light_modules_import_nothing_heavy():
     """Followed through everything they import from this package."""
-    seen, todo = set(), [name]
+    todo, seen = light(), set()
+    assert len(todo) >= 8
     while todo:
-        current = todo.pop()
-        seen.add(current)
-        for found in imports(TREES[current]):
-            if found.at_import_time:
-                heavy = found.module.split(".")[0]
-                assert heavy not in HEAVY, f"{name} imports {heavy} through {current}"
-                if found.module in SOURCES and found.module not in seen:
-                    todo.append(found.module)
+        seen.add(module := todo.pop())
+        for name, at_once in imports(module):
+            if at_once:
+                assert name.partition(".")[0] not in HEAVY, f"{module} imports {name}"
+                todo += {name} & MODULES.keys() - seen
+    assert "torch" in {name for name, _ in imports("gipo_cli.core.objectives.base")}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_no_global_randomness(name: str):
+def test_no_global_randomness():
     """Generators are passed down; a checkpoint may hold the global state, but nobody draws from it.
 
     One module sets it, for simulators, whose own global state it keeps apart; it draws nothing either.
     """
-    numpy, python = NUMPY_ALLOWED, {"getstate", "setstate"}
-    if name == "gipo_cli.envs.isolation":
-        numpy = {"MT19937", "get_bit_generator", "set_bit_generator", "seed"}
-        python = {*python, "Random", "seed"}
-    modules = {"np.random": numpy, "numpy.random": numpy, "random": python}
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.Attribute):
-            allowed = modules.get(ast.unparse(node.value), {node.attr})
-            assert node.attr in allowed, f"{SOURCES[name]}:{node.lineno} uses {ast.unparse(node)}"
-        if isinstance(node, ast.ImportFrom) and node.module in modules:
-            taken = {alias.name for alias in node.names}
-            assert taken <= modules[node.module], f"{SOURCES[name]}:{node.lineno} imports {taken}"
+    for module, tree in TREE.items():
+        numpy, python = NUMPY_ALLOWED, {"getstate", "setstate"}
+        if module == "gipo_cli.envs.isolation":
+            numpy = {"MT19937", "get_bit_generator", "set_bit_generator", "seed"}
+            python = {*python, "Random", "seed"}
+        modules = {"np.random": numpy, "numpy.random": numpy, "random": python}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                allowed = modules.get(ast.unparse(node.value), {node.attr})
+                assert node.attr in allowed, f"{module}:{node.lineno} uses {ast.unparse(node)}"
+            if isinstance(node, ast.ImportFrom) and node.module in modules:
+                taken = {alias.name for alias in node.names}
+                assert taken <= modules[node.module], f"{module}:{node.lineno} imports {taken}"
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_no_input_checks_by_assert(name: str):
-    for node in ast.walk(TREES[name]):
-        assert not isinstance(node, ast.Assert), f"{SOURCES[name]}:{node.lineno} asserts"
+def test_no_input_checks_by_assert():
+    found = [(module, node.lineno) for module, tree in TREE.items() for node in ast.walk(tree)
+             if isinstance(node, ast.Assert)]  # fmt: skip
+    assert found == []
 
 
-def tensor_functions() -> list[tuple[str, ast.FunctionDef]]:
-    found = []
-    for name, tree in TREES.items():
-        if package(name) == "core":
-            for node in tree.body:
-                public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-                if public and "Tensor" in ast.unparse(node.args):
-                    found.append((f"{name}.{node.name}", node))
-    return found
-
-
-@pytest.mark.parametrize(
-    ("name", "node"), tensor_functions(), ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_functions_of_tensors_state_shapes_and_source(name: str, node: ast.FunctionDef):
-    text = ast.get_docstring(node) or ""
-    assert "Shape" in text or "``[" in text, f"{name} does not state its shapes"
-    assert "Source:" in text, f"{name} does not name its source"
-
-
-def test_the_rules_see_something():
-    """Guards against a refactoring that leaves the checks above with nothing to check."""
-    assert len(tensor_functions()) >= 5
-    assert sum(is_light(path) for path in SOURCES.values()) >= 8
-    assert any(found.module == "torch" for found in imports(TREES["gipo_cli.core.objectives.base"]))
+def test_functions_of_tensors_state_shapes_and_source():
+    seen = 0
+    for module, tree in TREE.items():
+        for node in tree.body if room(module) == "core" else ():
+            public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            if public and "Tensor" in ast.unparse(node.args):
+                seen += 1
+                text = ast.get_docstring(node) or ""
+                assert "Shape" in text or "``[" in text, f"{module}.{node.name} does not state its shapes"
+                assert "Source:" in text, f"{module}.{node.name} does not name its source"
+    assert seen >= 5

@@ -9,6 +9,7 @@ import sys
 import pytest
 from doc_blocks import README, ROOT, blocks, files, lines, parse, snippets
 from typer.testing import CliRunner
+from warm import finish
 
 from gipo_cli.commands.app import app
 
@@ -47,12 +48,18 @@ def printed():
     return [line for text in blocks(README, "bash") for line in lines(text)]
 
 
-def in_a_process(args, folder):
+def surroundings():
     env = {key: value for key, value in os.environ.items() if not key.startswith("GIPO_")}
-    env |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
-    done = subprocess.run(args, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{shlex.join(map(str, args))}\n{done.stdout}\n{done.stderr}"
+    return env | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
+
+
+def passed(done):
+    assert done.returncode == 0, f"{shlex.join(map(str, done.args))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def apart(words, folder):
+    return passed(finish(words, cwd=folder, env=surroundings()))
 
 
 def here(words):
@@ -77,11 +84,20 @@ def test_commands_and_python_run_as_printed(printed, tmp_path, monkeypatch):
             if form == PARSED:
                 parse(words)
             elif "default" in words or any(own in command for own in OWN_CODE):
-                said.append(in_a_process([sys.executable, "-m", "gipo_cli", *words], tmp_path))
+                said.append(apart(words, tmp_path))
             else:
                 said.append(here(words))
     for code in snippets(README):
-        in_a_process([sys.executable, "-c", code], tmp_path)
+        passed(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                cwd=tmp_path,
+                env=surroundings(),
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+        )
     training, comparison = blocks(README, "text")
     # Of the comparison only the heading: its rows and notes are those of the study that was compared.
     shown = {*shape(training), next(line for line in shape(comparison) if line.startswith("group "))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from gipo_cli.analysis.live import measure_buffer, newest_rows, split_rows
-from gipo_cli.analysis.output import draw
+from gipo_cli.analysis.output import drawn, table
 from gipo_cli.analysis.probe import REFERENCES, ProbeRow, least_mse
 from gipo_cli.analysis.probe_figures import best_knobs, frontiers
 from gipo_cli.compare.style import LOOKS, OTHERS
@@ -35,7 +34,7 @@ HEADING = """\
 Least mean squared error in a batch of {sizes}, plus or minus its standard error,
 and the knob that has it. Estimates are unbiased: noise may push one below 0.
 importance_sampled: against E[r u] on the same samples, whose noise cancels
-on_policy: against the gradient of the newest rollout, which is noisy
+on_policy: against the gradient of the newest policy version's data, noisy
 * in training
 ? within two errors of 0, so not told from it
 ! end of its grid: try values beyond it (--gipo-sigma, --ppo-eps, ...)
@@ -85,18 +84,19 @@ def _too_few(buffer: ReplayBuffer, config: RunConfig) -> str:
     return f"{probe} probe rows are too few for {settings.chunks} chunks; type --chunks {probe} or fewer"
 
 
-def write(folder: Path, found: Measurements) -> None:
-    """Write ``diagnostics.csv`` and the figures into a folder."""
-    with (folder / RECORD).open("w", newline="") as file:
-        writer = csv.DictWriter(file, DIAGNOSTIC_COLUMNS)
-        writer.writeheader()
-        writer.writerows(row.record(step) for step, rows in found.items() for row in rows)
+def files(found: Measurements) -> dict[str, bytes]:
+    """``diagnostics.csv`` and the figures, by name."""
+    records = (row.record(step) for step, rows in found.items() for row in rows)
     families = {row.family for rows in found.values() for row in rows}
     looks = {**dict(zip(sorted(families - set(LOOKS)), OTHERS, strict=False)), **LOOKS}
-    draw(
-        folder,
-        {"frontiers": lambda: frontiers(found, looks), "best_knobs": lambda: best_knobs(found, looks)},
-    )
+    return {
+        RECORD: table(
+            DIAGNOSTIC_COLUMNS, ([record[name] for name in DIAGNOSTIC_COLUMNS] for record in records)
+        ),
+        **drawn(
+            {"frontiers": lambda: frontiers(found, looks), "best_knobs": lambda: best_knobs(found, looks)}
+        ),
+    }
 
 
 def heading(found: Measurements) -> list[str]:
@@ -107,18 +107,18 @@ def heading(found: Measurements) -> list[str]:
 
 def summary(found: Measurements) -> list[tuple[str, ...]]:
     """Every family's least error at every step, as rows of cells."""
-    table: list[tuple[str, ...]] = []
+    lines: list[tuple[str, ...]] = []
     for step, rows in found.items():
         best = [least_mse(rows, reference) for reference in REFERENCES]
         trained = {row.family for row in rows if row.trained}
         # In the order of the first reference; a family that it lacks comes last.
         order = sorted({f for one in best for f in one}, key=lambda f: (_mse(best[0].get(f)), f))
-        table.append((f"step {step}", *REFERENCES))
-        table += [
+        lines.append((f"step {step}", *REFERENCES))
+        lines += [
             (f"  {family}{'*' * (family in trained)}", *(_least(one.get(family), rows) for one in best))
             for family in order
         ]
-    return table
+    return lines
 
 
 def _mse(row: ProbeRow | None) -> float:

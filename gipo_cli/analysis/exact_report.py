@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from gipo_cli.analysis.exact_figures import VARIANTS, duels, frontiers
 from gipo_cli.analysis.exact_study import SIZES, Outcome
 from gipo_cli.analysis.frontier import SCALES
 from gipo_cli.analysis.monte_carlo import SAMPLES, Check
-from gipo_cli.analysis.output import draw
+from gipo_cli.analysis.output import drawn, table
 from gipo_cli.compare.style import LOOKS, OTHERS
 
 RECORD = "gridworld.csv"
@@ -43,63 +41,61 @@ PLACES = {
 }
 
 
-def write(out: Path, outcomes: Sequence[Outcome], checks: Sequence[Check], arguments: dict[str, Any]) -> None:
-    """Write the tables, the verdict and the figures of a study into a folder."""
-    with (out / RECORD).open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(_rows(outcomes))
-    versions = {
-        "gipo": __version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "numpy": np.__version__,
+def files(
+    outcomes: Sequence[Outcome], checks: Sequence[Check], arguments: dict[str, Any]
+) -> dict[str, bytes]:
+    """The tables, the verdict and the figures of a study, by name."""
+    checked = f"\n## Monte-Carlo check\n\n{checked_words(checks)}\n" if checks else ""
+    looks = {**LOOKS, **dict(zip(VARIANTS[1:], OTHERS, strict=False))}
+    return {
+        RECORD: table(COLUMNS, _rows(outcomes)),
+        "gridworld.json": (json.dumps(_summary(outcomes, checks, arguments), indent=1) + "\n").encode(),
+        "verdict.md": (verdict(outcomes) + checked).encode(),
+        **drawn(
+            {
+                "frontiers": lambda: frontiers(outcomes, looks, variants=False),
+                "frontiers_variants": lambda: frontiers(outcomes, looks, variants=True),
+                "duels": lambda: duels(outcomes),
+            }
+        ),
     }
+
+
+def _summary(
+    outcomes: Sequence[Outcome], checks: Sequence[Check], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    versions = {"gipo": __version__, "python": sys.version.split()[0]}
     found = [
-        {
-            **{"setting": one.case.kind, "distance": one.case.distance, "scale": scale, "rival": rival},
-            **asdict(duel),
-        }
+        {"setting": one.case.kind, "distance": one.case.distance, "scale": scale, "rival": rival}
+        | asdict(duel)
         for one in outcomes
         for scale, rivals in one.duels.items()
         for rival, duel in rivals.items()
     ]
-    summary = {
+    return {
         "format": 1,
-        "versions": versions,
+        "versions": {**versions, "torch": torch.__version__, "numpy": np.__version__},
         "arguments": arguments,
         "duels": found,
         "monte_carlo": [{**asdict(one), "z": one.z} for one in checks],
     }
-    (out / "gridworld.json").write_text(json.dumps(summary, indent=1) + "\n")
-    checked = f"\n## Monte-Carlo check\n\n{checked_words(checks)}\n" if checks else ""
-    (out / "verdict.md").write_text(verdict(outcomes) + checked)
-    looks = {**LOOKS, **dict(zip(VARIANTS[1:], OTHERS, strict=False))}
-    draw(
-        out,
-        {
-            "frontiers": lambda: frontiers(outcomes, looks, variants=False),
-            "frontiers_variants": lambda: frontiers(outcomes, looks, variants=True),
-            "duels": lambda: duels(outcomes),
-        },
-    )
 
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[list[Any]]:
     """One row per setting, objective and knob value, in the order of :data:`COLUMNS`."""
     for outcome in outcomes:
-        for swept, table in zip(outcome.swept, outcome.tables, strict=True):
+        for swept, exact in zip(outcome.swept, outcome.tables, strict=True):
             quartiles = np.concatenate(
                 [
-                    np.quantile(getattr(table, name), (0.25, 0.5, 0.75), axis=1, method="inverted_cdf")
+                    np.quantile(getattr(exact, name), (0.25, 0.5, 0.75), axis=1, method="inverted_cdf")
                     for name in MEASURES
                 ]
             )
-            scales = ((table.bias2, table.variance), (table.free_bias2, table.free_variance))
+            scales = ((exact.bias2, exact.variance), (exact.free_bias2, exact.free_variance))
             errors = [np.median(bias2 + variance / n, axis=1) for bias2, variance in scales for n in SIZES]
-            dead = table.dead_mass.mean(1)
+            dead = exact.dead_mass.mean(1)
             knob = swept.objective.knob
-            for i, value in enumerate(table.knob):
+            for i, value in enumerate(exact.knob):
                 numbers = [one[i] for one in (*quartiles, *errors, dead)]
                 yield [
                     outcome.case.kind,
@@ -140,10 +136,10 @@ def checked_words(checks: Sequence[Check]) -> str:
 
 def brief(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """The verdict in one row per rival under a heading: shares of bias levels and ratios, by scale."""
-    table = [["rival"], ["GIPO against"]]
+    lines = [["rival"], ["GIPO against"]]
     for scale in SCALES:
-        table[0] += [_title(scale), ""]
-        table[1] += ["lower/level/higher", "ratio"]
+        lines[0] += [_title(scale), ""]
+        lines[1] += ["lower/level/higher", "ratio"]
     for rival in outcomes[0].duels["raw"]:
         row = [rival]
         for scale in SCALES:
@@ -152,8 +148,8 @@ def brief(outcomes: Sequence[Outcome]) -> list[list[str]]:
                 f"{'/'.join(f'{100 * share:z3.0f}' for share in shares)} %",
                 f"{least:.2f}-{greatest:.2f}",
             ]
-        table.append(row)
-    return table
+        lines.append(row)
+    return lines
 
 
 def verdict(outcomes: Sequence[Outcome]) -> str:

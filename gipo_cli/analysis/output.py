@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gipo_cli.compare.output import writing
-from gipo_cli.errors import UserError
+from gipo_cli.compare.output import check_output, write_folder
 from gipo_cli.runs.layout import RunDir
 
 if TYPE_CHECKING:
@@ -21,43 +20,42 @@ def check_free(out: Path, record: str, what: str, *, force: bool) -> None:
 
     Raises: UserError.
     """
-    if not out.exists() or (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())):
-        return
     # The folder of a run may hold a file of that name too.
-    if RunDir(out).exists() or not (out / record).is_file():
-        raise UserError(
-            f"{out} already exists and is no earlier {what}, so it is not overwritten; name another folder "
-            "with --out"
-        )
-    if not force:
-        raise UserError(
-            f"{out} already holds a {what} and is not overwritten; add --force to replace it, or name "
-            "another folder with --out"
-        )
+    check_output(
+        out, what, lambda folder: (folder / record).is_file() and not RunDir(folder).exists(), force=force
+    )
 
 
-@contextmanager
-def writing_whole(out: Path) -> Iterator[Path]:
-    """A folder to write into; its files replace those of ``out`` once all are there.
+def replace(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write a result's files; others that are there stay.
 
     Raises: UserError if the disk refuses.
     """
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as scratch:
-            yield Path(scratch)
-            for file in Path(scratch).iterdir():
-                file.replace(out / file.name)
+    write_folder(out, files, lambda name: False)
 
 
-def draw(folder: Path, figures: Mapping[str, Callable[[], Figure]]) -> None:
-    """Save figures by name, as PNG and SVG, in the style of all others."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV file; None is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def drawn(figures: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
+    """Figures by name as PNG and SVG files, in the style of all others."""
     import matplotlib as mpl
 
     from gipo_cli.compare.style import RC
 
+    files = {}
     with mpl.rc_context(RC):
         for name, make in figures.items():
             figure = make()
-            figure.savefig(folder / f"{name}.png", dpi=120)
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            for kind in ("png", "svg"):
+                buffer = io.BytesIO()
+                dated = {"Date": None} if kind == "svg" else None
+                figure.savefig(buffer, format=kind, dpi=120, metadata=dated)
+                files[f"{name}.{kind}"] = buffer.getvalue()
+    return files

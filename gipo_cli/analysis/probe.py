@@ -92,15 +92,9 @@ def run_probe(
     ``importance_sampled`` is E_mu[r u] on the probe itself; ``on_policy`` is the gradient on ``fresh``,
     weighted by its own ratios, which are 1 where the policy has not moved since.
 
-    Args:
-        policy: the learner; parameters, their ``.grad``, its mode and every random stream stay as they are.
-        probe: from the whole buffer. Its last ``n mod chunks`` rows are not used.
-        fresh: from the newest policy version, disjoint from ``probe``.
-        trained: the objective in training; marks its rows.
-        grid: estimators to measure, see :func:`grid_from`; each gets a row per reference, in this order.
-        ratio: where the ratio lives; with ``per_dimension`` both references have one per dimension too.
-        chunks: disjoint chunks of the probe.
-        batch_size: samples per update, n in bias^2 + variance / n.
+    The last ``n mod chunks`` rows of ``probe`` are not used; ``fresh``, from the newest policy version, is
+    disjoint from it. Each estimator of ``grid`` gets a row per reference, in this order; ``batch_size`` is n
+    in bias^2 + variance / n. Of the policy, parameters, their ``.grad``, mode and random streams stay.
 
     Raises: ValueError if either batch is too small for 4 chunks.
     """
@@ -125,18 +119,11 @@ def run_probe(
         "importance_sampled": paired(inside[1:], inside[:1], difference, size),
         "on_policy": independent(inside[1:], gram[1:, chunks:, chunks:], gram[1:, :chunks, chunks:], size),
     }
+    estimators = [_about(objective, trained, one) for objective, one in zip(grid, g[1:], strict=True)]
     return [
-        ProbeRow(
-            reference=reference,
-            **_identity(objective, trained),
-            n=n,
-            batch_size=batch_size,
-            **_row(numbers, row),
-            utilisation=utilisation(g[row + 1]),
-            ess=effective_sample_size(g[row + 1]),
-        )
+        ProbeRow(reference=reference, n=n, batch_size=batch_size, **about, **_row(numbers, row))
         for reference, numbers in ((name, _numbers(c, batch_size)) for name, c in comparisons.items())
-        for row, objective in enumerate(grid)
+        for row, about in enumerate(estimators)
     ]
 
 
@@ -218,10 +205,12 @@ def _row(numbers: dict[str, Any], row: int) -> dict[str, Any]:
     return {name: float(values[row]) for name, values in numbers.items()}
 
 
-def _identity(objective: ObjectiveParams, trained: ObjectiveParams) -> dict[str, Any]:
+def _about(objective: ObjectiveParams, trained: ObjectiveParams, g: Tensor) -> dict[str, Any]:
     return {
         "family": objective.name,
         "knob": objective.knob,
         "value": getattr(objective, objective.knob) if objective.knob else None,
         "trained": int(objective == trained),
+        "utilisation": utilisation(g),
+        "ess": effective_sample_size(g),
     }

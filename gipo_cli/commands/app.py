@@ -44,12 +44,15 @@ app.command("show", cls=Command)(show.show)
 app.command("compare", cls=Command)(compare.compare)
 app.command("import-tb", cls=Command)(import_tb.import_tb)
 listing = typer.Typer(
-    cls=Group, help="List environments, objectives, presets, runs or demonstrations.", no_args_is_help=True
+    cls=Group, help="List settings, environments, objectives, runs and more.", no_args_is_help=True
 )
 app.add_typer(listing, name="list")
+listing.command("settings", cls=Command)(list.list_settings)
 listing.command("envs", cls=Command)(list.list_envs)
 listing.command("objectives", cls=Command)(list.list_objectives)
 listing.command("presets", cls=Command)(list.list_presets)
+listing.command("studies", cls=Command)(list.list_studies)
+listing.command("metrics", cls=Command)(list.list_metrics)
 listing.command("runs", cls=Command)(list.list_runs)
 listing.command("demos", cls=Command)(demos.list_demos)
 

@@ -6,22 +6,32 @@ from typing import Annotated
 
 from typer import Option, echo
 
-from gipo_cli.commands.options import Deterministic, Device, Run, RunsRoot, Seed, Trust, open_run
+from gipo_cli.commands.options import (
+    AsJson,
+    Checkpoint,
+    Deterministic,
+    Device,
+    Run,
+    RunsRoot,
+    Seed,
+    Trust,
+    open_run,
+)
 
 
 def evaluate(
     run: Run,
-    episodes: Annotated[
-        int | None, Option(min=1, metavar="N", help="episodes (the run's own number)")
-    ] = None,
+    episodes: Annotated[int | None, Option(min=1, help="number of episodes (the run's own)")] = None,
     deterministic: Deterministic = True,
     seed: Seed = None,
-    checkpoint: Annotated[str, Option(help="last, best or an environment step")] = "last",
-    protocol: Annotated[str | None, Option(help="standard or metaworld (metaworld for its tasks)")] = None,
+    checkpoint: Checkpoint = "last",
+    protocol: Annotated[
+        str | None, Option(help="standard or metaworld (Meta-World tasks take metaworld)")
+    ] = None,
     device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
-    as_json: Annotated[bool, Option("--json", help="print the report as JSON")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's policy, with an interval for its success rate."""
     found = open_run(run, runs)

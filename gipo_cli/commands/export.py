@@ -7,13 +7,13 @@ from typing import Annotated
 
 from typer import Option, echo
 
-from gipo_cli.commands.options import Run, RunsRoot, Trust, open_run
+from gipo_cli.commands.options import Checkpoint, Run, RunsRoot, Trust, open_run
 
 
 def export(
     run: Run,
     out: Annotated[Path | None, Option(metavar="FOLDER", help="folder to make (RUN/export-STEP)")] = None,
-    checkpoint: Annotated[str, Option(help="last, best or an environment step")] = "last",
+    checkpoint: Checkpoint = "last",
     onnx: Annotated[bool, Option("--onnx", help="write policy.onnx too (needs the extra onnx)")] = False,
     runs: RunsRoot = None,
     trust: Trust = False,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from gipo_cli.commands.options import ConfigDir, RunsRoot
+from typer import Argument, echo
+
+from gipo_cli.commands.options import AsJson, ConfigDir, RunsRoot
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
     from gipo_cli.core.objectives import ObjectiveParams
     from gipo_cli.runs.layout import RunDir
 
+Word = Annotated[str | None, Argument(metavar="[WORD]", help="show those that have to do with it (all)")]
 SETTINGS = ("environment", "objective", "buffer", "seed")
 _GLANCED = re.compile(r"^(?:(\w+)|  (name|id|task|n_envs|size|rollout_steps)):(.*)$", re.MULTILINE)
 
 
-def list_envs() -> None:
+def list_envs(as_json: AsJson = False) -> None:
     """Environments for env=..., their rewards and tasks."""
     from rich.console import Console
     from rich.padding import Padding
@@ -28,6 +31,14 @@ def list_envs() -> None:
 
     from gipo_cli.envs.registry import ENVIRONMENTS
 
+    if as_json:
+        names = ("name", "description", "success")
+        _dump(
+            {name: getattr(entry, name) for name in names}
+            | {"rewards": [*entry.rewards], "tasks": [*entry.tasks], "installed": entry.installed}
+            for entry in ENVIRONMENTS.values()
+        )
+        return
     console, table = Console(highlight=False), plain_table("env=", "reward=", "what it is; success")
     for entry in ENVIRONMENTS.values():
         missing = "" if entry.installed else f" (not installed: pip install {entry.distribution})"
@@ -42,44 +53,122 @@ def list_envs() -> None:
     console.print("For example: gipo train env=fetch_push env.reward=sparse")
 
 
-def list_objectives(config_dir: ConfigDir = None) -> None:
+def list_objectives(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """Objectives for objective=..., their formulas and parameters."""
     from rich.console import Console
     from rich.text import Text
 
     from gipo_cli.core.objectives import OBJECTIVES
-    from gipo_cli.settings.groups import find_file, group_choices, shipped_dir
+    from gipo_cli.settings.groups import find_file, header, names_in, shipped_dir
 
+    about = {
+        name: params.formula or (params.__doc__ or "").strip().partition("\n")[0]
+        for name, params in OBJECTIVES.items()
+    }
+    files = (
+        find_file("objective", name, config_dir or []) for name in names_in("objective", config_dir or [])
+    )
+    own = [file for file in files if file is not None and shipped_dir() not in file.parents]
+    if as_json:
+        shipped = [{"name": name, "formula": text, "file": ""} for name, text in about.items()]
+        _dump([*shipped, *({"name": f.stem, "formula": header(f), "file": str(f)} for f in own)])
+        return
     console = Console(highlight=False)
     console.print(Text("Maximised; r = pi / mu, A the advantage, sg[.] a stopped gradient."))
     for name, params in OBJECTIVES.items():
-        about = params.formula or (params.__doc__ or "").strip().partition("\n")[0]
-        console.print(Text.assemble("\n", (name, "bold"), "  ", about))
+        console.print(Text.assemble("\n", (name, "bold"), "  ", about[name]))
         console.print(_knobs(params), end="")
-    for name in group_choices(config_dir or [])["objective"]:
-        file = find_file("objective", name, config_dir or [])
-        if file is not None and shipped_dir() not in file.parents:
-            console.print(Text.assemble("\n", (name, "bold"), "  ", _header(file)))
-            console.print(Text(f"    {file}"), soft_wrap=True)
+    for file in own:
+        console.print(Text.assemble("\n", (file.stem, "bold"), "  ", header(file)))
+        console.print(Text(f"    {file}"), soft_wrap=True)
     console.print("\nFor example: gipo train objective=gipo objective.sigma=0.2")
 
 
-def list_presets(config_dir: ConfigDir = None) -> None:
+def list_presets(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
     """Presets for preset=..."""
+    _group("preset", config_dir or [], as_json, "gipo train preset=authors --dry-run")
+
+
+def list_studies(config_dir: ConfigDir = None, as_json: AsJson = False) -> None:
+    """Studies for gipo sweep study=..."""
+    _group("study", config_dir or [], as_json, "gipo sweep study=smoke --dry-run")
+
+
+def list_settings(word: Word = None, as_json: AsJson = False) -> None:
+    """Settings for key=value: defaults, what is allowed, what they mean."""
+    from gipo_cli.settings.explain import described
+
+    found = _with(word, described(), "key", "setting")
+    rows = [
+        (
+            f"{row['key']}={row['default']}",
+            row["meaning"] + (f" ({row['allowed']})" if row["allowed"] else ""),
+        )
+        for row in found
+    ]
+    _table(found, rows, as_json, "gipo train agent.rollout_steps=1024")
+
+
+def list_metrics(word: Word = None, as_json: AsJson = False) -> None:
+    """Columns of metrics.csv and eval.csv, and how to read them."""
+    from gipo_cli.runs.catalog import EVALUATION, METRICS
+
+    every = [
+        {"file": file, "column": one.tag, "formula": one.formula, "reading": one.reading, "unit": one.unit}
+        for file, metrics in {"metrics.csv": METRICS, "eval.csv": EVALUATION}.items()
+        for one in metrics
+    ]
+    found = _with(word, every, "column", "metric")
+    rows = [(row["column"], "; ".join(filter(None, [*row.values()][2:]))) for row in found]
+    _table(found, rows, as_json, "gipo compare runs --metric train/return")
+
+
+def _with(word: str | None, rows: list[dict[str, str]], name: str, what: str) -> list[dict[str, str]]:
+    """The rows that hold a word; those with the nearest name where none does."""
+    from gipo_cli.errors import UserError, nearest
+
+    if word is None:
+        return rows
+    found = [row for row in rows if word.lower() in " ".join(row.values()).lower()]
+    if not found:
+        near = nearest(word, [row[name] for row in rows])
+        found = [row for row in rows if row[name] in near]
+    if not found:
+        raise UserError(f"no {what} has to do with {word!r}; leave the word out to see all of them")
+    return found
+
+
+def _group(group: str, config_dirs: Sequence[Path], as_json: bool, example: str) -> None:
+    from gipo_cli.settings.groups import find_file, header, names_in
+
+    files = {name: find_file(group, name, config_dirs) for name in names_in(group, config_dirs)}
+    found = [{"name": name, "about": header(file)} for name, file in files.items() if file is not None]
+    _table(found, [(row["name"], row["about"]) for row in found], as_json, example, f"{group}=", "what it is")
+
+
+def _table(
+    found: Sequence[Any], rows: Sequence[tuple[str, str]], as_json: bool, example: str, *columns: str
+) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from gipo_cli.settings.groups import find_file, group_choices
-
-    table = plain_table("preset=", "what it is")
-    for name in group_choices(config_dir or [])["preset"]:
-        table.add_row(name, Text(_header(find_file("preset", name, config_dir or []))))
-    console = Console(highlight=False)
+    if as_json:
+        _dump(found)
+        return
+    console, table = Console(highlight=False), plain_table(*columns, values=1)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
-    console.print("For example: gipo train preset=authors --dry-run")
+    console.print(f"For example: {example}")
 
 
-def list_runs(runs: RunsRoot = None) -> None:
+def _dump(rows: Iterable[Any]) -> None:
+    from json import dumps
+
+    echo(dumps(list(rows), indent=2, ensure_ascii=False))
+
+
+def list_runs(runs: RunsRoot = None, as_json: AsJson = False) -> None:
     """Runs, their state, progress and newest results."""
     from rich.console import Console
     from rich.text import Text
@@ -90,13 +179,15 @@ def list_runs(runs: RunsRoot = None) -> None:
 
     console, root = Console(highlight=False), layout.runs_root(runs)
     found = layout.list_runs(root)
+    columns = ["run", *SETTINGS, "state", "done", "return", "success"]
+    told = [(run.path.relative_to(root).as_posix(), *_settings(run), *_progress(run)) for run in found]
+    if as_json:
+        _dump(dict(zip(columns, cells, strict=True)) for cells in told)
+        return
     if not found:
         console.print(Text(f"no runs in {root}; start one with: gipo train"))
         return
-    rows = [["run", *SETTINGS, "state", "done", "return", "success"]]
-    for run in found:
-        cells = (run.path.relative_to(root).as_posix(), *_settings(run), *_progress(run))
-        rows.append([printable(cell) for cell in cells])
+    rows = [columns, *([printable(cell) for cell in cells] for cells in told)]
     width = console.width if console.is_terminal else None
     lines = aligned(rows, width, optional=range(1, 1 + len(SETTINGS)))
     console.print(Text("\n".join(lines)), soft_wrap=True)
@@ -131,19 +222,6 @@ def _knobs(params: type[ObjectiveParams]) -> Table | str:
             about = f"{meaning} ({allowed})" if allowed else meaning
             table.add_row(Text(f"{name}={shown(field.default)}"), Text(about))
     return table if table.row_count else ""
-
-
-def _header(file: Path | None) -> str:
-    """The comment that heads a YAML file, without Hydra's package directive."""
-    from gipo_cli.settings.groups import read
-
-    lines = []
-    for line in read(file).splitlines() if file else ():
-        if not line.startswith("#"):
-            break
-        if "@package" not in line:
-            lines.append(line.removeprefix("#").strip())
-    return " ".join(lines)
 
 
 def _settings(run: RunDir) -> Sequence[str]:

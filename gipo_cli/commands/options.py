@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,11 +28,19 @@ def complete_override(ctx: Context, incomplete: str) -> list[str]:
     """Complete a setting or its value."""
     from os import environ, pathsep
 
+    from gipo_cli.envs.registry import ENVIRONMENTS
     from gipo_cli.settings.complete import complete
+    from gipo_cli.settings.groups import STUDIES, names_in
 
     given = ctx.params.get("config_dir") or environ.get("GIPO_CONFIG_DIR", "").split(pathsep)
     folders = [Path(folder) for folder in given if folder and Path(folder).is_dir()]
-    return complete(incomplete, ctx.params.get("overrides") or [], folders)
+    typed = ctx.params.get("overrides") or []
+    # Bash hands over env=NAME in three words.
+    envs = re.findall(r"(?:^|\s)env ?= ?(\S+)", " ".join(typed))
+    more = {"env.task": list(ENVIRONMENTS[envs[-1]].tasks)} if envs and envs[-1] in ENVIRONMENTS else {}
+    if ctx.command.name == "sweep":
+        more[STUDIES] = names_in(STUDIES, folders)
+    return complete(incomplete, typed, folders, more)
 
 
 def complete_run(ctx: Context, incomplete: str) -> list[str]:
@@ -40,6 +50,20 @@ def complete_run(ctx: Context, incomplete: str) -> list[str]:
     root = runs_root(ctx.params.get("runs"))
     names = [run.path.relative_to(root).as_posix() for run in list_runs(root)]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_checkpoint(ctx: Context, incomplete: str) -> list[str]:
+    """Complete the step of a checkpoint that the run has."""
+    with suppress(UserError):
+        folder = open_run(ctx.params.get("run") or "latest", ctx.params.get("runs")).checkpoints
+        steps = sorted(int(path.name[5:]) for path in folder.glob("step_" + "[0-9]" * 12))
+        return [name for name in ("last", "best", *map(str, steps)) if name.startswith(incomplete)]
+    return []
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """Complete a device."""
+    return [name for name in DEVICES if name.startswith(incomplete)]
 
 
 def known_device(ctx: Context, name: str | None) -> str | None:
@@ -77,11 +101,23 @@ ConfigDir = Annotated[
         envvar="GIPO_CONFIG_DIR",
     ),
 ]
-Device = Annotated[str, Option(help="auto, cpu or cuda", callback=known_device)]
-DryRun = Annotated[bool, Option("--dry-run", help="print what would be done and stop")]
-Trust = Annotated[bool, Option("--trust", help="import the modules that the run names; they run as code")]
+Device = Annotated[
+    str, Option(help="auto, cpu or cuda", callback=known_device, autocompletion=complete_device)
+]
+Checkpoint = Annotated[
+    str, Option(metavar="STEP", help="last, best or an environment step", autocompletion=complete_checkpoint)
+]
+OptionalDevice = Annotated[
+    str | None,
+    Option(help="run: auto, cpu or cuda (cpu)", callback=known_device, autocompletion=complete_device),
+]
+DryRun = Annotated[bool, Option("--dry-run", help="print what would be done, and stop")]
+Trust = Annotated[
+    bool, Option("--trust", help="import the modules that the run names, which runs their code")
+]
+AsJson = Annotated[bool, Option("--json", help="print as JSON")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="print errors only")]
-Seed = Annotated[int | None, Option(min=0, metavar="N", help="seed of the episodes (the run's eval.seed)")]
+Seed = Annotated[int | None, Option(min=0, help="seed of the episodes (the run's eval.seed)")]
 Deterministic = Annotated[
-    bool, Option("--deterministic/--stochastic", help="take the policy's mode, or sample from it")
+    bool, Option("--deterministic/--stochastic", help="act by the policy's mode, or sample from it")
 ]

@@ -27,22 +27,33 @@ INSTEAD = {
     "tensorboard": "tensorboard --logdir runs",
 }
 """Commands of other tools, and what does the same here."""
-LETTERS = {"-n": "--name"}
-"""One-letter options of other tools, and what does the same here."""
+LETTERS = {"-n": "write --name {}", "-m": "several runs are `gipo sweep`"}
+"""One-letter options of other tools, and what does the same here with what follows."""
 
 
-class _PlainFlags:
-    """Names no type for a flag in the help, where Typer would print ``<bool>``."""
+_PLACES = {"int": "N", "float": "NUMBER", "Path": "PATH"}
+"""What stands for an option's value in its help, by type; an option of text has its own name."""
+
+
+class _PlainTypes:
+    """Says in the help what an option takes, where Typer would print ``<str>``, and nothing for a flag."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
             if getattr(param, "is_flag", False):
                 param.metavar = ""
+            argument = param.param_type_name == "argument"
+            if param.metavar is None:
+                named = param.name.upper()
+                param.metavar = named if argument else _PLACES.get(param.bare_type(), named)
+            if argument:
+                # Its name, in the column before, says it all.
+                param.display_type_rich = lambda ctx: None
         return params
 
 
-class Command(_PlainFlags, TyperCommand):
+class Command(_PlainTypes, TyperCommand):
     """A command."""
 
 
@@ -57,13 +68,13 @@ class SettingsCommand(Command):
             own = args[: args.index("--")] if "--" in args else args
             for word, value in zip(own, [*args[1:], "NAME"], strict=False):
                 if word in LETTERS:
-                    raise UserError(f"there is no option {word}; write {LETTERS[word]} {value}")
+                    raise UserError(f"there is no option {word}; {LETTERS[word].format(value)}")
             options = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
             refuse_dashes(args, {name: not option.is_flag for option in options for name in option.opts})
         return super().parse_args(ctx, args)
 
 
-class Group(_PlainFlags, TyperGroup):
+class Group(_PlainTypes, TyperGroup):
     """Commands, of which the nearest is suggested for one that does not exist."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

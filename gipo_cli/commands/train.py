@@ -15,6 +15,7 @@ from gipo_cli.commands.options import (
     Quiet,
     RunsRoot,
     Trust,
+    complete_device,
     complete_run,
     known_device,
     open_run,
@@ -30,10 +31,15 @@ def train(
     overrides: Overrides = None,
     dry_run: DryRun = False,
     device: Annotated[
-        str | None, Option(help="auto, cpu or cuda; short for runtime.device=...", callback=known_device)
+        str | None,
+        Option(
+            help="auto, cpu or cuda; short for runtime.device=DEVICE",
+            callback=known_device,
+            autocompletion=complete_device,
+        ),
     ] = None,
     runs: RunsRoot = None,
-    name: Annotated[str | None, Option(help="name of the run (made from its settings)")] = None,
+    name: Annotated[str | None, Option(help="name of the run (made of its settings and the time)")] = None,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
     resume: Annotated[
@@ -44,7 +50,7 @@ def train(
         Option(metavar="RUN", help="repeat this run of actors=processes or ray", autocompletion=complete_run),
     ] = None,
     allow_changes: Annotated[
-        bool, Option("--allow-changes", help="with --resume: accept other settings and versions")
+        bool, Option("--allow-changes", help="with --resume: accept changed settings and versions")
     ] = False,
     trust: Trust = False,
 ) -> None:

@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option, echo
 
-from gipo_cli.commands.options import Deterministic, Device, Run, RunsRoot, Seed, Trust, open_run
+from gipo_cli.commands.options import Checkpoint, Deterministic, Device, Run, RunsRoot, Seed, Trust, open_run
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
     from gipo_cli.commands.film import Film
 
-BEST_OR_LAST = "best-or-last"
-
 
 def video(
     run: Run,
-    out: Annotated[Path | None, Option(help="an .mp4 or .gif file (RUN/videos/...)")] = None,
-    episodes: Annotated[int, Option(help="number of episodes")] = 1,
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="an .mp4 or .gif file (RUN/videos/step_STEP.mp4)")
+    ] = None,
+    episodes: Annotated[int, Option(min=1, help="number of episodes")] = 1,
     deterministic: Deterministic = True,
     seed: Seed = None,
-    checkpoint: Annotated[
-        str, Option(help="last, best, a step, or best-or-last: the best, if any was evaluated")
-    ] = BEST_OR_LAST,
-    fps: Annotated[float | None, Option(help="frames per second (the simulated speed)")] = None,
-    every: Annotated[int | None, Option(help="record every N-th step", metavar="N")] = None,
+    checkpoint: Checkpoint = "last",
+    fps: Annotated[float | None, Option(min=0.1, help="frames per second (the robot's own speed)")] = None,
+    every: Annotated[
+        int | None, Option(min=1, help="draw every N-th step (up to 30 pictures a second)")
+    ] = None,
     device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
@@ -38,9 +38,9 @@ def video(
     if (demos := found(runs_root(runs), run)) is not None:
         _say(record_demos(demos, out=out, episodes=episodes, fps=fps, every=every))
         return
-    film = record(
+    made = record(
         open_run(run, runs).path,
-        out=out,
+        out,
         episodes=episodes,
         deterministic=deterministic,
         seed=seed,
@@ -50,23 +50,23 @@ def video(
         device=device,
         trust=trust,
     )
-    _say(film)
+    _say(made)
 
 
-def _say(film: Film) -> None:
-    count = f"{len(film.returns)} episode{'s' if len(film.returns) != 1 else ''}"
-    wins = f", {sum(film.successes)} successful" if film.successes else ""
-    echo(f"{film.path}: {film.frames} frames, {count}{wins}")
+def _say(made: Film) -> None:
+    count = f"{len(made.returns)} episode{'s' if len(made.returns) != 1 else ''}"
+    wins = f", {sum(made.successes)} successful" if made.successes else ""
+    echo(f"{made.path}: {made.frames} frames, {count}{wins}")
 
 
 def record(
     run: Path,
-    *,
     out: Path | None = None,
+    *,
     episodes: int = 1,
     deterministic: bool = True,
     seed: int | None = None,
-    checkpoint: str = BEST_OR_LAST,
+    checkpoint: str = "last",
     fps: float | None = None,
     every: int | None = None,
     device: str = "cpu",
@@ -78,30 +78,20 @@ def record(
         UserError: Nothing can be rendered here, or the request does not fit.
         RunFailed: The environment failed.
     """
-    from gipo_cli.commands import film
-    from gipo_cli.runs.checkpoint import CheckpointStore
+    from gipo_cli.commands import film, renderer
     from gipo_cli.runs.durable import refuse_links
-    from gipo_cli.runs.layout import RunDir
 
-    for name, value in (("episodes", episodes), ("fps", fps), ("every", every)):
-        if value is not None and value <= 0:
-            raise UserError(f"--{name} {value} is too small; give a number above 0")
-    if checkpoint == BEST_OR_LAST:
-        best = CheckpointStore(RunDir(run).checkpoints).best_step()
-        checkpoint = "last" if best is None else str(best)
     if out is not None:
         film.check_destination(out)
     else:
         refuse_links(run)
-    renderer, reason = film.choose_renderer()
+    chosen = renderer.choose_renderer()
     import torch
 
     from gipo_cli.training.loading import load_agent
 
     agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
-    # Other environments of Gymnasium may draw by other means.
-    if renderer is None and config.env.name != "gymnasium":
-        raise UserError(f"no renderer works here ({reason}); {film.REMEDY}")
+    renderer.need(chosen, config.env)
     seed = config.eval.seed if seed is None else seed
     # As an evaluation does.
     torch.set_num_threads(config.runtime.torch_threads)
@@ -110,7 +100,7 @@ def record(
         lambda observations: agent.act(observations, deterministic),
         config.env,
         out or film.new_file(run / "videos", saved.step),
-        episodes=episodes,
+        episodes=range(episodes),
         seed=seed,
         task_seed=config.seed,
         fps=fps,
@@ -134,7 +124,7 @@ def record_demos(
     """
     import numpy as np
 
-    from gipo_cli.commands import film
+    from gipo_cli.commands import film, renderer
     from gipo_cli.data.formats import read
     from gipo_cli.settings.schema import EnvConfig
     from gipo_cli.training.evaluate import LANES
@@ -146,20 +136,19 @@ def record_demos(
         )
     out = path.with_suffix(".mp4") if out is None else out
     film.check_destination(out)
-    renderer, reason = film.choose_renderer()
+    chosen = renderer.choose_renderer()
     cfg = EnvConfig.model_validate(found.about["env"])
-    if renderer is None and cfg.name != "gymnasium":
-        raise UserError(f"no renderer works here ({reason}); {film.REMEDY}")
+    renderer.need(chosen, cfg)
     actions = iter(found.action)
     seed = int(found.about["seed"])
     return film.film(
         lambda _: np.tile(next(actions), (LANES, 1)),
         cfg,
         out,
-        episodes=episodes,
+        episodes=found.number[:episodes].tolist(),
         seed=seed,
         task_seed=seed,
         fps=fps,
         every=every,
-        demonstrated=found.number[:episodes].tolist(),
+        demonstrated=True,
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gipo_cli.errors import UserError
+from gipo_cli.runs.layout import check_out
 
 
 @contextmanager
@@ -30,8 +31,9 @@ def check_output(out: Path, kind: str, is_ours: Callable[[Path], bool], *, force
     """Refuse a folder that cannot be made, and anything there but an earlier ``kind`` that may be replaced.
 
     Raises:
-        UserError: ``out`` exists and is in the way, or nothing can be made there.
+        UserError: ``out`` exists and is in the way, is a link, or nothing can be made there.
     """
+    check_out(out)
     with writing(out):
         above = next(folder for folder in (*out.parents, out) if folder.exists())
         if not above.is_dir():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,23 @@ ADAPTERS: dict[Family, Callable[[Request], Simulator]] = {
     "gymnasium": from_registry,
 }
 """What makes the simulators of a family."""
+
+
+def import_mujoco() -> None:
+    """Import MuJoCo without a renderer where ``MUJOCO_GL`` asks for one that does not work here.
+
+    MuJoCo refuses to be imported then, and only films need to draw.
+    """
+    if (asked := os.environ.get("MUJOCO_GL")) and "mujoco" not in sys.modules:
+        try:
+            importlib.import_module("mujoco")
+        # A graphics driver may raise anything.
+        except Exception:
+            os.environ["MUJOCO_GL"] = "disable"
+            try:
+                importlib.import_module("mujoco")
+            finally:
+                os.environ["MUJOCO_GL"] = asked
 
 
 def make_env(
@@ -59,6 +79,8 @@ def make_env(
     task_seed = seed if task_seed is None else task_seed
     isolation = Isolation(task_seed)
     try:
+        if render_mode is None:
+            import_mujoco()
         with isolation.around(episode_seed(task_seed, 0, 0)):
             import_user_modules(cfg.imports, "env.imports")
             made = ADAPTERS[choice.entry.family](

@@ -37,14 +37,14 @@ def open_own(path: Path, flags: int) -> int:
         opened = os.open(path, safe, 0o644)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _is_link(path) from error
+            raise is_link(path) from error
         if error.errno == errno.ENXIO:
             raise _is_odd(path) from error
         raise
     found = os.fstat(opened)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(opened)
-        raise _is_link(path) if stat.S_ISREG(found.st_mode) else _is_odd(path)
+        raise is_link(path) if stat.S_ISREG(found.st_mode) else _is_odd(path)
     if flags & os.O_TRUNC:
         os.ftruncate(opened, 0)
     return opened
@@ -59,11 +59,12 @@ def refuse_links(folder: Path, but: Path | None = None) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             if os.path.islink(path := Path(parent, name)):
-                raise _is_link(path)
+                raise is_link(path)
         folders[:] = [name for name in folders if Path(parent, name) != but]
 
 
-def _is_link(path: Path) -> UserError:
+def is_link(path: Path) -> UserError:
+    """What is said of a link where something is to be written."""
     return UserError(f"{path} is a link, and gipo writes through none; put a copy of its target there")
 
 

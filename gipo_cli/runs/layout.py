@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gipo_cli.errors import UserError, suggest
-from gipo_cli.runs.durable import TEMPORARY, fsync_dir
+from gipo_cli.runs.durable import TEMPORARY, fsync_dir, is_link
 
 if TYPE_CHECKING:
     from gipo_cli.settings.schema import RunConfig
@@ -77,6 +77,19 @@ def runs_root(given: Path | None = None) -> Path:
     """Folder that holds the runs: what ``--runs`` gives, else ``GIPO_RUNS``, else ``./runs``."""
     # No shell expands the ~ of a variable that comes from a file.
     return Path(given or os.environ.get(ROOT_VARIABLE) or "runs").expanduser()
+
+
+def check_out(out: Path) -> None:
+    """Refuse to write where a link leads: at ``out`` itself, or between it and the run that it lies in.
+
+    Raises:
+        UserError: The link, by name.
+    """
+    above = out.absolute().parents
+    run = next((folder for folder in above if RunDir(folder).exists()), None)
+    for path in (out, *(folder for folder in above if run in folder.parents)):
+        if path.is_symlink():
+            raise is_link(path)
 
 
 def default_name(config: RunConfig, now: datetime | None = None) -> str:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gipo_cli.settings.explain import known_keys, words
 from gipo_cli.settings.groups import IMPLIED, group_choices
 
 
-def complete(incomplete: str, typed: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> list[str]:
+def complete(
+    incomplete: str,
+    typed: Sequence[str] = (),
+    config_dirs: Sequence[Path] = (),
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
     """Words that the word under the cursor may become.
 
     Args:
         incomplete: the word so far. Bash breaks words at ``=``: there it is what follows the sign.
         typed: the words before it.
         config_dirs: the user's own configuration folders.
+        more: values of further keys, or of keys whose values the schema does not know.
     """
     every = group_choices(config_dirs)
-    choices = {group: names for group, names in every.items() if group not in IMPLIED}
+    choices = {**{group: names for group, names in every.items() if group not in IMPLIED}, **(more or {})}
     known = list(dict.fromkeys([*choices, *known_keys()]))
     before = ["", "", *typed]
 

@@ -37,25 +37,31 @@ def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str
     return [key for key in keys if key not in FOLLOWS]
 
 
+def described() -> list[dict[str, str]]:
+    """Every setting that can be typed: its key, default, what is allowed and what it means."""
+    found = []
+    for key, owner, leaf in _fields(RunConfig):
+        if key not in FOLLOWS:
+            field, of = owner.model_fields[leaf], ""
+            if issubclass(owner, ObjectiveParams):
+                of = f"{owner.model_fields['name'].default}: "
+            default = "" if field.is_required() else shown(field.get_default(call_default_factory=True))
+            allowed = " or ".join(options(owner, leaf))
+            meaning = f"{of}{field.description or ''}"
+            found.append({"key": key, "default": default, "allowed": allowed, "meaning": meaning})
+    return found
+
+
 def kinds(key: str) -> set[str]:
     """What the value of a run's dotted key may be, as JSON Schema's types; empty for a section or no key."""
-    found = [
-        variant
-        for name, owner, leaf in _fields(RunConfig)
-        if name == key
-        for variant in _variants(owner, leaf)
-    ]
-    return {variant["type"] for variant in found if "type" in variant}
+    return {variant["type"] for variant in _variants_of(key) if "type" in variant}
 
 
 def words(key: str) -> list[str]:
     """The values of a run's dotted key that are fixed words: choices, true, false and null."""
-    found: list[str] = []
-    for name, owner, leaf in _fields(RunConfig):
-        for variant in _variants(owner, leaf) if name == key else ():
-            fixed = {"boolean": ["true", "false"], "null": ["null"]}
-            found += variant.get("enum", fixed.get(variant.get("type", ""), []))
-    return list(dict.fromkeys(found))
+    fixed = {"boolean": ["true", "false"], "null": ["null"]}
+    found = [variant.get("enum", fixed.get(variant.get("type", ""), [])) for variant in _variants_of(key)]
+    return list(dict.fromkeys(word for some in found for word in some))
 
 
 def options(model: type[BaseModel], name: str) -> list[str]:
@@ -203,6 +209,12 @@ def _variants(model: type[BaseModel], name: str) -> list[dict[str, Any]]:
     schema = model.model_json_schema()["properties"].get(name, {})
     variants: list[dict[str, Any]] = schema.get("anyOf", [schema])
     return variants
+
+
+def _variants_of(key: str) -> list[dict[str, Any]]:
+    """The same for a run's dotted key."""
+    found = (_variants(owner, leaf) for name, owner, leaf in _fields(RunConfig) if name == key)
+    return [variant for variants in found for variant in variants]
 
 
 def _plain(bound: float) -> str:

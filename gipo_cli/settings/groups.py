@@ -43,6 +43,23 @@ def group_choices(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
     return {group: sorted(names) for group, names in sorted(found.items()) if group != STUDIES}
 
 
+def names_in(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
+    """The names of one group's files, or of the studies, sorted."""
+    files = (file for root in search_dirs(config_dirs) for file in (root / group).glob("*.yaml"))
+    return sorted({file.stem for file in files if not file.name.startswith("_")})
+
+
+def header(file: Path) -> str:
+    """The comment that heads a configuration file, without Hydra's package directive."""
+    lines = []
+    for line in read(file).splitlines():
+        if not line.startswith("#"):
+            break
+        if "@package" not in line:
+            lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
+
+
 def read(file: Path) -> str:
     """The text of a configuration file.
 

@@ -192,7 +192,9 @@ def _unknown_option(option: str, value: str, word: str, options: Mapping[str, bo
     if "." in key or key in {STUDIES, *RunConfig.model_fields, *group_choices()}:
         return f"settings have no dashes; write {as_typed(key, value)} instead of {shlex.quote(word)}"
     name = key.replace("-", "_")
-    near = [] if name in ALIASES else nearest(option, options)[:1]
-    near = near or [as_typed(found, value) for found in nearest(name, known_keys())]
+    groups = {group: names for group, names in group_choices().items() if group not in IMPLIED}
+    near = [f"{group}={name}" for group, names in groups.items() if name in names]
+    near = near or ([] if name in ALIASES else nearest(option, options)[:1])
+    near = near or [as_typed(found, value) for found in nearest(name, [*known_keys(), *groups])]
     guess = f" (did you mean {' or '.join(near)}?)" if near else ""
     return f"there is no option {option}{guess}; settings are typed key=value, without dashes"

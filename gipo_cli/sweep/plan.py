@@ -16,7 +16,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import check_name
 from gipo_cli.settings.compose import compose, config_hash, validate
 from gipo_cli.settings.grid import expand
-from gipo_cli.settings.groups import STUDIES, find_file, read, search_dirs
+from gipo_cli.settings.groups import STUDIES, find_file, names_in, read, search_dirs
 from gipo_cli.settings.overrides import parse_overrides, unknown_choice
 from gipo_cli.settings.schema import RunConfig, keys_that_change
 
@@ -161,7 +161,7 @@ def run_name(config: RunConfig, knobs: Sequence[str] = ()) -> str:
 def _split_study(overrides: Sequence[str], config_dirs: Sequence[Path]) -> tuple[str | None, list[str]]:
     """Take ``study=NAME`` out of the overrides."""
     for line in overrides:
-        if "=" not in line and (stem := Path(line).stem) in _known_studies(config_dirs):
+        if "=" not in line and (stem := Path(line).stem) in names_in(STUDIES, config_dirs):
             raise UserError(f"{line!r} is not an override; type study={stem}")
     names = [line.removeprefix("study=") for line in overrides if line.startswith("study=")]
     if len(names) > 1 or "" in names:
@@ -175,7 +175,7 @@ def _read_study_file(name: str, config_dirs: Sequence[Path]) -> StudyFile:
 
     file = find_file(STUDIES, name, config_dirs)
     if file is None:
-        known = _known_studies(config_dirs)
+        known = names_in(STUDIES, config_dirs)
         if (stem := Path(name).stem) in known:
             raise UserError(f"{name!r} is not a study's name; type study={stem}")
         raise unknown_choice("study", name, known)
@@ -189,11 +189,6 @@ def _read_study_file(name: str, config_dirs: Sequence[Path]) -> StudyFile:
         ) from error
     except yaml.YAMLError as error:
         raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _known_studies(config_dirs: Sequence[Path]) -> list[str]:
-    folders = search_dirs(config_dirs)
-    return sorted({path.stem for folder in folders for path in (folder / STUDIES).glob("*.yaml")})
 
 
 def _combine(study: StudyFile, typed: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.runs.durable import writing
+from gipo_cli.runs.layout import check_out
 from gipo_cli.training.card import card
 from gipo_cli.training.loading import load_agent
 
@@ -87,13 +88,14 @@ def export_run(
         trust: Import the modules that the run names.
 
     Raises:
-        UserError: ``out`` exists, the extra for ONNX is missing, or the run cannot be loaded.
+        UserError: ``out`` exists, a link leads there, ONNX's extra is missing, or the run cannot be loaded.
         RunFailed: A program does not do what the policy does, or the disk refused.
     """
     if onnx:
         _need_onnx()
     agent, config, saved = load_agent(run, checkpoint, trust=trust)
     folder = out or run / f"export-{saved.step}"
+    check_out(folder)
     env = make_env(config.env, config.seed)
     act, sees = env.actions, env.sees
     env.close()

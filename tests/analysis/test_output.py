@@ -6,28 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from gipo_cli.analysis.output import check_free, writing_whole
+from gipo_cli.analysis.output import check_free, replace, table
 from gipo_cli.errors import UserError
 
 
-def interrupted(out: Path) -> None:
-    with writing_whole(out) as folder:
-        (folder / "one.txt").write_text("half")
-        raise KeyboardInterrupt
-
-
-def test_files_take_the_place_of_earlier_ones_only_once_all_are_there(tmp_path: Path) -> None:
+def test_files_take_the_place_of_earlier_ones_and_others_stay(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("earlier")
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["one.txt"]
-    assert (tmp_path / "one.txt").read_text() == "earlier"
+    (tmp_path / "notes.txt").write_text("mine")
+    replace(tmp_path, {"one.txt": b"later", "two.csv": table(["a", "b"], [[1, None], ["x,y", 0.1]])})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "one.txt": b"later",
+        "notes.txt": b"mine",
+        "two.csv": b'a,b\r\n1,\r\n"x,y",0.1\r\n',
+    }
 
 
 def test_an_earlier_result_is_known_by_its_table(tmp_path: Path) -> None:
     check_free(tmp_path, "gridworld.csv", "study", force=False)
     (tmp_path / "gridworld.csv").write_text("")
-    with pytest.raises(UserError, match=r"already holds a study.*add --force"):
+    with pytest.raises(UserError, match=r"already holds an earlier study; add --force"):
         check_free(tmp_path, "gridworld.csv", "study", force=False)
     check_free(tmp_path, "gridworld.csv", "study", force=True)
     with pytest.raises(UserError, match="is no earlier diagnosis"):

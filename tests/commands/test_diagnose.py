@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import gipo
 from typer.testing import CliRunner
 
 from gipo_cli.analysis.exact_study import CASES
@@ -49,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time, and two tests are enough to look at them."""
-    monkeypatch.setattr("gipo_cli.analysis.diagnosis.draw", lambda *_: None)
+    monkeypatch.setattr("gipo_cli.analysis.diagnosis.drawn", lambda *_: {})
 
 
 def test_a_finished_run_is_measured_with_another_grid(runs: Path, tmp_path: Path) -> None:
@@ -121,21 +122,28 @@ def test_advantages_are_formed_anew_with_the_checkpoints_critic(
         (["kept", "--tis-c", "one"], "--tis-c takes one number, not 'one'; write --tis-c 0.5"),
         (["kept", "--checkpoint", "77"], "no checkpoint of step 77"),
         (["kept", "--pairs", "5"], "--pairs goes with gridworld"),
-        (["kept", "--pairs", "0"], "--pairs goes with gridworld"),
+        (["kept", "--pairs", "0"], "invalid value for '--pairs': Input should be greater than or equal to 2"),
         (["kept", "--seed", "0"], "--seed goes with gridworld"),
         (["kept", "--chunks", "0"], "--chunks 0 is out of range: it must be >= 4"),
         (["kept", "--probe-size", "0"], "--probe-size 0 is out of range: it must be >= 64"),
-        (["kept", "--device", "gpu"], "--device gpu is not one of auto, cpu, cuda .did you mean cuda"),
+        (["kept", "--device", "gpu"], "--device gpu is not one of auto, cpu, cuda (did you mean cuda"),
         (["gridworld", "--probe-size", "0"], "--probe-size goes with a run"),
-        (["gridworld", "--pairs", "0"], "at least 2 pairs"),
+        (
+            ["gridworld", "--points", "3"],
+            "invalid value for '--points': Input should be greater than or equal to 4",
+        ),
         (["nothere"], "no run 'nothere'"),
         (["gridworld", "--chunks", "8"], "--chunks goes with a run"),
-        (["gridworld", "--pairs", "1"], "at least 2 pairs"),
+        (
+            ["gridworld", "--pairs", "1"],
+            "invalid value for '--pairs': Input should be greater than or equal to 2",
+        ),
     ],
 )
 def test_mistakes_are_named(runs: Path, tmp_path: Path, words: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        call("diagnose", *words, "--runs", runs, "--out", tmp_path / "out")
+    done = gipo("diagnose", *words, "--runs", runs, "--out", tmp_path / "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -151,7 +159,7 @@ def test_an_output_folder_in_use_is_left_alone(runs: Path, tmp_path: Path) -> No
     (tmp_path / "mine.txt").write_text("mine")
     for target in ("gridworld", "kept"):
         for force in ([], ["--force"]):
-            with pytest.raises(UserError, match=r"is no earlier (study|diagnosis), so it is not overwritten"):
+            with pytest.raises(UserError, match=r"is no earlier (study|diagnosis), so it is left alone"):
                 call("diagnose", target, "--runs", runs, "--out", tmp_path, *force)
     with pytest.raises(UserError, match="no checkpoint of step 77; it holds: 128, 256"):
         call("diagnose", "kept", "--runs", runs, "--out", tmp_path, "--checkpoint", 77)
@@ -173,7 +181,7 @@ def test_an_earlier_diagnosis_is_replaced_when_asked(runs: Path, tmp_path: Path)
     (out / "notes.txt").write_text("mine")
     files = sorted(path.name for path in out.iterdir())
     before = (out / "diagnostics.csv").read_bytes()
-    with pytest.raises(UserError, match=r"already holds a diagnosis.*add --force"):
+    with pytest.raises(UserError, match=r"already holds an earlier diagnosis; add --force"):
         call("diagnose", "kept", "--runs", runs, "--out", out, *small)
     assert (out / "diagnostics.csv").read_bytes() == before
     call("diagnose", "kept", "--runs", runs, "--out", out, *small, "--gipo-sigma", 7, "--force")
@@ -182,9 +190,18 @@ def test_an_earlier_diagnosis_is_replaced_when_asked(runs: Path, tmp_path: Path)
     assert sorted(path.name for path in out.iterdir()) == files
 
 
+def test_a_link_is_no_place_for_a_diagnosis(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "there")
+    for target in ("gridworld", "kept"):
+        with pytest.raises(UserError, match=f"{tmp_path / 'out'} is a link, and gipo writes through none"):
+            call("diagnose", target, "--runs", runs, "--out", tmp_path / "out", "--force")
+    assert not any((tmp_path / "there").iterdir())
+
+
 def test_an_earlier_study_is_known_by_its_table(tmp_path: Path) -> None:
     (tmp_path / "gridworld.csv").write_text("")
-    with pytest.raises(UserError, match=r"already holds a study.*add --force"):
+    with pytest.raises(UserError, match=r"already holds an earlier study; add --force"):
         call("diagnose", "gridworld", "--out", tmp_path)
 
 

@@ -2,10 +2,9 @@
 
 import csv
 import os
-import subprocess
-import sys
 
 import pytest
+from warm import finish
 
 from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.envs.registry import ENVIRONMENTS
@@ -13,12 +12,13 @@ from gipo_cli.settings.compose import compose
 from gipo_cli.training.session import train
 
 SHORT = [
-    "total_steps=200",
-    "agent.rollout_steps=100",
-    "buffer.size=200",
-    "agent.update.batch_size=50",
+    "total_steps=80",
+    "agent.rollout_steps=40",
+    "buffer.size=80",
+    "agent.update.batch_size=20",
+    "agent.update.rounds=4",
     "eval.interval=null",
-    "eval.episodes=1",
+    "eval.episodes=0",  # tests/commands/test_evaluate.py and tests/envs evaluate them
     "env.n_envs=1",
     "logging.tensorboard=false",
 ]
@@ -30,7 +30,7 @@ def trained_rows(folder, overrides):
     assert train(config, run_dir=folder, overrides=overrides, command=["gipo"], quiet=True) == 0
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [100, 200]
+    assert [int(row["step"]) for row in rows] == [40, 80]
     assert 0 < float(rows[-1]["health/ess"]) <= 1
     return config
 
@@ -82,15 +82,8 @@ def test_an_objective_of_ones_own_needs_no_change_to_the_package(tmp_path):
     (folder / "tanh.yaml").write_text(
         "# @package _global_\nimports: [my_objectives]\nobjective: {name: tanh, width: 0.5}\n"
     )
-    command = [sys.executable, "-m", "gipo_cli", "train", "--config-dir", "my_conf", "--name", "r", "--quiet"]
+    words = ["train", "--config-dir", "my_conf", "--name", "r", "--quiet"]
     overrides = ["env=gymnasium", "env.id=Pendulum-v1", "objective=tanh", "objective.width=0.7", *SHORT]
-    done = subprocess.run(
-        [*command, *overrides],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = finish([*words, *overrides], cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert "width: 0.7" in (tmp_path / "runs" / "r" / "config.yaml").read_text()

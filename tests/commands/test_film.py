@@ -6,8 +6,10 @@ import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from command import gipo
 
-from gipo_cli.commands.film import film, picture_of
+from gipo_cli.commands.film import film
+from gipo_cli.commands.pictures import picture_of
 from gipo_cli.errors import RunFailed
 from gipo_cli.settings.schema import EnvConfig
 
@@ -80,12 +82,51 @@ class Growing(gym.Env):
         return picture
 
 
+FILMS = """
+import gymnasium as gym, numpy as np
+from test_film import FORMS, GRAY, Growing
+
+class Odd(Growing):
+    def __init__(self, form="grey", render_mode=None):
+        super().__init__(render_mode)
+        self.form = form
+
+    def render(self):
+        return {**FORMS, "none": None}[self.form]
+
+gym.register("Odd-v0", Odd)
+"""
+
+
+def test_odd_pictures_on_the_command_line(tmp_path):
+    (tmp_path / "films.py").write_text(FILMS)
+    words = ["env=gymnasium", "env.id=Odd-v0", "env.imports=[films]", "total_steps=6",
+             "agent.rollout_steps=6", "buffer.size=6", "agent.update.rounds=1", "diagnostics=never",
+             "eval.interval=null", "eval.episodes=1", "--quiet"]  # fmt: skip
+    for form in ("float", "channels first", "none"):
+        named = [f"env.kwargs.form={form}", "--name", form.replace(" ", "-")]
+        assert gipo("train", *words, *named, cwd=tmp_path).returncode == 0
+    for name in ("float", "channels-first"):
+        done = gipo("video", name, "--trust", "--out", f"{name}.gif", cwd=tmp_path)
+        assert done.stdout == f"{name}.gif: 4 frames, 1 episode\n", done.stderr
+        np.testing.assert_allclose(iio.imread(tmp_path / f"{name}.gif")[0], RGB, atol=8)
+    done = gipo("video", "none", "--trust", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the environment renders NoneType instead of pictures [height, width, 3]" in done.stderr
+
+
 def test_pictures_that_change_their_size_are_shown_in_that_of_the_first(tmp_path, monkeypatch):
     spec = gym.envs.registration.EnvSpec("Growing-v0", entry_point=Growing)
     monkeypatch.setitem(gym.registry, "Growing-v0", spec)
     cfg = EnvConfig(name="gymnasium", id="Growing-v0")
     made = film(
-        lambda o: np.zeros((len(o), 1)), cfg, tmp_path / "a.gif", episodes=1, seed=1, task_seed=1, every=1
+        lambda o: np.zeros((len(o), 1)),
+        cfg,
+        tmp_path / "a.gif",
+        episodes=range(1),
+        seed=1,
+        task_seed=1,
+        every=1,
     )
     assert (made.frames, made.fps, made.returns, made.successes) == (4, 10, [3.0], [])
     pictures = iio.imread(made.path)

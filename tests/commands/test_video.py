@@ -1,8 +1,8 @@
 import os
 import resource
+import shutil
 import signal
-import subprocess
-import sys
+from pathlib import Path
 from typing import ClassVar
 
 import gymnasium as gym
@@ -10,8 +10,10 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from command import gipo
 
-from gipo_cli.commands.film import choose_renderer, film
+from gipo_cli.commands.film import film
+from gipo_cli.commands.renderer import choose_renderer
 from gipo_cli.commands.video import record
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.settings.schema import EnvConfig
@@ -34,7 +36,7 @@ def renderer():
 
 def test_a_film_of_two_episodes(renderer, tmp_path):
     path = tmp_path / "a folder é" / "film.mp4"
-    made = film(up, FETCH, path, episodes=2, seed=3, task_seed=1, every=10)
+    made = film(up, FETCH, path, episodes=range(2), seed=3, task_seed=1, every=10)
     assert (len(made.returns), len(made.successes)) == (2, 2)
     # The start and every tenth of 50 steps.
     assert made.frames == 2 * 6
@@ -53,7 +55,7 @@ def test_a_film_of_two_episodes(renderer, tmp_path):
 
 def test_a_gif_of_metaworld_shows_the_robot_the_right_way_up(renderer, tmp_path):
     cfg = EnvConfig(name="metaworld", task="reach-v3", max_episode_steps=4)
-    made = film(up, cfg, tmp_path / "a.GIF", episodes=1, seed=3, task_seed=1, fps=5)
+    made = film(up, cfg, tmp_path / "a.GIF", episodes=range(1), seed=3, task_seed=1, fps=5)
     assert (made.frames, made.fps) == (3, 5)
     picture = iio.imread(tmp_path / "a.GIF")[0].astype(int)
     # The grey background is at the top, the robot's red to the left of the middle.
@@ -72,7 +74,7 @@ def test_an_error_leaves_no_half_film(renderer, tmp_path):
         return up(observations)
 
     with pytest.raises(RunFailed, match="broken"):
-        film(fail, FETCH, tmp_path / "a.mp4", episodes=1, seed=3, task_seed=1, every=1)
+        film(fail, FETCH, tmp_path / "a.mp4", episodes=range(1), seed=3, task_seed=1, every=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,7 +86,7 @@ def test_a_film_that_does_not_fit_the_disk_is_one_sentence(renderer, tmp_path, n
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(UserError, match=rf"cannot write .*{name}"):
-            film(up, cfg, tmp_path / name, episodes=1, seed=3, task_seed=1, every=1)
+            film(up, cfg, tmp_path / name, episodes=range(1), seed=3, task_seed=1, every=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -121,22 +123,33 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(renderer, trained_run, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
-        ({"out": "a.avi"}, "neither .mp4 nor .gif"),
-        ({"out": "config.yaml.mp4"}, "already exists and is not overwritten"),
-        ({"episodes": 0}, "--episodes 0"),
-        ({"every": -1}, "--every -1"),
-        ({"fps": 0.0}, "--fps 0.0"),
-        ({"checkpoint": "77"}, "no checkpoint of step 77"),
+        ("--out a.avi", "neither .mp4 nor .gif"),
+        ("--out taken.mp4", "already exists and is not overwritten"),
+        ("--out linked.mp4", "linked.mp4 is a link, and gipo writes through none"),
+        ("--out run/videos/a.mp4", "run/videos is a link, and gipo writes through none"),
+        ("--episodes 0", "invalid value for '--episodes'"),
+        ("--every -1", "invalid value for '--every'"),
+        ("--fps 0.0", "invalid value for '--fps'"),
+        ("--checkpoint 77", "no checkpoint of step 77"),
     ],
 )
-def test_a_request_that_does_not_fit_is_one_sentence(trained_run, tmp_path, arguments, message):
-    (tmp_path / "config.yaml.mp4").write_text("mine")
-    if "out" in arguments:
-        arguments = {"out": tmp_path / arguments["out"]}
-    with pytest.raises(UserError, match=message):
-        record(trained_run, **arguments)
+def test_a_request_that_does_not_fit_is_one_sentence(trained_run, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gipo_cli.commands.renderer.choose_renderer", lambda: ("egl", ""))
+    shutil.copytree(trained_run, "run")
+    Path("run/videos").mkdir(exist_ok=True)
+    shutil.move("run/videos", "elsewhere")
+    if "videos" in words:
+        Path("run/videos").symlink_to(tmp_path / "elsewhere")
+    Path("taken.mp4").write_text("mine")
+    Path("linked.mp4").symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    done = gipo("video", "./run", *words.split(), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 class Silent(gym.Env):
@@ -175,58 +188,33 @@ def test_an_environment_that_cannot_be_drawn_is_one_sentence_about_it(
     if modes is not None:
         monkeypatch.setattr(kind, "metadata", {"render_modes": modes})
     with pytest.raises(UserError, match=message):
-        film(up, EnvConfig(name="gymnasium", id=name), tmp_path / "a.mp4", episodes=1, seed=1, task_seed=1)
+        film(
+            up,
+            EnvConfig(name="gymnasium", id=name),
+            tmp_path / "a.mp4",
+            episodes=range(1),
+            seed=1,
+            task_seed=1,
+        )
     assert not recwarn.list
     assert capfd.readouterr().err == ""
     assert not list(tmp_path.iterdir())
 
 
-def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run):
-    code = (
-        "import sys; from pathlib import Path; from gipo_cli.errors import UserError\n"
-        "from gipo_cli.commands.video import record\n"
-        "try: record(Path(sys.argv[1]))\n"
-        "except UserError as error: print(error)"
-    )
-    environment = {**os.environ, "MUJOCO_GL": "disable"}
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(trained_run)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.startswith("no renderer works here (MUJOCO_GL=disable: ")
-    assert "apt-get install libegl1 libgl1 libgl1-mesa-dri" in result.stdout
-    assert result.stdout.count("\n") == 1
+def test_where_nothing_can_be_rendered_one_line_says_what_to_install(trained_run, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    with pytest.raises(UserError) as caught:
+        record(trained_run)
+    said = str(caught.value)
+    assert said.startswith("no renderer works here (MUJOCO_GL=disable: ")
+    assert "apt-get install libegl1 libgl1 libgl1-mesa-dri" in said
+    assert "\n" not in said
 
 
 def test_the_users_choice_of_renderer_is_respected(renderer, monkeypatch):
-    monkeypatch.setenv("MUJOCO_GL", "disable")
-    assert choose_renderer()[0] is None
     monkeypatch.setenv("MUJOCO_GL", renderer.upper())
     assert choose_renderer() == (renderer, "")
     assert os.environ["MUJOCO_GL"] == renderer
     monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", "99")
     if renderer == "egl":
         assert choose_renderer()[1].startswith("MUJOCO_GL=egl: RuntimeError: ")
-
-
-def test_no_renderer_complains_when_the_program_ends(renderer, tmp_path):
-    code = (
-        "import numpy as np; from pathlib import Path; from gipo_cli.settings.schema import EnvConfig\n"
-        "from gipo_cli.commands.film import film\n"
-        "film(lambda o: np.zeros((len(o), 4)), EnvConfig(name='fetch_reach', max_episode_steps=2),\n"
-        "     Path('a.mp4'), episodes=1, seed=1, task_seed=1)"
-    )
-    environment = {**os.environ, "MUJOCO_GL": renderer}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stderr == ""
-    assert (tmp_path / "a.mp4").is_file()

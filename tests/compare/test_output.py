@@ -63,3 +63,10 @@ def test_what_is_in_the_way_is_refused(tmp_path):
         with pytest.raises(UserError, match=words):
             check_output(out, "report", lambda folder, ours=ours: ours, force=force)
     check_output(out, "report", lambda folder: True, force=True)
+
+
+def test_a_link_is_refused_by_name(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out").symlink_to("there")
+    with pytest.raises(UserError, match=f"{tmp_path / 'out'} is a link, and gipo writes through none"):
+        check_output(tmp_path / "out", "report", lambda folder: True, force=True)

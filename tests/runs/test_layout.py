@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gipo_cli.errors import UserError
-from gipo_cli.runs.layout import create, default_name, find, list_runs, runs_root
+from gipo_cli.runs.layout import check_out, create, default_name, find, list_runs, runs_root
 from gipo_cli.runs.lock import run_lock
 from gipo_cli.settings.schema import RunConfig
 
@@ -215,3 +215,23 @@ def test_a_home_in_the_variable_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("GIPO_RUNS", "~/runs")
     assert runs_root() == tmp_path / "runs"
     assert runs_root(Path("~/other")) == tmp_path / "other"
+
+
+def test_a_link_is_no_place_to_write_and_inside_a_run_none_leads_there(tmp_path, monkeypatch):
+    run = started(tmp_path / "runs", "r")
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "mine").symlink_to("scratch")
+    (run.path / "videos").symlink_to(tmp_path / "scratch")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    monkeypatch.chdir(run.path)
+    # The user's own link on the way to a place outside of runs is theirs.
+    for free in (tmp_path / "mine" / "a", tmp_path / "new", run.path / "export", Path("a", "b")):
+        check_out(free)
+    for link, out in {
+        tmp_path / "mine": tmp_path / "mine",
+        tmp_path / "dangling": tmp_path / "dangling",
+        run.path / "videos": run.path / "videos" / "deeper" / "a.mp4",
+        Path.cwd() / "videos": Path("videos", "a.mp4"),
+    }.items():
+        with pytest.raises(UserError, match=f"^{link} is a link"):
+            check_out(out)

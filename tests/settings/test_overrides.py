@@ -3,11 +3,11 @@
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command import gipo
 
 from gipo_cli.errors import UserError
 from gipo_cli.settings.compose import compose, to_yaml, validate
@@ -151,27 +151,20 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path, file: str):
     assert message == f"{(tmp_path / file).resolve()} is not UTF-8 text (line 2); save it as UTF-8"
 
 
-SCRIPT = """
-run() { "$PYTHON" -m gipo_cli train --dry-run --config-dir conf "$@" 2>&1 || true; echo ---; }
-run 'env.success_key=a#(b=~ü'
-run 'env.success_key="a#(b=~ü"' env.kwargs.limit=inf env.kwargs.commit='"695e0514"'
-run preset=bom
-run preset=latin
-"""
-
-
 def test_odd_values_and_files_on_the_command_line(tmp_path: Path):
     (tmp_path / "conf" / "preset").mkdir(parents=True)
     (tmp_path / "conf/preset/bom.yaml").write_bytes(b"\xef\xbb\xbf# @package _global_\n")
     (tmp_path / "conf/preset/latin.yaml").write_bytes("# größe\n".encode("latin-1"))
-    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
-    shell = ["bash", "-c", SCRIPT]
-    done = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    refused, accepted, marked, latin, _ = done.stdout.split("---\n")
-    assert refused.strip().endswith(
-        """cannot be read; type 'env.success_key="a#(b=~ü"' if the value is text"""
-    )
-    env = yaml.safe_load(accepted)["env"]
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        """What a shell makes of the line, typed in this process."""
+        return gipo("train", "--dry-run", "--config-dir", "conf", *shlex.split(line), cwd=tmp_path)
+
+    refused = run("'env.success_key=a#(b=~ü'").stderr.strip()
+    assert refused.endswith("""cannot be read; type 'env.success_key="a#(b=~ü"' if the value is text""")
+    typed = refused.partition("; type ")[2].partition(" if the")[0]
+    accepted = run(f"{typed} env.kwargs.limit=inf env.kwargs.commit='\"695e0514\"'")
+    env = yaml.safe_load(accepted.stdout)["env"]
     assert (env["success_key"], env["kwargs"]) == ("a#(b=~ü", {"limit": float("inf"), "commit": "695e0514"})
-    assert "conf/preset/bom.yaml begins with a byte-order mark" in marked
-    assert "conf/preset/latin.yaml is not UTF-8 text (line 1); save it as UTF-8" in latin
+    assert "conf/preset/bom.yaml begins with a byte-order mark" in run("preset=bom").stderr
+    assert "conf/preset/latin.yaml is not UTF-8 text (line 1); save it as UTF-8" in run("preset=latin").stderr
