@@ -101,13 +101,14 @@ def resume(
         before = open_run(run_dir, trust=trust)
         config, changes = changed(before.config, overrides, allow=allow_changes)
         manifest = Manifest(folder)
+        # First: a checkpoint of another format is not helped by --allow-changes.
+        saved = _newest(Run(folder, config))
         moved = manifest.moved_versions()
         if moved and not allow_changes:
             raise UserError(
                 f"{run_dir} went on with other versions so far ({', '.join(moved)}), so that its numbers "
                 "would be others from here on; install those, or add --allow-changes"
             )
-        saved = _newest(Run(folder, config))
         replayed = config.actors.kind == "replayed"
         rows = read_arrivals(folder.arrivals, config.total_steps) if replayed else ()
         with watched(folder, config.runtime.env_timeout_s), Workshop(config, rows) as workshop:
