@@ -43,7 +43,7 @@ class Event(NamedTuple):
 
 
 class Crew(Protocol):
-    """Actors by number. One thread at a time calls, except ``wake``."""
+    """Actors by number. One thread calls at a time, except for ``publish`` and ``wake``."""
 
     def hire(self, actor: int) -> None:
         """Start an actor, or start it again; ``Ready`` follows."""
