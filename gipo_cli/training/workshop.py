@@ -67,6 +67,11 @@ class Workshop(ExitStack):
 
     def _evaluator(self, config: RunConfig) -> Evaluator:
         if config.eval.env == "training":
+            if not config.actors.in_agent:
+                raise UserError(
+                    "eval.env=training needs the training environments here, and with "
+                    f"actors={config.actors.kind} they are the actors'; type eval.env=own or eval.episodes=0"
+                )
             return TrainingEvaluator(config.env, self.env)
         try:
             evaluator = Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed)

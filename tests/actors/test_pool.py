@@ -11,6 +11,7 @@ from gipo_cli.errors import RunFailed, StoppedError, UserError
 from gipo_cli.learning.actor import Position
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.settings.schema import ActorsConfig
+from gipo_cli.training.workshop import Workshop
 
 THREE = ["actors=processes", "actors.n=3", "actors.max_lag=2"]
 
@@ -128,3 +129,9 @@ def test_a_ready_vector_of_environments_has_no_actors_elsewhere():
     env = make_vec_env(composed().env, 1)
     with pytest.raises(ValueError, match="actors of kind processes make their environments from"):
         GIPO("mlp", env, actors=ActorsConfig(kind="processes"))
+
+
+def test_training_environments_elsewhere_cannot_evaluate():
+    config = composed("actors=processes", "eval.env=training", "eval.episodes=1")
+    with pytest.raises(UserError, match=r"with actors=processes they are the actors'; type eval\.env=own"):
+        Workshop(config)

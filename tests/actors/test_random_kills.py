@@ -34,6 +34,11 @@ def actors_of(session):
     return [process for process in in_session(session) if "actor" in process.cmdline()]
 
 
+def arrived(run):
+    table = run / "arrivals.csv"
+    return table.read_bytes().count(b"\n") if table.exists() else 0
+
+
 def killed_often(cwd, kills, steps, dice):
     """A run of which actors and now and then the learner are killed; returns how often each was."""
     run, done = cwd / "runs" / "r", {"actor": 0, "learner": 0}
@@ -41,9 +46,10 @@ def killed_often(cwd, kills, steps, dice):
     while True:
         process = start("train", *arguments, cwd=cwd)
         while sum(done.values()) < kills and process.poll() is None:
-            time.sleep(dice.uniform(0.2, 2.0))
-            if not wait_until(lambda: len(actors_of(process.pid)) == 2, process, 60):  # noqa: B023
+            before = arrived(run)
+            if not wait_until(lambda: arrived(run) > before and len(actors_of(process.pid)) == 2, process):  # noqa: B023
                 break
+            time.sleep(dice.uniform(0, 1.0))
             if (run / "checkpoints").exists() and dice.random() < 0.2:
                 process.send_signal(signal.SIGKILL)
                 done["learner"] += 1

@@ -30,6 +30,10 @@ def test_two_nodes_of_which_one_is_lost(cluster, monkeypatch):  # noqa: F811
         monkeypatch.setenv(name, value)
     config = composed("actors=ray", "actors.n=2", "actors.max_lag=2")
     agent = learner_of(config)
+    with pytest.raises(UserError, match=r"nothing answers at 127\.0\.0\.2:1"):
+        OnRay(parts_of(config, agent), 60.0, "127.0.0.2:1")
+    with pytest.raises(UserError, match=r"has 2 cores and 3 actors need one each; lower actors\.n"):
+        OnRay([*parts_of(config, agent), *parts_of(config, agent)[:1]], 60.0, cluster.address)
     crew = OnRay(parts_of(config, agent), 60.0, cluster.address)
     pool = Pool(crew, agent.learner, config.actors, versions())
     try:
@@ -48,14 +52,3 @@ def test_two_nodes_of_which_one_is_lost(cluster, monkeypatch):  # noqa: F811
         assert all(row["lag"] <= 2 for row in pool.arrivals())
     finally:
         pool.close()
-
-
-def test_too_few_cores_and_no_answer_are_a_sentence(cluster, monkeypatch):  # noqa: F811
-    for name, value in cluster.environment.items():
-        monkeypatch.setenv(name, value)
-    config = composed("actors=ray", "actors.n=3", "actors.max_lag=2")
-    agent = learner_of(config)
-    with pytest.raises(UserError, match=r"has 2 cores and 3 actors need one each; lower actors\.n"):
-        OnRay(parts_of(config, agent), 60.0, cluster.address)
-    with pytest.raises(UserError, match=r"nothing answers at 127\.0\.0\.2:1"):
-        OnRay(parts_of(config, agent), 60.0, "127.0.0.2:1")
