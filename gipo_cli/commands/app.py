@@ -9,6 +9,7 @@ import typer
 
 from gipo_cli.children import protect
 from gipo_cli.commands import (
+    clone,
     compare,
     demos,
     diagnose,
@@ -37,6 +38,7 @@ app.command("train", cls=SettingsCommand)(train.train)
 app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
 app.command("export", cls=Command)(export.export)
+app.command("clone", cls=SettingsCommand)(clone.clone)
 app.command("demos", cls=SettingsCommand)(demos.demos)
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)

@@ -50,7 +50,7 @@ def work(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False) -> i
             taken = attempts.new_attempt(folder, run)
             attempts.continue_as(source, taken)
             attempts.publish(folder, run, taken)
-        code = _train(final, run, allow_changes)
+        code = _train(folder, final, run, allow_changes)
         if finished_in(final, run):
             attempts.drop_attempts(folder, run)
         return code
@@ -72,14 +72,14 @@ def work_apart(folder: StudyDir, run: PlannedRun, *, allow_changes: bool = False
         if source is not None:
             attempts.continue_as(source, own)
             attempts.drop_older(folder, run, source, own)
-    code = _train(own, run, allow_changes)
+    code = _train(folder, own, run, allow_changes)
     if finished_in(own, run):
         attempts.publish(folder, run, own)
         attempts.drop_attempts(folder, run)
     return code
 
 
-def _train(path: Path, run: PlannedRun, allow_changes: bool) -> int:
+def _train(folder: StudyDir, path: Path, run: PlannedRun, allow_changes: bool) -> int:
     """Begin or continue a run in this folder; returns the exit code."""
     from gipo_cli.training.session import resume, train
 
@@ -90,7 +90,14 @@ def _train(path: Path, run: PlannedRun, allow_changes: bool) -> int:
         raise UserError(lost)
     if not RunDir(path).exists():
         command = ["gipo", "train", *run.overrides]
-        return train(run.config, run_dir=path, overrides=run.overrides, command=command, quiet=True)
+        return train(
+            run.config,
+            run_dir=path,
+            overrides=run.overrides,
+            command=command,
+            quiet=True,
+            root=folder.path.parent,
+        )
     # Only looked at until it is known to be the plan's own: what it names is imported when it goes on.
     config = peek_config(RunDir(path))
     planned = config

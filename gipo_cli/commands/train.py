@@ -101,7 +101,13 @@ def _begin(
 
     command = ["gipo", *sys.argv[1:]]
     return run_training(
-        config, run_dir=run_dir, overrides=lines, command=command, quiet=quiet, unique=name is None
+        config,
+        run_dir=run_dir,
+        overrides=lines,
+        command=command,
+        quiet=quiet,
+        unique=name is None,
+        root=layout.runs_root(runs),
     )
 
 

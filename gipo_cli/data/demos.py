@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,33 @@ class Demonstrations:
         """Where the steps of an episode are."""
         first = int(self.starts[episode])
         return slice(first, first + int(self.length[episode]))
+
+    def until_success(self) -> Demonstrations:
+        """Each episode up to its first successful step, where it has one."""
+        if self.success is None:
+            return self
+        ends = self.length.copy()
+        for episode in range(len(self)):
+            hits = np.flatnonzero(self.success[self.rows(episode)])
+            ends[episode] = hits[0] + 1 if len(hits) else ends[episode]
+        cut = ends < self.length
+        after = np.minimum(self.starts + ends, self.steps - 1)
+        rows = np.concatenate([s + np.arange(n) for s, n in zip(self.starts, ends, strict=True)])
+
+        def final(own: NDArray[Any], obs: NDArray[Any]) -> NDArray[Any]:
+            wide = cut.reshape(-1, *[1] * (own.ndim - 1))
+            return np.where(wide, obs[after], own)
+
+        return replace(
+            self,
+            obs=each(lambda part: part[rows], self.obs),
+            action=self.action[rows],
+            length=ends,
+            final_obs=each(final, self.final_obs, self.obs),
+            terminated=self.terminated & ~cut,
+            reward=None if self.reward is None else self.reward[rows],
+            success=self.success[rows],
+        )
 
     def chosen(self, episodes: NDArray[np.int64]) -> Demonstrations:
         """Only these episodes, in this order.

@@ -101,6 +101,8 @@ class ActionMap:
     """The task's value of every bin ``[D, bins]``, for binned actions."""
     bounds: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None
     """Lower and upper bounds ``[D]`` to which -1 and 1 are scaled, for scaled actions."""
+    limits: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    """Lower and upper bounds ``[D]`` of the task's actions."""
 
     def __init__(self, space: gym.Space[Any], action: ActionConfig, label: str) -> None:
         """Choose the agent's action space for the task's; ``label`` names the environment.
@@ -121,6 +123,7 @@ class ActionMap:
                 "actions are clipped"
             )
         self.table = self.bounds = None
+        self.limits = low, high
         self.space: gym.spaces.Box | gym.spaces.MultiDiscrete
         if action.kind == "binned":
             self.table = np.linspace(low, high, action.bins, axis=1, dtype=np.float64).astype(np.float32)

@@ -15,6 +15,7 @@ from gipo_cli.data.episodes import EpisodeWindow
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Observation, Rollout, each
 from gipo_cli.learning.actor import Snapshot
+from gipo_cli.learning.anchor import Anchor, Demonstrated
 from gipo_cli.learning.batches import Sampler
 from gipo_cli.learning.normalizer import ObsNormalizer
 from gipo_cli.learning.policies import MlpPolicy
@@ -63,22 +64,50 @@ class Learner:
         keeps_distribution = kl_coef(agent, objective) > 0
         sampler = Sampler(agent, policy.device, seed, distribution=keeps_distribution)
         self.updater = Updater(policy, agent, objective, sampler)
-        head, space = policy.head, policy.action_space
-        narrow = isinstance(space, spaces.MultiDiscrete) and space.nvec.max() <= 256
-        binned = np.uint8 if narrow else np.uint16
-        self.buffer = ReplayBuffer(
-            capacity,
-            _shape(policy.observation_space),
-            head.action_dim,
-            binned if isinstance(space, spaces.MultiDiscrete) else np.float32,
-            head.distribution_dim if keeps_distribution else 0,
-            reward_scale,
-        )
+        self.buffer = self._buffer(capacity, reward_scale)
         self.episodes = EpisodeWindow(window)
         self.steps = 0
         self.version = 0
         self.optimizer_steps = 0
         self._unseen: list[Observation] = []
+        self.frozen_statistics = False
+        self.seed = seed
+
+    def begin_from(
+        self, weights: dict[str, Any] | None = None, demos: Demonstrated | None = None, share: float = 0.0
+    ) -> None:
+        """Begin as another policy, whose observation statistics stay as they are from here on.
+
+        Args:
+            weights: its ``state_dict``; None: as the policy is now.
+            demos: demonstrations for the cloning term and the buffer.
+            share: of each batch that is drawn from them.
+
+        Raises: RuntimeError if the weights are of another network.
+        """
+        if weights is not None:
+            self.policy.load_state_dict(weights)
+        self.frozen_statistics = True
+        if self.agent.anchor.active:
+            self.updater.anchor = Anchor(self.policy, self.agent, demos, self.seed or 0)
+        if demos is not None and share:
+            sampler, rollout = self.updater.sampler, demos.rollout(self.policy)
+            sampler.demos = self._buffer(len(rollout), float(self.buffer.reward_scale))
+            sampler.demos.add(rollout, self.agent.advantage)
+            sampler.share = share
+
+    def _buffer(self, capacity: int, reward_scale: float) -> ReplayBuffer:
+        head, space = self.policy.head, self.policy.action_space
+        narrow = isinstance(space, spaces.MultiDiscrete) and space.nvec.max() <= 256
+        binned = np.uint8 if narrow else np.uint16
+        return ReplayBuffer(
+            capacity,
+            _shape(self.policy.observation_space),
+            head.action_dim,
+            binned if isinstance(space, spaces.MultiDiscrete) else np.float32,
+            head.distribution_dim if self.keeps_distribution else 0,
+            reward_scale,
+        )
 
     @property
     def keeps_distribution(self) -> bool:
@@ -111,6 +140,8 @@ class Learner:
         iterations = math.ceil(total_steps / self.rollout_size)
         factor = lr_factor(self.agent.update, iteration, iterations)
         self.updater.set_lr(factor)
+        if self.updater.anchor is not None:
+            self.updater.anchor.begin(self.version, iteration / iterations)
         extractor = self.policy.features_extractor
         normalizer = extractor if isinstance(extractor, ObsNormalizer) else None
         if factor == 0 or (normalizer is not None and not normalizer.count):
@@ -118,7 +149,7 @@ class Learner:
         else:
             stats = self.updater.update(self.buffer, self.version)
         # Only now, so that the policy that learns from its newest rollout is the one that made it.
-        if normalizer is not None:
+        if normalizer is not None and not self.frozen_statistics:
             for obs in self._unseen:
                 normalizer.update(self.policy.tensors(obs).flatten(0, 1))
         self._unseen.clear()

@@ -17,6 +17,7 @@ from gipo_cli.core.health import explained_variance, health, kl_k3
 from gipo_cli.core.objectives import ObjectiveParams, ObjectiveTerms, evaluate
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Observation
+from gipo_cli.learning.anchor import Anchor
 from gipo_cli.learning.batches import Batch, Sampler
 from gipo_cli.learning.flat import FlatParameters
 from gipo_cli.learning.policies import MlpPolicy
@@ -82,6 +83,8 @@ class Updater:
         self.kl_coef = kl_coef(config, objective)
         self.parameters = list(policy.parameters())
         self.proximal = ProximalPolicy(policy, self.actor, self.autocast) if objective.proximal else None
+        self.anchor: Anchor | None = None
+        self.critic_only = False
 
     def set_lr(self, factor: float) -> None:
         """Set both learning rates to ``factor`` times their peaks."""
@@ -95,6 +98,7 @@ class Updater:
         Raises: NonFinite before a NaN or infinite step would be applied.
         """
         self.refresh_advantages(buffer)
+        self.critic_only = version < self.config.critic_warmup
         if self.proximal is not None:
             self.proximal.begin()
         tally = _Tally()
@@ -113,14 +117,16 @@ class Updater:
         advantage = self.config.advantage
         if advantage.kind != "stored":
             off_policy = advantage.kind == "vtrace"
-            buffer.recompute(self._values, advantage, self._log_ratio if off_policy else None)
+            for held in (buffer, self.sampler.demos):
+                if held is not None:
+                    held.recompute(self._values, advantage, self._log_ratio if off_policy else None)
 
     def _learn(self, batch: Batch, tally: _Tally) -> None:
         """All reuses of one batch: actor and critic at reuse 0, k, 2k, ..., the critic alone otherwise."""
         update = self.config.update
         shared: Tensor | None = None
         for reuse in range(update.reuse):
-            if reuse % update.actor_every == 0:
+            if reuse % update.actor_every == 0 and not self.critic_only:
                 scale = 1.0 / math.sqrt(reuse + 1) if update.actor_reuse_scaling else 1.0
                 self._step_both(batch, scale, tally)
                 shared = None
@@ -155,6 +161,8 @@ class Updater:
         if action.kl is not None:
             loss = loss + self.kl_coef * kl
             tally.kl_penalty.append(self.kl_coef * kl.detach())
+        if self.anchor is not None:
+            loss = loss + self.anchor(batch, output)
         self._apply(loss, (self.actor, self.critic), tally)
         tally.log_ratio.append(terms.log_ratio)
         tally.coefficient.append(terms.coefficient)
@@ -243,6 +251,7 @@ class Updater:
             "update/critic_steps": tally.critic_steps,
             "update/kl_stopped": int(tally.stopped),
             "health/kl": mean(tally.kl),
+            **(self.anchor.numbers() if self.anchor else {}),
         }
         if not tally.log_ratio:
             empty = torch.empty(0)

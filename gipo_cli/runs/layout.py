@@ -53,6 +53,9 @@ class RunDir:
     log = _Entry("log.txt")  # what was said while it ran
     tensorboard = _Entry("tb")  # event files
     checkpoints = _Entry("checkpoints")  # one folder per checkpoint, and best.json
+    clone = _Entry("clone.json")  # of a clone only: demonstrations, fit and success
+    initial = _Entry("init")  # with init only: own copy of the initial policy and of demonstrations
+    success = _Entry("success.json")  # with init only: success before and after training
     lock = _Entry(".lock")  # held by the one process that writes here
 
     @property
@@ -171,7 +174,7 @@ def abandoned(path: Path) -> bool:
     from gipo_cli.runs.lock import holder
 
     run = RunDir(path)
-    own = (run.lock, run.arrivals, run.overrides, run.command, run.git_diff, run.meta)
+    own = (run.lock, run.arrivals, run.overrides, run.command, run.git_diff, run.meta, run.initial)
     before = {file.name for file in own}
     if path.is_symlink() or not path.is_dir():
         return False

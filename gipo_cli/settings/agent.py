@@ -114,6 +114,23 @@ class UpdateConfig(Record):
         return self.lr_schedule != "constant"
 
 
+class AnchorConfig(Record):
+    """What holds the policy near the initial one, in a run with init."""
+
+    kl_coef: NonNegative = Field(0.0, description="weight of the exact KL(initial policy || pi)")
+    clone_coef: NonNegative = Field(
+        0.0, description="weight of the demonstrations' negative log-likelihood per action"
+    )
+    decay: Literal["constant", "linear"] = Field(
+        "linear", description="both weights over the run: constant, or down to 0 at its end"
+    )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything holds it."""
+        return bool(self.kl_coef or self.clone_coef)
+
+
 class AgentConfig(Record):
     """The learner."""
 
@@ -130,6 +147,10 @@ class AgentConfig(Record):
         description="arithmetic of the matrix products of updates (acting is float32); auto: bfloat16 where "
         "it is faster",
     )
+    critic_warmup: Annotated[int, Field(ge=0)] = Field(
+        0, description="first iterations in which only the critic learns, with init usually"
+    )
+    anchor: AnchorConfig = AnchorConfig()
     policy: PolicyConfig = PolicyConfig()
     advantage: AdvantageConfig = AdvantageConfig()
     update: UpdateConfig = UpdateConfig()

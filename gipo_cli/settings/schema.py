@@ -27,6 +27,11 @@ from gipo_cli.settings.agent import AgentConfig as AgentConfig
 from gipo_cli.settings.agent import Changed, Changes, Count, Interval, Record
 from gipo_cli.settings.agent import PolicyConfig as PolicyConfig
 from gipo_cli.settings.agent import UpdateConfig as UpdateConfig
+from gipo_cli.settings.machine import CheckpointConfig as CheckpointConfig
+from gipo_cli.settings.machine import LoggingConfig as LoggingConfig
+from gipo_cli.settings.machine import RuntimeConfig as RuntimeConfig
+from gipo_cli.settings.posttrain import CloneConfig as CloneConfig
+from gipo_cli.settings.posttrain import DemosConfig as DemosConfig
 
 
 class ActionConfig(Record):
@@ -106,6 +111,11 @@ class BufferConfig(Record):
     size: Annotated[int, Field(ge=1, le=10**10)] | None = Field(
         10_000, description="newest transitions kept; at least one rollout; null: exactly one rollout"
     )
+    demos: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="share of each batch that comes from the demonstrations, which stay in the buffer with "
+        "the initial policy's log-probabilities; needs init",
+    )
 
 
 class EvalConfig(Record):
@@ -125,21 +135,6 @@ class EvalConfig(Record):
     )
     deterministic: bool = Field(True, description="take the mode of the policy rather than a sample")
     seed: Annotated[int, Field(ge=0)] = Field(10_000, description="of the episodes, the same for all runs")
-
-
-class CheckpointConfig(Record):
-    """What is kept on disk to go on from. Saving changes nothing about the run."""
-
-    interval: Interval = Field(
-        25_000,
-        description="environment steps between checkpoints beside those of best; null: only at the end",
-    )
-    keep_last: Count = Field(2, description="newest checkpoints kept")
-    every: Interval = Field(None, description="keep one checkpoint each so many steps for good; null: none")
-    best: bool = Field(
-        True, description="also save at each evaluation that is the best so far; keep the last"
-    )
-    buffer: bool = Field(True, description="store the replay buffer; without it resuming is inexact")
 
 
 class _Diagnostics(Record):
@@ -174,28 +169,6 @@ else:
     )
 
 
-class LoggingConfig(Record):
-    """What is written beside the CSV files, which are always written."""
-
-    tensorboard: bool = Field(True, description="TensorBoard events with hyperparameters")
-    histograms: Interval = Field(
-        10_000, description="environment steps between histograms of log-ratio, weight and lag; null: none"
-    )
-    wandb: bool = Field(False, description="an offline run of Weights & Biases, where WANDB_DIR says")
-    mlflow: str | None = Field(None, description="tracking URI of an MLflow store; null: none")
-    window: Count = Field(20, description="episodes over which training return and success are averaged")
-
-
-class RuntimeConfig(Record):
-    """Where it runs."""
-
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda if there is one")
-    torch_threads: Count = Field(1, description="threads of one matrix product; small networks want 1")
-    env_timeout_s: Positive | None = Field(
-        600.0, description="seconds that one reset or step may take before the run fails; null: any"
-    )
-
-
 class UnregisteredObjective(ObjectiveParams):
     """Of an objective whose module was not imported: to look at, not to train with."""
 
@@ -223,11 +196,18 @@ class RunConfig(Record):
     imports: Annotated[list[str], Changes("origin")] = Field(
         [], description="modules imported first, which register your own objectives"
     )
+    init: str | None = Field(
+        None,
+        description="what the policy begins as: null: new networks; clone: the demonstrations, cloned; else "
+        "a run's folder or name, or a clone's",
+    )
     env: EnvConfig
     objective: SerializeAsAny[ObjectiveParams]
     buffer: BufferConfig = BufferConfig()
     actors: ActorsConfig = ActorsConfig()
     agent: AgentConfig = AgentConfig()
+    demos: DemosConfig = DemosConfig()
+    clone: CloneConfig = CloneConfig()
     eval: Annotated[EvalConfig, Changes("scores")] = EvalConfig()
     checkpoint: Annotated[CheckpointConfig, Changes("nothing")] = CheckpointConfig()
     diagnostics: Annotated[DiagnosticsConfig, Changes("nothing")] = DiagnosticsConfig()
@@ -257,6 +237,14 @@ class RunConfig(Record):
             raise ValueError(
                 "agent.policy.hidden needs three widths [encoder, actor, critic] with kind=layernorm"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_an_initial_policy(self) -> RunConfig:
+        needs = {"agent.anchor": self.agent.anchor.active, "buffer.demos": self.buffer.demos > 0}
+        for key, asked in needs.items():
+            if asked and self.init is None:
+                raise ValueError(f"{key} holds on to an initial policy, which needs init=clone or init=RUN")
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,11 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
             f"the learning rate of agent.update.lr_schedule={before.agent.update.lr_schedule} ends there"
         )
         refused.append(f"total_steps: {before.total_steps} -> {after.total_steps}, and {schedule}")
+    anchor = before.agent.anchor
+    if anchor.active and anchor.decay == "linear" and after.total_steps != before.total_steps:
+        refused.append(
+            f"total_steps: {before.total_steps} -> {after.total_steps}, and agent.anchor's weights end there"
+        )
     if refused and not allow:
         raise UserError(
             f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, "

@@ -87,6 +87,7 @@ def record(
             f"{episodes} were asked for; {fewer}use less noise, or keep failures too (--all)"
         )
     env_record = cfg.model_dump(mode="json", include={"name", "id", "task", "reward", "kwargs"})
+    env_record["action"] = {"repeat": cfg.action.repeat}
     return _joined(
         kept,
         {
@@ -111,7 +112,9 @@ def record_scripted(
     progress: Callable[[int, int], None] = lambda kept, played: None,
 ) -> Demonstrations:
     """Record the task's scripted policy, under the task's own time limit; see :func:`record`."""
-    plain = cfg.model_copy(update={"action": ActionConfig(), "max_episode_steps": None})
+    # Rewards are recorded as the task pays them; what a run pays is formed from them.
+    changes = {"action": ActionConfig(repeat=cfg.action.repeat), "max_episode_steps": None, "reward": None}
+    plain = cfg.model_copy(update={**changes, "end_on_success": False})
     return record(
         scripted(plain),
         plain,
@@ -160,9 +163,10 @@ def record_run(
         action: NDArray[Any] = agent.act(obs[None], deterministic, generator)[0]
         return action
 
+    own = config.env.reward in ("success", "shifted")
     return record(
         lambda: play,
-        config.env,
+        config.env.model_copy(update={"reward": None}) if own else config.env,
         episodes=episodes,
         seed=seed,
         source=f"the run {run.name}",

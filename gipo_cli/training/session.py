@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from gipo_cli.actors.replayed import read_arrivals
+from gipo_cli.actors.replayed import Row, read_arrivals
 from gipo_cli.errors import StoppedError, UserError
 from gipo_cli.loggers.terminal import Display, print_summary
 from gipo_cli.runs.checkpoint import Checkpoint
@@ -28,6 +28,7 @@ from gipo_cli.runs.watchdog import watched
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.attempt import Stop, attempt
 from gipo_cli.training.changes import changed
+from gipo_cli.training.initial import load, prepare, write_success
 from gipo_cli.training.trainer import Trainer
 from gipo_cli.training.workshop import Workshop
 
@@ -41,6 +42,7 @@ def train(
     quiet: bool,
     unique: bool = False,
     arrivals: Path | None = None,
+    root: Path | None = None,
 ) -> int:
     """Train a new run.
 
@@ -52,6 +54,7 @@ def train(
         quiet: Show nothing but errors.
         unique: Append a number to the folder's name where it is taken; for names that nobody chose.
         arrivals: The record of another run's arrivals, to repeat.
+        root: Folder of runs, in which ``init`` is looked up and clones are shared; None: the run's parent.
 
     Returns:
         Exit code: 0 finished, 1 failed, 128 and a signal's number if stopped by that.
@@ -64,7 +67,8 @@ def train(
     with run_lock(folder.lock):
         try:
             watch = watched(folder, config.runtime.env_timeout_s)
-            with stop_signals(_end), watch, Workshop(config, rows) as workshop:
+            where = root or run_dir.parent
+            with stop_signals(_end), watch, _opened(config, folder, where, rows) as workshop:
                 config, device = workshop.config, workshop.device
                 if arrivals:
                     write_bytes(folder.arrivals, arrivals.read_bytes())
@@ -74,6 +78,14 @@ def train(
             if not folder.exists():
                 shutil.rmtree(folder.path)
             raise
+
+
+def _opened(config: RunConfig, folder: RunDir, root: Path, arrivals: Sequence[Row]) -> Workshop:
+    """The workshop of a new run, which has its own copy of what it begins as from here on."""
+    if config.init is None:
+        return Workshop(config, arrivals)
+    prepare(config, folder, root)
+    return Workshop(config, arrivals, load(folder))
 
 
 def resume(
@@ -97,6 +109,8 @@ def resume(
     """
     folder = RunDir(run_dir)
     refuse_links(run_dir)
+    if folder.clone.is_file():
+        raise UserError(f"{run_dir} is a clone and has no training to resume; type gipo train init={run_dir}")
     with run_lock(folder.lock):
         before = open_run(run_dir, trust=trust)
         config, changes = changed(before.config, overrides, allow=allow_changes)
@@ -111,7 +125,8 @@ def resume(
             )
         replayed = config.actors.kind == "replayed"
         rows = read_arrivals(folder.arrivals, config.total_steps) if replayed else ()
-        with watched(folder, config.runtime.env_timeout_s), Workshop(config, rows) as workshop:
+        initial = None if config.init is None else load(folder)
+        with watched(folder, config.runtime.env_timeout_s), Workshop(config, rows, initial) as workshop:
             then, now = manifest.device, workshop.device
             if then not in (None, now) and not allow_changes:
                 raise UserError(
@@ -192,6 +207,8 @@ def _train(
                 if changes:
                     write_config(run.folder, run.config)
             trainer.run()
+            if workshop.initial is not None and stop.signal is None:
+                write_success(run.folder, workshop.initial, workshop.agent, config)
     if stop.signal is not None:
         again = f"gipo train --resume {shlex.quote(str(run.folder.path))}{trust_flag(run.folder)}"
         text = f"stopped at step {workshop.agent.learner.steps}; go on with: {again}"

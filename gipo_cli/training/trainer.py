@@ -61,6 +61,7 @@ class Trainer:
         self.best: Score | None = None
         self.newest: Score | None = None
         self.evaluated = self.saved = 0
+        self.begins = True
         self.owes_evaluation = False
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.wall_before, self.started = 0.0, time.perf_counter()
@@ -76,6 +77,7 @@ class Trainer:
         """
         for remark in remarks:
             self.attempt.say(remark)
+        self.begins = saved is None
         if saved is None:
             self.source.begin()
             self.attempt.log.info("started")
@@ -114,7 +116,11 @@ class Trainer:
     def run(self) -> None:
         """Iterate, evaluate at the end, and save."""
         learner = self.learner
-        if self.owes_evaluation:
+        if self.begins and self.config.init is not None:
+            # What training starts from is part of the record, and a checkpoint to return to.
+            self._evaluate()
+            self._save()
+        elif self.owes_evaluation:
             self._evaluate()
             self._save()
         while learner.steps < self.config.total_steps and not self.stopping():

@@ -17,6 +17,7 @@ from gipo_cli.learning.source import Source
 from gipo_cli.loggers.trackers import missing
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.evaluate import Evaluator, TrainingEvaluator
+from gipo_cli.training.initial import Initial, apply
 
 
 class Workshop(ExitStack):
@@ -26,8 +27,11 @@ class Workshop(ExitStack):
         UserError: Something cannot be made, or the buffer does not fit this machine's memory.
     """
 
-    def __init__(self, config: RunConfig, arrivals: Sequence[Row] = ()) -> None:
+    def __init__(
+        self, config: RunConfig, arrivals: Sequence[Row] = (), initial: Initial | None = None
+    ) -> None:
         super().__init__()
+        self.initial = initial
         try:
             self._open(config, arrivals)
         except BaseException:
@@ -53,6 +57,8 @@ class Workshop(ExitStack):
             )
         except MemoryError as error:
             raise UserError(too_large) from error
+        if self.initial is not None:
+            apply(self.initial, self.agent, config)
         # Untouched pages cost nothing yet, so that an allocation may succeed and the process die later.
         if self.agent.buffer.nbytes > psutil.virtual_memory().total:
             raise UserError(too_large)

@@ -38,7 +38,7 @@ def test_groups_are_the_documented_ones():
         "runtime",
     }
     assert set(GROUPS["objective"]) == set(OBJECTIVES) - {name for name in OBJECTIVES if "test" in name}
-    assert set(GROUPS["preset"]) == {"authors", "default", "sb3_ppo"}
+    assert set(GROUPS["preset"]) == {"authors", "default", "posttrain", "sb3_ppo"}
 
 
 @pytest.mark.parametrize(("group", "name"), [pair for pair in FILES if pair[0] not in ("preset", *SPECIAL)])
@@ -68,6 +68,7 @@ def cases() -> list[list[str]]:
     """Every file of every group, every preset, and what presets specialise or a typed choice outweighs."""
     plain = [[f"{group}={name}", *NEEDED.get(name, [])] for group, name in FILES if group not in SPECIAL]
     pairs = [["preset=authors", f"objective={name}"] for name in ("gipo", "ppo_clip", "sapo")]
+    pairs.append(["preset=posttrain", "env=metaworld"])
     typed = ["env=metaworld", "agent=default", "buffer=default", "eval=final"]
     return [[], *plain, *pairs, *([f"preset={name}", *typed] for name in GROUPS["preset"])]
 

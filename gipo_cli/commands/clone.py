@@ -1,0 +1,124 @@
+"""``gipo clone``: a policy from demonstrations."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option, echo
+
+from gipo_cli.commands.options import ConfigDir, Overrides, Quiet, RunsRoot
+from gipo_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from gipo_cli.data.demos import Demonstrations
+
+
+def clone(
+    demos: Annotated[
+        str,
+        Argument(metavar="DEMOS", help="a name of `gipo list demos`, a file, or a Minari dataset"),
+    ],
+    overrides: Overrides = None,
+    name: Annotated[str | None, Option(help="name of the clone (made from the demonstrations)")] = None,
+    quiet: Quiet = False,
+    runs: RunsRoot = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Train a policy to do what demonstrations do, into a run folder like any other.
+
+    Settings are those of preset=posttrain unless a preset is typed; clone.* says how it is done.
+    """
+    from gipo_cli.data.demo_files import find
+    from gipo_cli.data.formats import read
+    from gipo_cli.runs import layout
+    from gipo_cli.settings.compose import compose
+
+    root = layout.runs_root(runs)
+    if name is not None:
+        layout.check_name(name)
+    path = find(root, demos)
+    typed = [*assumed(read(path), overrides or []), *(overrides or [])]
+    lines = [*typed, f'demos.path="{path}"']
+    config = compose(lines, config_dirs=config_dir or []).config
+    from gipo_cli.training.clone import make_clone, obtain
+
+    found = obtain(config)
+    stem = name or f"clone-{path.stem}-s{config.seed}"[:140]
+    folder = layout.create(root, stem, unique=name is None)
+    try:
+        with told(config.clone.steps, quiet) as on_check:
+            facts = make_clone(
+                folder,
+                config,
+                found,
+                overrides=lines,
+                command=["gipo", *sys.argv[1:]],
+                on_check=on_check,
+            )
+    except BaseException:
+        import shutil
+
+        if not folder.clone.exists():
+            shutil.rmtree(folder.path)
+        raise
+    if not quiet:
+        fit = facts["fit"]
+        held = fit["validation_loss"]
+        echo(
+            f"{folder.path}: {len(found)} demonstrations, {fit['steps']} steps, loss {fit['loss']:.3g}"
+            + ("" if held is None else f", {held:.3g} on validation episodes")
+        )
+        echo("\n".join(success_lines(facts.get("success"))))
+        echo(f"type next: gipo train {shlex.join(typed)} init={folder.name}")
+
+
+def assumed(found: Demonstrations, overrides: Sequence[str]) -> list[str]:
+    """The preset and the environment that are not typed: preset=posttrain, and that of the demonstrations.
+
+    Raises: UserError if neither says which environment it is.
+    """
+    keys = {line.partition("=")[0].lstrip("+") for line in overrides}
+    lines = [] if "preset" in keys else ["preset=posttrain"]
+    if "env" in keys:
+        return lines
+    env = found.about.get("env")
+    if not env:
+        raise UserError(
+            "the demonstrations do not say which environment they are of; type it, such as "
+            "env=gymnasium env.id=... or env=metaworld env.task=..."
+        )
+    lines.append(f"env={env['name']}")
+    for key in ("task", "id"):
+        if env.get(key) and f"env.{key}" not in keys:
+            lines.append(f"env.{key}={env[key]}")
+    return lines
+
+
+def success_lines(success: dict[str, Any] | None) -> list[str]:
+    """Success by the mode and by samples, one time limit a line."""
+    words = {"limit": "training's time limit", "task": "task's own time limit"}
+    lines = []
+    for limit, rates in (success or {}).items():
+        shown = [f"{kind} {'unknown' if rate is None else f'{rate:.0%}'}" for kind, rate in rates.items()]
+        lines.append(f"success, {words.get(limit, limit)}: {', '.join(shown)}")
+    return lines
+
+
+@contextmanager
+def told(steps: int, quiet: bool) -> Iterator[Callable[[int, float], None]]:
+    """Show the steps and the loss, on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("cloning", total=steps)
+
+        def update(step: int, loss: float) -> None:
+            bar.update(task, completed=step, description=f"cloning (loss {loss:.3g})")
+
+        yield update
