@@ -59,7 +59,7 @@ test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 test-kills: setup ## kill real runs 200 times at random and compare their results (10 to 20 minutes)
 	$(PYTEST) -m kills -rP
 
-test-fuzz: setup ## damage run folders in 500 random ways and type commands at them (minutes)
+test-fuzz: setup ## 500 cases: damaged folders, crafted checkpoints, odd values and environments, kills (minutes)
 	$(PYTEST) -m fuzz tests/fuzz
 
 test-cluster: setup ## long versions of the Ray and SLURM tests: lost nodes, time limits (minutes)

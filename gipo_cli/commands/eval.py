@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run's policy, with an interval for its success rate."""
     found = open_run(run, runs)
-    from gipo_cli.training.evaluate import evaluate_run
+    from gipo_cli.training.eval_report import evaluate_run
 
     report = evaluate_run(
         found.path,

@@ -1,20 +1,21 @@
-"""What an evaluation found, by episode and in summary."""
+"""Evaluates a run's checkpoint and says what came out."""
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gipo_cli.errors import UserError
+from gipo_cli.training.evaluate import LANES, EvalResult, Protocol, evaluate_policy, success_rate
 
 if TYPE_CHECKING:
     from gipo_cli.runs.checkpoint import Checkpoint
     from gipo_cli.settings.schema import RunConfig
 
-Protocol = Literal["standard", "metaworld"]
 PROTOCOLS: dict[Protocol, str] = {
     "standard": "whole episodes, success as env.success defines it",
     "metaworld": "Meta-World's: an episode for {goals}, ended by its first success",
@@ -22,37 +23,79 @@ PROTOCOLS: dict[Protocol, str] = {
 METAWORLD_GOALS = 50
 
 
-@dataclass(frozen=True)
-class EvalResult:
-    """One evaluation, by episode.
+def evaluate_run(
+    run: Path,
+    *,
+    episodes: int | None = None,
+    deterministic: bool = True,
+    seed: int | None = None,
+    checkpoint: str = "last",
+    protocol: str | None = None,
+    device: str = "cpu",
+    trust: bool = False,
+) -> EvalReport:
+    """Evaluate a run's policy.
 
-    Attributes:
-        returns: Sum of raw rewards, ``[episodes]``.
-        lengths: Steps, ``[episodes]``.
-        success: By the environment's definition, 0 or 1 ``[episodes]``; NaN where the task reports none.
-        success_any: At any step, likewise.
-        success_last: At the last step, likewise.
+    Args:
+        run: The run folder.
+        episodes: How many; None: 50 under Meta-World's protocol, else ``eval.episodes``.
+        deterministic: Take the mode of the policy rather than a sample.
+        seed: Seed of the episodes' starts; None: ``eval.seed``, as in training.
+        checkpoint: ``last``, ``best`` or a step.
+        protocol: A name in ``PROTOCOLS``; None: ``metaworld`` for its tasks, else ``standard``.
+        device: Where the policy runs.
+        trust: Import the modules that the run's configuration names.
+
+    Raises:
+        UserError: The run, checkpoint or protocol does not exist, or does not fit.
+        RunFailed: The environment failed.
     """
+    import torch
 
-    returns: np.ndarray
-    lengths: np.ndarray
-    success: np.ndarray
-    success_any: np.ndarray
-    success_last: np.ndarray
+    from gipo_cli.training.loading import load_agent
 
-    def row(self) -> dict[str, float | int | None]:
-        """Columns of ``eval.csv`` that describe the episodes; a success that no task reports is None."""
-        return {
-            "episodes": len(self.returns),
-            "return_mean": float(self.returns.mean()),
-            "return_std": float(self.returns.std()),
-            "return_min": float(self.returns.min()),
-            "return_max": float(self.returns.max()),
-            "success": _rate(self.success),
-            "success_any": _rate(self.success_any),
-            "success_last": _rate(self.success_last),
-            "length_mean": float(self.lengths.mean()),
-        }
+    if episodes is not None and episodes < 1:
+        raise UserError(f"episodes={episodes} is not a number of episodes; give 1 or more")
+    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
+    name = choose_protocol(config, protocol)
+    count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
+    if not count:
+        raise UserError(f"{run} was trained without evaluations (eval.episodes=0); give --episodes")
+    seed = config.eval.seed if seed is None else seed
+    # The same numbers as in training, and sampled actions that repeat.
+    torch.set_num_threads(config.runtime.torch_threads)
+    torch.manual_seed(seed)
+    result = evaluate_policy(
+        lambda observations: agent.act(observations, deterministic),
+        config.env,
+        episodes=count,
+        seed=seed,
+        task_seed=config.seed,
+        n_envs=LANES if config.eval.env == "own" else 1,
+        protocol=name,
+    )
+    return build_report(
+        result, config, run=run, saved=saved, protocol=name, deterministic=deterministic, seed=seed
+    )
+
+
+def choose_protocol(config: RunConfig, asked: str | None) -> Protocol:
+    """The protocol that was asked for, or by default that of the run's environment.
+
+    Raises:
+        UserError: There is no such protocol, or it does not fit the environment.
+    """
+    is_metaworld = config.env.name == "metaworld"
+    if asked is None:
+        return "metaworld" if is_metaworld else "standard"
+    if asked == "metaworld" and not is_metaworld:
+        raise UserError(
+            f"protocol metaworld is for Meta-World's tasks, not for env={config.env.name}; use standard"
+        )
+    for name in PROTOCOLS:
+        if asked == name:
+            return name
+    raise UserError(f"unknown protocol {asked!r}; known: {', '.join(PROTOCOLS)}")
 
 
 @dataclass(frozen=True)
@@ -117,11 +160,6 @@ class EvalReport:
         ]
 
 
-def _rate(success: np.ndarray) -> float | None:
-    mean = float(success.mean())
-    return None if math.isnan(mean) else mean
-
-
 def build_report(
     result: EvalResult,
     config: RunConfig,
@@ -132,20 +170,7 @@ def build_report(
     deterministic: bool,
     seed: int,
 ) -> EvalReport:
-    """Summarise an evaluation, with Wilson's 95% interval for the success rate.
-
-    Args:
-        result: The episodes.
-        config: The run's configuration.
-        run: The run folder.
-        saved: The checkpoint whose policy it was.
-        protocol: How it was evaluated.
-        deterministic: Whether actions were the mode.
-        seed: Seed of the episodes' starts.
-
-    Returns:
-        The report.
-    """
+    """Summarise an evaluation of a run's checkpoint, with Wilson's 95% interval for the success rate."""
     from gipo_cli.envs.registry import ENVIRONMENTS
     from gipo_cli.runs.machine import versions
 
@@ -191,7 +216,7 @@ def _interval(success: np.ndarray) -> tuple[float | None, float | None, float | 
     """The rate with Wilson's 95% interval."""
     from scipy.stats import binomtest
 
-    rate = _rate(success)
+    rate = success_rate(success)
     if rate is None:
         return None, None, None
     interval = binomtest(int(success.sum()), len(success)).proportion_ci(method="wilson")

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gipo_cli.errors import RunFailed, StoppedError, UserError
-from gipo_cli.training.eval_report import (
-    METAWORLD_GOALS,
-    PROTOCOLS,
-    EvalReport,
-    EvalResult,
-    Protocol,
-    build_report,
-)
+from gipo_cli.errors import RunFailed, StoppedError
 
 if TYPE_CHECKING:
     import gymnasium as gym
     from stable_baselines3.common.vec_env import VecEnv
 
-    from gipo_cli.settings.schema import EnvConfig, RunConfig
+    from gipo_cli.settings.schema import EnvConfig
 
 Act = Callable[[np.ndarray], np.ndarray]
+Protocol = Literal["standard", "metaworld"]
 # Of an evaluation's batches; the same in training and afterwards.
 LANES = 5
-
-
 EVALUATION_INDEX = 1_000_000
 LONGEST_EPISODE = 100_000
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One evaluation, by episode.
+
+    Attributes:
+        returns: Sum of raw rewards, ``[episodes]``.
+        lengths: Steps, ``[episodes]``.
+        success: By the environment's definition, 0 or 1 ``[episodes]``; NaN where the task reports none.
+        success_any: At any step, likewise.
+        success_last: At the last step, likewise.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    success: np.ndarray
+    success_any: np.ndarray
+    success_last: np.ndarray
+
+    def row(self) -> dict[str, float | int | None]:
+        """Columns of ``eval.csv`` that describe the episodes; a success that no task reports is None."""
+        return {
+            "episodes": len(self.returns),
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "return_min": float(self.returns.min()),
+            "return_max": float(self.returns.max()),
+            "success": success_rate(self.success),
+            "success_any": success_rate(self.success_any),
+            "success_last": success_rate(self.success_last),
+            "length_mean": float(self.lengths.mean()),
+        }
+
+
+def success_rate(success: np.ndarray) -> float | None:
+    """Share of ones; None where there is a NaN."""
+    mean = float(success.mean())
+    return None if math.isnan(mean) else mean
 
 
 def check_length(env: gym.Env[Any, Any], steps: int) -> None:
@@ -58,7 +89,7 @@ class Evaluator:
         seed: Seed of the episodes' starts.
         task_seed: Picks what belongs to the task (Meta-World's goals): the training run's.
         n_envs: Environments whose observations go through the policy together.
-        protocol: See ``PROTOCOLS``.
+        protocol: ``metaworld`` ends an episode at its first success.
 
     Raises:
         UserError: The environment cannot be made.
@@ -217,19 +248,7 @@ def evaluate_policy(
     n_envs: int = LANES,
     protocol: Protocol = "standard",
 ) -> EvalResult:
-    """Open environments, evaluate once, close them; see ``Evaluator``.
-
-    Args:
-        act: The policy.
-        cfg: The environment.
-        episodes: How many.
-        seed: Seed of the episodes' starts.
-        task_seed: Seed of the task.
-        n_envs: Environments stepped together.
-        protocol: See ``PROTOCOLS``.
-
-    Returns:
-        The episodes in order of their numbers.
+    """Open an :class:`Evaluator`, evaluate once, close it.
 
     Raises:
         RunFailed: An environment raised or returned something unusable.
@@ -239,88 +258,3 @@ def evaluate_policy(
         Evaluator(cfg, seed=seed, task_seed=task_seed, n_envs=n_envs, protocol=protocol)
     ) as evaluator:
         return evaluator.run(act, episodes)
-
-
-def evaluate_run(
-    run: Path,
-    *,
-    episodes: int | None = None,
-    deterministic: bool = True,
-    seed: int | None = None,
-    checkpoint: str = "last",
-    protocol: str | None = None,
-    device: str = "cpu",
-    trust: bool = False,
-) -> EvalReport:
-    """Evaluate a run's policy.
-
-    Args:
-        run: The run folder.
-        episodes: How many; None: 50 under Meta-World's protocol, else ``eval.episodes``.
-        deterministic: Take the mode of the policy rather than a sample.
-        seed: Seed of the episodes' starts; None: ``eval.seed``, as in training.
-        checkpoint: ``last``, ``best`` or a step.
-        protocol: A name in ``PROTOCOLS``; None: ``metaworld`` for its tasks, else ``standard``.
-        device: Where the policy runs.
-        trust: Import the modules that the run's configuration names.
-
-    Returns:
-        The report.
-
-    Raises:
-        UserError: The run, checkpoint or protocol does not exist, or does not fit.
-        RunFailed: The environment failed.
-    """
-    import torch
-
-    from gipo_cli.training.loading import load_agent
-
-    if episodes is not None and episodes < 1:
-        raise UserError(f"episodes={episodes} is not a number of episodes; give 1 or more")
-    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
-    name = choose_protocol(config, protocol)
-    count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
-    if not count:
-        raise UserError(f"{run} was trained without evaluations (eval.episodes=0); give --episodes")
-    seed = config.eval.seed if seed is None else seed
-    # The same numbers as in training, and sampled actions that repeat.
-    torch.set_num_threads(config.runtime.torch_threads)
-    torch.manual_seed(seed)
-    result = evaluate_policy(
-        lambda observations: agent.act(observations, deterministic),
-        config.env,
-        episodes=count,
-        seed=seed,
-        task_seed=config.seed,
-        n_envs=LANES if config.eval.env == "own" else 1,
-        protocol=name,
-    )
-    return build_report(
-        result, config, run=run, saved=saved, protocol=name, deterministic=deterministic, seed=seed
-    )
-
-
-def choose_protocol(config: RunConfig, asked: str | None) -> Protocol:
-    """Protocol to evaluate a run under.
-
-    Args:
-        config: The run's configuration.
-        asked: What the user typed, if anything.
-
-    Returns:
-        Its name.
-
-    Raises:
-        UserError: There is no such protocol, or it does not fit the environment.
-    """
-    is_metaworld = config.env.name == "metaworld"
-    if asked is None:
-        return "metaworld" if is_metaworld else "standard"
-    if asked == "metaworld" and not is_metaworld:
-        raise UserError(
-            f"protocol metaworld is for Meta-World's tasks, not for env={config.env.name}; use standard"
-        )
-    for name in PROTOCOLS:
-        if asked == name:
-            return name
-    raise UserError(f"unknown protocol {asked!r}; known: {', '.join(PROTOCOLS)}")

@@ -13,8 +13,8 @@ from gymnasium.envs.classic_control import PendulumEnv
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.runs.checkpoint import Checkpoint
 from gipo_cli.settings.schema import EnvConfig, RunConfig
-from gipo_cli.training.eval_report import EvalResult, build_report
-from gipo_cli.training.evaluate import Evaluator, choose_protocol, evaluate_policy, evaluate_run
+from gipo_cli.training.eval_report import build_report, choose_protocol, evaluate_run
+from gipo_cli.training.evaluate import EvalResult, Evaluator, evaluate_policy
 
 FETCH = EnvConfig(name="fetch_reach")
 METAWORLD = EnvConfig(name="metaworld", task="reach-v3")

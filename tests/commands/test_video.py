@@ -17,7 +17,8 @@ from gipo_cli.commands.renderer import choose_renderer
 from gipo_cli.commands.video import record
 from gipo_cli.errors import RunFailed, UserError
 from gipo_cli.settings.schema import EnvConfig
-from gipo_cli.training.evaluate import Evaluator, evaluate_run
+from gipo_cli.training.eval_report import evaluate_run
+from gipo_cli.training.evaluate import Evaluator
 
 FETCH = EnvConfig(name="fetch_reach")
 

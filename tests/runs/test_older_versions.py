@@ -14,7 +14,7 @@ from gipo_cli.commands.app import app
 from gipo_cli.commands.film import choose_renderer
 from gipo_cli.commands.video import record
 from gipo_cli.errors import UserError
-from gipo_cli.training.evaluate import evaluate_run
+from gipo_cli.training.eval_report import evaluate_run
 
 # Of two episodes.
 ENDS = ("return_min", "return_max")
