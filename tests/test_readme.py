@@ -1,13 +1,12 @@
-"""Every command and every Python block of the README runs as printed."""
+"""Every command of the README runs as printed; tests/test_docs.py runs its Python."""
 
 import os
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
-from doc_blocks import README, ROOT, blocks, files, lines, parse, snippets
+from doc_blocks import README, ROOT, blocks, files, lines, parse
 from typer.testing import CliRunner
 from warm import finish
 
@@ -53,13 +52,10 @@ def surroundings():
     return env | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
 
 
-def passed(done):
-    assert done.returncode == 0, f"{shlex.join(map(str, done.args))}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def apart(words, folder):
-    return passed(finish(words, cwd=folder, env=surroundings()))
+    done = finish(words, cwd=folder, env=surroundings())
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def here(words):
@@ -74,7 +70,7 @@ def test_every_command_has_its_short_form(printed):
     assert set(printed) == set(RUN_AS)
 
 
-def test_commands_and_python_run_as_printed(printed, tmp_path, monkeypatch):
+def test_commands_run_as_printed(printed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files(tmp_path)
     said = []
@@ -87,17 +83,6 @@ def test_commands_and_python_run_as_printed(printed, tmp_path, monkeypatch):
                 said.append(apart(words, tmp_path))
             else:
                 said.append(here(words))
-    for code in snippets(README):
-        passed(
-            subprocess.run(
-                [sys.executable, "-c", code],
-                cwd=tmp_path,
-                env=surroundings(),
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-        )
     training, comparison = blocks(README, "text")
     # Of the comparison only the heading: its rows and notes are those of the study that was compared.
     shown = {*shape(training), next(line for line in shape(comparison) if line.startswith("group "))}

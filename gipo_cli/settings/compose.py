@@ -6,12 +6,14 @@ defaults are the schema's, so that a mistake is told in this package's words and
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +160,17 @@ def _set(config: DictConfig, override: Any) -> None:
 
 def _load(name: str, choices: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str, str], DictConfig]:
     """Group choices and values of one composed file; the first folder that has a file wins."""
+    files = (file for folder in folders for file in sorted(folder.rglob("*.yaml")))
+    stamps = tuple((file, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
+    picked, values = _loaded(name, tuple(choices), tuple(folders), stamps)
+    return picked, copy.deepcopy(values)
+
+
+@lru_cache(maxsize=64)
+def _loaded(
+    name: str, choices: tuple[str, ...], folders: tuple[Path, ...], stamps: tuple[object, ...]
+) -> tuple[dict[str, str], DictConfig]:
+    """The same, done once for files that have not changed since: the runs of a grid share most of it."""
     import hydra
     from omegaconf import OmegaConf
 

@@ -13,7 +13,7 @@ from gipo_cli.settings.complete import complete
         ("objective.side=u", [], ["objective.side=upper"]),
         ("logging.tens", [], ["logging.tensorboard=true", "logging.tensorboard=false"]),
         ("env.vec", [], ["env.vector=dummy", "env.vector=subproc"]),
-        ("env.reward=s", [], ["env.reward=sparse"]),
+        ("env.reward=s", [], ["env.reward=sparse", "env.reward=success", "env.reward=shifted"]),
         ("env.reward=n", [], ["env.reward=null"]),
         ("see", [], ["seed="]),
         ("seed=", [], []),

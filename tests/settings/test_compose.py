@@ -302,3 +302,13 @@ def test_a_group_of_ones_own_is_added(tmp_path: Path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
     assert compose(["+experiment=mine"], config_dirs=[tmp_path]).config.seed == 7
+
+
+def test_a_file_that_changed_is_read_again_and_no_composition_changes_another(tmp_path: Path):
+    (tmp_path / "buffer").mkdir()
+    for size in (3000, 40_000):
+        (tmp_path / "buffer" / "mine.yaml").write_text(f"size: {size}\n")
+        first = compose(["buffer=mine", "env.kwargs.a=[1]"], config_dirs=[tmp_path]).config
+        again = compose(["buffer=mine"], config_dirs=[tmp_path]).config
+        assert (first.buffer.size, again.buffer.size) == (size, size)
+        assert (first.env.kwargs, again.env.kwargs) == ({"a": [1]}, {})
