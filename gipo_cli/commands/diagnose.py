@@ -47,7 +47,9 @@ def _knob(objective: str, knob: str) -> Any:
             cure = f"repeat the option: {again}" if len(values) > 1 else f"write {option} 0.5"
             raise UserError(f"{option} takes one number, not {text!r}; {cure}") from None
 
-    return Option(metavar=knob.upper(), parser=read, help=f"run: measure this {knob}; repeatable")
+    return Option(
+        metavar=knob.upper(), parser=read, help=f"run: measure {objective} at this {knob}; repeatable"
+    )
 
 
 Target = Annotated[
@@ -68,8 +70,8 @@ MonteCarlo = Annotated[bool, Option("--monte-carlo", help="gridworld: check the 
 Steps = Annotated[
     list[int] | None, Option(metavar="STEP", help="run: measure this checkpoint; repeatable (all)")
 ]
-ProbeSize = Annotated[int | None, Option(help="run: transitions to measure on (the run's own number)")]
-Chunks = Annotated[int | None, Option(help="run: parts to split them into (the run's own number)")]
+ProbeSize = Annotated[int | None, Option(help="run: transitions to measure on (its diagnostics.probe_size)")]
+Chunks = Annotated[int | None, Option(help="run: parts to split them into (its diagnostics.chunks)")]
 
 
 def diagnose(

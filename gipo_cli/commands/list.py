@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from gipo_cli.core.objectives import ObjectiveParams
     from gipo_cli.runs.layout import RunDir
 
-Word = Annotated[str | None, Argument(metavar="[WORD]", help="show those that have to do with it (all)")]
+Word = Annotated[
+    str | None, Argument(metavar="WORD", help="show only those whose name or meaning holds this word")
+]
 SETTINGS = ("environment", "objective", "buffer", "seed")
 _GLANCED = re.compile(r"^(?:(\w+)|  (name|id|task|n_envs|size|rollout_steps)):(.*)$", re.MULTILINE)
 
