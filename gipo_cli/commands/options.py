@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
@@ -73,6 +73,11 @@ def known_device(ctx: Context, name: str | None) -> str | None:
     raise UserError(f"--device {name} is not one of {', '.join(DEVICES)}{suggest(name, DEVICES)}")
 
 
+def another_run(about: str) -> Any:
+    """An option that names a run."""
+    return Option(metavar="RUN", help=about, autocompletion=complete_run)
+
+
 Overrides = Annotated[
     list[str] | None,
     Argument(
@@ -106,6 +111,14 @@ Device = Annotated[
 ]
 Checkpoint = Annotated[
     str, Option(metavar="STEP", help="last, best or an environment step", autocompletion=complete_checkpoint)
+]
+ShortDevice = Annotated[
+    str | None,
+    Option(
+        help="auto, cpu or cuda; short for runtime.device=DEVICE",
+        callback=known_device,
+        autocompletion=complete_device,
+    ),
 ]
 OptionalDevice = Annotated[
     str | None,

@@ -14,10 +14,9 @@ from gipo_cli.commands.options import (
     Overrides,
     Quiet,
     RunsRoot,
+    ShortDevice,
     Trust,
-    complete_device,
-    complete_run,
-    known_device,
+    another_run,
     open_run,
 )
 from gipo_cli.errors import UserError
@@ -30,25 +29,13 @@ def train(
     ctx: Context,
     overrides: Overrides = None,
     dry_run: DryRun = False,
-    device: Annotated[
-        str | None,
-        Option(
-            help="auto, cpu or cuda; short for runtime.device=DEVICE",
-            callback=known_device,
-            autocompletion=complete_device,
-        ),
-    ] = None,
+    device: ShortDevice = None,
     runs: RunsRoot = None,
     name: Annotated[str | None, Option(help="name of the run (made of its settings and the time)")] = None,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
-    resume: Annotated[
-        str | None, Option(metavar="RUN", help="resume this run", autocompletion=complete_run)
-    ] = None,
-    replay_arrivals: Annotated[
-        str | None,
-        Option(metavar="RUN", help="repeat this run of actors=processes or ray", autocompletion=complete_run),
-    ] = None,
+    resume: Annotated[str | None, another_run("resume this run")] = None,
+    replay_arrivals: Annotated[str | None, another_run("repeat this run of actors=processes or ray")] = None,
     allow_changes: Annotated[
         bool, Option("--allow-changes", help="with --resume: accept changed settings and versions")
     ] = False,
