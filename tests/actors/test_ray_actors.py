@@ -16,6 +16,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.runs.machine import versions
 from gipo_cli.settings.schema import RunConfig
+from gipo_cli.sweep import on_ray
 
 pytestmark = pytest.mark.cluster
 
@@ -28,6 +29,8 @@ def learner_of(config: RunConfig) -> GIPO:
 def test_two_nodes_of_which_one_is_lost(cluster, monkeypatch):  # noqa: F811
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
+    # A busy machine answers late.
+    monkeypatch.setattr(on_ray, "HEALTH_SECONDS", 120.0)
     config = composed("actors=ray", "actors.n=2", "actors.max_lag=2")
     agent = learner_of(config)
     with pytest.raises(UserError, match=r"nothing answers at 127\.0\.0\.2:1"):
