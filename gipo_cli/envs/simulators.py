@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -49,12 +50,14 @@ class Simulator:
         time_limit: Steps after which an episode is truncated; None for no limit.
         begin: Starts an episode; None: ``env.reset`` with the seed.
         redundant: Parts of its observation that are functions of the other parts.
+        note: What the user should know about it.
     """
 
     env: gym.Env[Any, Any]
     time_limit: int | None = None
     begin: Begin | None = None
     redundant: Sequence[str] = ()
+    note: str | None = None
 
     def start(self, seed: int, episode: int, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """Start the episode with this seed and this number."""
@@ -69,6 +72,14 @@ def from_registry(request: Request) -> Simulator:
     bare = dataclasses.replace(spec, order_enforce=False)
     env: gym.Env[Any, Any] = gym.make(bare, max_episode_steps=-1, disable_env_checker=True, **request.kwargs)
     return Simulator(env, spec.max_episode_steps)
+
+
+def other_version(tested: Mapping[str, str]) -> str | None:
+    """Why the faster methods made for these versions of packages cannot be used, if another is installed."""
+    for package, version in tested.items():
+        if (found := metadata.version(package)) != version:
+            return f"{package} {found} steps as released; the faster methods are for {package} {version}"
+    return None
 
 
 def refuse_own_statistics(env: gym.Env[Any, Any], label: str) -> None:

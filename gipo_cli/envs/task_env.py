@@ -214,7 +214,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             f"env={self._label} uses the global random generators; it gets its own, seeded by the episode, "
             "so that training and evaluation do not disturb each other"
         )
-        found = [self.actions.note, randomness if self._isolation.touched else None]
+        found = [self._simulator.note, self.actions.note, randomness if self._isolation.touched else None]
         return [note for note in found if note]
 
     def _step_success(self, info: dict[str, Any]) -> bool | None:
