@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from gipo_cli.envs import fast_metaworld, simulators
 from gipo_cli.envs.fast_metaworld import FromMatrix
 from gipo_cli.envs.make import make_env
-from gipo_cli.envs.metaworld import TESTED, goals_of, make_simulator
+from gipo_cli.envs.metaworld import TESTED, make_simulator
 from gipo_cli.envs.registry import METAWORLD_TASKS
 from gipo_cli.settings.schema import EnvConfig
 
@@ -24,14 +24,22 @@ def plain(value):
     return type(value), value
 
 
-def walk(task, steps, seeds, **kwargs):
+def ready(sim):
+    """Let a simulator draw its goals itself, by its seed: drawing the benchmark's 50 takes a second."""
+    sim._set_task_called, sim._freeze_rand_vec, sim.seeded_rand_vec = True, False, True
+    sim._partially_observable = False
+    del sim.sawyer_observation_space
+
+
+def walk(name, steps, seeds, **kwargs):
     """Walk both through episodes by the scripted policy, which reaches contacts, and random actions."""
-    pair = [make_simulator(task, released=released, **kwargs) for released in (True, False)]
+    pair = [make_simulator(name, released=released, **kwargs) for released in (True, False)]
     assert [isinstance(sim, fast_metaworld.Quick) for sim in pair] == [False, True]
-    rng, policy = np.random.default_rng(0), ENV_POLICY_MAP[task]()
+    for sim in pair:
+        ready(sim)
+    rng, policy = np.random.default_rng(0), ENV_POLICY_MAP[name]()
     for seed in seeds:
         for sim in pair:
-            sim.set_task(goals_of(task, 1)[seed])
             sim.seed(seed)
         starts = [sim.reset() for sim in pair]
         assert plain(starts[0]) == plain(starts[1])
@@ -44,14 +52,15 @@ def walk(task, steps, seeds, **kwargs):
             assert plain(results[0]) == plain(results[1]), step
             seen = results[0][0]
         assert pair[0].np_random.random() == pair[1].np_random.random()
-    for name in ("qpos", "qvel", "qacc_warmstart", "efc_force", "site_xpos"):
-        np.testing.assert_array_equal(*(getattr(sim.data, name) for sim in pair))
+    for quantity in ("qpos", "qvel", "qacc_warmstart", "efc_force", "site_xpos"):
+        np.testing.assert_array_equal(*(getattr(sim.data, quantity) for sim in pair))
     return pair
 
 
+@pytest.mark.filterwarnings("ignore:Constant")
 @pytest.mark.parametrize("task", METAWORLD_TASKS)
 def test_every_task_steps_as_released_to_the_bit(task):
-    walk(task, 60, [3])
+    walk(task, 40, [3])
 
 
 @pytest.mark.long
@@ -69,7 +78,7 @@ def test_what_is_refused_is_refused_as_released():
         sim = make_simulator("reach-v3", released=released)
         with pytest.raises(RuntimeError, match=r"You must call env\.set_task"):
             sim.step(np.zeros(4, np.float32))
-        sim.set_task(goals_of("reach-v3", 1)[0])
+        ready(sim)
         sim.reset()
         with pytest.raises(AssertionError, match="Actions should be size 4"):
             sim.step(np.zeros(3, np.float32))
