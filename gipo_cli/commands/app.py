@@ -17,6 +17,7 @@ from gipo_cli.commands import (
     export,
     import_tb,
     list,
+    posttrain,
     show,
     sweep,
     train,
@@ -39,6 +40,7 @@ app.command("eval", cls=Command)(eval.evaluate)
 app.command("video", cls=Command)(video.video)
 app.command("export", cls=Command)(export.export)
 app.command("clone", cls=SettingsCommand)(clone.clone)
+app.command("posttrain", cls=SettingsCommand)(posttrain.posttrain)
 app.command("demos", cls=SettingsCommand)(demos.demos)
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)

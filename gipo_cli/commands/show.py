@@ -94,11 +94,30 @@ def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tu
         return
     yield "state", state_now(run, status) + (f": {status.reason}" if status.reason else "")
     yield "steps", f"{status.step} of {status.total_steps} ({status.share:.0%})"
+    yield from _success(run)
     if status.steps_per_second:
         yield "speed", f"{status.steps_per_second:.0f} steps/s"
     for key, (name, form) in _LATEST.items():
         if (value := status.latest.get(key)) is not None:
             yield name, format(value, form)
+
+
+def _success(run: RunDir) -> Iterator[tuple[str, str]]:
+    """Success before and after training, of a run with init; that of a clone."""
+    from gipo_cli.commands.clone import success_lines
+    from gipo_cli.errors import UserError
+    from gipo_cli.runs.durable import read_sealed
+
+    for path, keys in ((run.success, ("before", "after")), (run.clone, ("success",))):
+        if path.is_file():
+            try:
+                facts = read_sealed(path)
+            except UserError:
+                yield path.name, "damaged"
+                continue
+            for key in keys:
+                for line in success_lines(facts.get(key)):
+                    yield ("clone" if key == "success" else key), line
 
 
 def _health(newest: Mapping[str, str]) -> Iterator[tuple[str, str]]:

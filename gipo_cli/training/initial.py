@@ -59,7 +59,7 @@ def prepare(config: RunConfig, folder: RunDir, root: Path, *, trust: bool = Fals
     uses = bool(config.buffer.demos or config.agent.anchor.clone_coef)
     demos = obtain(config) if config.init == CLONE or uses else None
     if config.init == CLONE and demos is not None:
-        source = _shared_clone(config, demos, root)
+        source = shared_clone(config, demos, root)
     else:
         source = find(root, str(config.init))
     _check_run(source)
@@ -170,7 +170,7 @@ def as_the_agent(demos: Demonstrations, env: TaskEnv, config: RunConfig) -> Demo
     )
 
 
-def _shared_clone(config: RunConfig, demos: Demonstrations, root: Path) -> RunDir:
+def shared_clone(config: RunConfig, demos: Demonstrations, root: Path) -> RunDir:
     """The clone that this configuration describes, made unless another run made it."""
     final = RunDir(root / SHARED / f"{config.env.subject}-{identity(config, demos)}".replace("/", "-"))
     if final.clone.is_file():

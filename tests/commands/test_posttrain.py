@@ -1,0 +1,82 @@
+"""``gipo clone`` and ``gipo posttrain``, on a robot that is not Meta-World's."""
+
+import sys
+
+import numpy as np
+import pytest
+import toy_robot
+
+from gipo_cli.commands.app import main
+from gipo_cli.runs.layout import RunDir, list_runs
+
+SMALL = ["clone.steps=200", "eval.episodes=3"]
+TOY = ["env=gymnasium", f"env.id={toy_robot.ID}"]
+
+
+@pytest.fixture
+def gipo(monkeypatch, capsys):
+    """Type a command: its exit code, and what it printed."""
+
+    def typed(*words):
+        monkeypatch.setattr(sys, "argv", ["gipo", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out = capsys.readouterr()
+        return ended.value.code or 0, out.out + out.err
+
+    return typed
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """A file as docs/posttraining.md records it."""
+    made = toy_robot.demonstrations(10).arrays()
+    names = ("obs", "action", "reward", "success", "length")
+    np.savez(tmp_path / "my.npz", **{name: made[name] for name in names})
+    return tmp_path / "my.npz"
+
+
+def test_one_command_for_ones_own_robot(gipo, by_hand, tmp_path):
+    root = tmp_path / "runs"
+    short = ["total_steps=128", "agent.rollout_steps=32", "agent.update.batch_size=64", "logging=csv"]
+    words = ["posttrain", *TOY, *SMALL, *short, "--demos", by_hand, "--name", "own", "--runs", root]
+    code, said = gipo(*words)
+    assert code == 0, said
+    assert said.count("before: success, training's time limit: deterministic") == 2
+    assert said.count("after: success, training's time limit: deterministic") == 1
+    assert [run.name for run in list_runs(root)] == ["own"]
+    assert (root / "own" / "eval.csv").read_text().splitlines()[1].startswith("0,")
+    code, said = gipo("show", "own", "--runs", root)
+    assert "before" in said
+    assert "after" in said
+    code, said = gipo(*words)
+    assert (code, "already exists and is not overwritten" in said) == (2, True)
+
+
+def test_a_clone_is_a_run_folder(gipo, by_hand, tmp_path):
+    root = ["--runs", tmp_path / "runs"]
+    code, said = gipo("clone", by_hand, *root)
+    assert (code, "do not say which environment they are of; type it" in said) == (2, True)
+    code, said = gipo("clone", by_hand, *TOY, *SMALL, "--name", "copy", *root)
+    assert code == 0, said
+    assert "type next: gipo train preset=posttrain env=gymnasium" in said
+    assert RunDir(tmp_path / "runs" / "copy").clone.is_file()
+    code, said = gipo("show", "copy", *root)
+    assert (code, "success, training's time limit: deterministic" in said) == (0, True), said
+    code, said = gipo("eval", "copy", "--episodes", "2", *root)
+    assert (code, "success" in said) == (0, True), said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--demos", "0"], "leaves nothing to clone"),
+        (["--demos", "nobody"], "there are no demonstrations 'nobody'"),
+        (["env=fetch_reach", "--demos", "2"], "has no scripted policy"),
+        (["--name", "a/b"], "cannot be a run's name"),
+    ],
+)
+def test_mistakes(gipo, tmp_path, words, message):
+    code, said = gipo("posttrain", *words, "--runs", tmp_path)
+    assert (code, message in said) == (2, True), said
+    assert not list_runs(tmp_path)
