@@ -26,6 +26,7 @@ FIGURES = {
     "replay": ("replay", "A batch of 512 from the replay buffer"),
     "diagnostics": ("diagnostics", "The live probe"),
     "checkpoint": ("checkpoint", "Saving a buffer of 100,000 transitions"),
+    "stepping": ("stepping", "50 steps of every environment"),
     "startup": ("startup", "Start of a command"),
     "compare": ("compare", "Comparing runs"),
     "actors": ("actors", "A run with actors in processes of their own"),
