@@ -9,29 +9,30 @@ import typer
 from gipo_cli.commands.options import ConfigDir, Overrides, RunsRoot
 from gipo_cli.errors import UserError
 
+Status = Annotated[str | None, typer.Option("--status", metavar="STUDY", help="show a study's runs and stop")]
+AllowChanges = Annotated[
+    bool, typer.Option("--allow-changes", help="continue runs that other versions of libraries began")
+]
+Address = Annotated[str | None, typer.Option(help="host:port of a Ray cluster (one on this machine)")]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="an option of the SLURM jobs, such as timeout_min=240"),
+]
+
 
 def sweep(
     overrides: Overrides = None,
-    status: Annotated[
-        str | None, typer.Option("--status", metavar="STUDY", help="show a study's runs and stop")
-    ] = None,
+    status: Status = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="runs at a time (one per core)")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed runs again")] = False,
-    allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="continue runs that other versions of libraries began")
-    ] = False,
+    allow_changes: AllowChanges = False,
     name: Annotated[str | None, typer.Option(help="the study's folder; made up if left out")] = None,
     backend: Annotated[str, typer.Option(help="local, ray or slurm")] = "local",
     cpus: Annotated[int, typer.Option(min=1, help="on a cluster: cores per run")] = 1,
     gpus: Annotated[int, typer.Option(min=0, help="on a cluster: GPUs per run")] = 0,
-    address: Annotated[
-        str | None, typer.Option(help="host:port of a Ray cluster (one on this machine)")
-    ] = None,
-    slurm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="an option of the SLURM jobs, such as timeout_min=240"),
-    ] = None,
+    address: Address = None,
+    slurm: Slurm = None,
     print_commands: Annotated[
         bool, typer.Option("--print-commands", help="print one command per run for another scheduler")
     ] = False,

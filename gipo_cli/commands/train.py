@@ -42,7 +42,9 @@ def train(
     trust: Trust = False,
 ) -> None:
     """Train a policy, or resume an interrupted run (--resume RUN)."""
-    lines = [*(overrides or []), *([f"runtime.device={device}"] if device else [])]
+    from gipo_cli.settings.files import with_files
+
+    lines = [*with_files(overrides or []), *([f"runtime.device={device}"] if device else [])]
     if replay_arrivals is not None:
         if lines or resume or dry_run or allow_changes or config_dir:
             raise UserError(

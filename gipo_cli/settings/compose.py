@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,8 @@ UNHASHED = tuple(key for key in keys_that_change("nothing", "draw", "budget") if
 """Settings and sections in which runs that share a hash may differ."""
 
 _LOCK = threading.Lock()
-_LIST = "tag:yaml.org,2002:seq"
+_LIST, _FLOAT = "tag:yaml.org,2002:seq", "tag:yaml.org,2002:float"
+_EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def to_yaml(config: RunConfig) -> str:
     class Dumper(yaml.SafeDumper):
         """Sections in block style, lists on one line."""
 
+    # Text such as 1e5 is a number to other readers of YAML, OmegaConf among them, unless it is quoted.
+    Dumper.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+.0123456789"))
     Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LIST, data, flow_style=True))
     return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, width=100)
 

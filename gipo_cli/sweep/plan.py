@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import check_name
 from gipo_cli.settings.compose import compose, config_hash, validate
+from gipo_cli.settings.files import with_files
 from gipo_cli.settings.grid import expand
 from gipo_cli.settings.groups import STUDIES, find_file, names_in, read, search_dirs
 from gipo_cli.settings.overrides import parse_overrides, unknown_choice
@@ -83,7 +84,7 @@ def plan(overrides: Sequence[str], *, name: str | None = None, config_dirs: Sequ
     """Expand a grid, or a study file with further overrides, into its runs.
 
     Args:
-        overrides: As typed; may hold ``study=NAME``.
+        overrides: As typed; may hold ``study=NAME`` and YAML files of settings.
         name: The study's name; default: the study file's, else a digest of the runs, so that the same
             command always means the same folder.
         config_dirs: The user's own configuration folders.
@@ -92,6 +93,7 @@ def plan(overrides: Sequence[str], *, name: str | None = None, config_dirs: Sequ
         UserError: A mistake in the overrides or the file, or two runs that learn the same.
     """
     file_name, lines = _split_study(overrides, config_dirs)
+    lines = with_files(lines)
     if file_name is not None:
         file = _read_study_file(file_name, config_dirs)
         name, lines = name or file.name, _combine(file, lines)

@@ -146,3 +146,12 @@ def test_the_studies_of_the_results_are_balanced(name, runs, rollout, neg_ratio)
     assert all(seeds.count(seed) == runs // 5 for seed in range(1, 6))
     gipo = next(run.config.objective for run in study.runs if run.config.objective.name == "gipo")
     assert (gipo.sigma, gipo.neg_ratio) == (0.5, neg_ratio)
+
+
+def test_settings_of_a_file_hold_for_all_runs(tmp_path: Path):
+    file = tmp_path / "best.yaml"
+    file.write_text("env: gymnasium\nenv.id: Pendulum-v1\nseed: 9\n")
+    assert [(run.config.env.id, run.config.seed) for run in plan([str(file), "seed=1,2"]).runs] == [
+        ("Pendulum-v1", 1),
+        ("Pendulum-v1", 2),
+    ]
