@@ -84,11 +84,16 @@ def show_run(run: RunDir, root: Path) -> None:
 
 def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
     from gipo_cli.envs.registry import ENVIRONMENTS
+    from gipo_cli.runs.durable import TEMPORARY
+    from gipo_cli.runs.lock import holder
     from gipo_cli.runs.status import state_now
 
     subject = " ".join(config.env.names)
     yield "what", f"{config.objective.name} on {subject}, buffer {config.buffer_size}, seed {config.seed}"
     yield "sees", ENVIRONMENTS[config.env.name].sees
+    left = sorted(path.name for path in run.path.glob(f"{TEMPORARY}*"))
+    if left and holder(run.lock) is None:
+        yield "left over", f"{', '.join(left)}, by a killed writer; remove it, or resume the run"
     if status is None:
         yield "state", "unknown: status.json is missing or damaged"
         return

@@ -28,14 +28,7 @@ _SUCCESS = {
 def write_inputs(
     run: RunDir, config: RunConfig, *, overrides: Sequence[str], command: Sequence[str], device: str
 ) -> None:
-    """Write everything a new run can be repeated from.
-
-    Args:
-        run: The new run folder.
-        config: Resolved configuration.
-        overrides: As typed.
-        command: The command line, word by word.
-        device: ``cpu`` or ``cuda``.
+    """Write everything a new run can be repeated from; ``command`` is the command line, word by word.
 
     Raises:
         RunFailed: The disk refused.
@@ -104,14 +97,7 @@ class Manifest:
     def add_update(
         self, *, attempt: int, step: int, command: Sequence[str], changes: Sequence[str], device: str
     ) -> None:
-        """Note that the run is continued, and on what.
-
-        Args:
-            attempt: Number of this attempt, from 2.
-            step: Environment step it goes on from.
-            command: The command line, word by word.
-            changes: What differs from the configuration so far, one ``key: old -> new`` each.
-            device: ``cpu`` or ``cuda``.
+        """Note that attempt number ``attempt`` (from 2) continues the run at ``step``, and on what.
 
         Raises:
             RunFailed: The disk refused.

@@ -95,7 +95,7 @@ class Trainer:
         with saved.reading(RunFailed):
             running = [arrays["running"][str(e)] for e in range(len(state["running"]))]
             position = Position(state["running"], running, arrays["last_obs"], saved.tensors["generator"])
-            repeats = self.source.go_on(position, saved.tensors, state.get("source", {}))
+            repeats = self.source.go_on(position, saved.tensors, dict(state["source"]))
             self.learner.load_state(state["learner"], saved.tensors, arrays["buffer"] if exact else None)
             if state["best"] is not None:
                 self.best = (float(state["best"][0]), float(state["best"][1]))

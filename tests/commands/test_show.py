@@ -103,3 +103,11 @@ def test_a_strangers_escape_sequences_are_shown_and_not_obeyed(
     assert said.count(r"red\x1b[31m") >= 3
     assert r"a\x1b]0;title\x07b" in said
     assert "\x1b" not in said
+
+
+def test_what_a_killed_writer_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = whole(tmp_path)
+    assert "left over" not in shown(monkeypatch, run, tmp_path)
+    (run.path / ".tmp-7-status.json").write_text("half")
+    text = " ".join(shown(monkeypatch, run, tmp_path).split())
+    assert "left over .tmp-7-status.json, by a killed writer; remove it, or resume the run" in text

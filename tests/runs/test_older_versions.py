@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gipo_cli import load_run
 from gipo_cli.commands.app import app
-from gipo_cli.commands.film import choose_renderer
+from gipo_cli.commands.renderer import choose_renderer
 from gipo_cli.commands.video import record
 from gipo_cli.errors import UserError
 from gipo_cli.training.eval_report import evaluate_run
