@@ -304,7 +304,11 @@ def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):
     ("words", "position", "expected"),
     [
         ("gipo train env = fetch_pi", "4", ["fetch_pick_and_place"]),
-        ("gipo train preset", "2", ["preset=authors", "preset=default", "preset=sb3_ppo"]),
+        (
+            "gipo train preset",
+            "2",
+            ["preset=authors", "preset=default", "preset=posttrain", "preset=sb3_ppo"],
+        ),
         ("gipo show fir", "2", ["first"]),
         ("gipo eval first --checkpoint b", "4", ["best"]),
         ("gipo train env = metaworld env.task = soc", "7", ["soccer-v3"]),
