@@ -38,6 +38,8 @@ on_policy: against the gradient of the newest policy version's data, noisy
 * in training
 ? within two errors of 0, so not told from it
 ! end of its grid: try values beyond it (--gipo-sigma, --ppo-eps, ...)
+gipo_decoupled: sigma_prox cannot be seen in a checkpoint, where the learner is
+the proximal policy; training measures it (rows of diagnostics.csv: updated)
 """
 
 

@@ -33,12 +33,13 @@ NO_PROJECTION = 1e-9
 class Pairs:
     """Policy pairs and all that is exact about them.
 
-    Shapes: ``log_mu``, ``log_pi``, ``weight`` (probability of (s, a) in the data), ``advantage`` (A^pi) and
-    ``reference`` (gradient by the 12 logits) are ``[B, 3, 4]``.
+    Shapes: ``log_mu``, ``log_pi``, ``log_prox`` (of the proximal policy), ``weight`` (probability of (s, a)
+    in the data), ``advantage`` (A^pi) and ``reference`` (gradient by the 12 logits) are ``[B, 3, 4]``.
     """
 
     log_mu: Tensor
     log_pi: Tensor
+    log_prox: Tensor
     weight: Tensor
     advantage: Tensor
     reference: Tensor
@@ -102,32 +103,52 @@ def policy_gradient(policy: Tensor) -> Tensor:
     return occupancy.unsqueeze(-1) * policy * advantages(policy)
 
 
-def pair_up(mu_logits: Tensor, pi_logits: Tensor) -> Pairs:
-    """Exact quantities of data from ``mu_logits`` used to update ``pi_logits``, both ``[B, 3, 4]``.
+def pair_up(mu_logits: Tensor, pi_logits: Tensor, prox_logits: Tensor | None = None) -> Pairs:
+    """Exact quantities of data from ``mu_logits`` used to update ``pi_logits``, all ``[B, 3, 4]``.
 
+    Without ``prox_logits`` the proximal policy is pi.
     The reference is sum_s d_mu(s) sum_a pi A^pi grad log pi: what an unbiased estimator has as its mean.
     """
     log_mu, log_pi = mu_logits.log_softmax(-1), pi_logits.log_softmax(-1)
+    log_prox = log_pi if prox_logits is None else prox_logits.log_softmax(-1)
     states, advantage = visitation(log_mu.exp()).unsqueeze(-1), advantages(log_pi.exp())
     # sum_a pi A = 0, so the softmax's own term drops out.
-    return Pairs(log_mu, log_pi, states * log_mu.exp(), advantage, states * log_pi.exp() * advantage)
+    data, reference = states * log_mu.exp(), states * log_pi.exp() * advantage
+    return Pairs(log_mu, log_pi, log_prox, data, advantage, reference)
 
 
 def random_pairs(count: int, distance: float, seed: int) -> Pairs:
-    """Pairs with mu a softmax of standard normal logits and pi a step of that length away at random."""
+    """Pairs with mu a softmax of standard normal logits and pi a step of that length away at random.
+
+    The proximal policy is half-way in the logits.
+    """
     generator = torch.Generator().manual_seed(seed)
     mu, step = torch.randn(2, count, STATES, ACTIONS, generator=generator, dtype=torch.float64).unbind(0)
-    return pair_up(mu, mu + distance * step / step.flatten(1).norm(dim=1)[:, None, None])
+    way = distance * step / step.flatten(1).norm(dim=1)[:, None, None]
+    return pair_up(mu, mu + way, mu + way / 2)
 
 
 def lagged_pairs(count: int, steps: int, seed: int) -> Pairs:
-    """Pairs with pi reached from mu by that many exact policy-gradient steps of size :data:`STEP_SIZE`."""
+    """Pairs with pi reached from mu by that many exact policy-gradient steps of size :data:`STEP_SIZE`.
+
+    The proximal policy lies half of them back, rounded up.
+    """
     generator = torch.Generator().manual_seed(seed)
     mu, _ = torch.randn(2, count, STATES, ACTIONS, generator=generator, dtype=torch.float64).unbind(0)
-    pi = mu
+    path = [mu]
     for _ in range(steps):
-        pi = pi + STEP_SIZE * policy_gradient(pi.softmax(-1))
-    return pair_up(mu, pi)
+        path.append(path[-1] + STEP_SIZE * policy_gradient(path[-1].softmax(-1)))
+    return pair_up(mu, path[-1], path[steps // 2])
+
+
+def coefficients(pairs: Pairs, objective: ObjectiveParams) -> Tensor:
+    """Gradient coefficient g of every (s, a), ``[B, 3, 4]``; a batch statistic is exact, pair by pair."""
+    log_ratio = pairs.log_pi - pairs.log_mu
+    cells = [one.flatten(1) for one in (log_ratio, pairs.advantage, pairs.weight)]
+    statistic = objective.statistic(*cells).expand_as(cells[0]).flatten()
+    policies = (pairs.log_pi.flatten(), pairs.log_mu.flatten(), pairs.advantage.flatten())
+    terms = evaluate(objective, *policies, pairs.log_prox.flatten(), statistic)
+    return terms.coefficient.view_as(log_ratio)
 
 
 def moments(pairs: Pairs, objective: ObjectiveParams) -> Moments:
@@ -138,9 +159,7 @@ def moments(pairs: Pairs, objective: ObjectiveParams) -> Moments:
     kl_coef (mu - pi) in the logits of the sample's state.
     Shapes: see :class:`Moments`. Source: definitions of bias and variance of an estimator's mean and trace.
     """
-    shape = pairs.log_pi.shape
-    terms = evaluate(objective, pairs.log_pi.flatten(), pairs.log_mu.flatten(), pairs.advantage.flatten())
-    g = terms.coefficient.view(shape)
+    shape, g = pairs.log_pi.shape, coefficients(pairs, objective)
     pi, p, scale = pairs.log_pi.exp(), pairs.weight, g * pairs.advantage
     kl_coef = torch.as_tensor(objective.kl_coef, dtype=pi.dtype).expand(pi.numel()).view(shape)
     penalty = kl_coef * (pairs.log_mu.exp() - pi)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gipo_cli.analysis.gradients import Policy
-from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, run_probe
+from gipo_cli.analysis.probe import ProbeBatch, ProbeRow, grid_from, run_probe, run_updated_probe
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.settings.schema import AdvantageConfig, RunConfig
 
@@ -28,19 +30,47 @@ def measure_buffer(
 
     Raises: ValueError if the buffer is too small for ``diagnostics.chunks``.
     """
+    batches = _batches(buffer, config, step, device)
+    grid = grid_from(config.diagnostics, config.objective)
+    return run_probe(policy, *batches, grid=grid, **_settings(buffer, config))
+
+
+def measure_updated(
+    policy: Policy,
+    buffer: ReplayBuffer,
+    config: RunConfig,
+    step: int,
+    device: torch.device,
+    proximal: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> list[ProbeRow]:
+    """Measure the trained objective on the same rows again, after the updates of the iteration.
+
+    ``proximal`` gives log-probabilities ``[n, D]`` of observations and actions before them.
+
+    Raises: ValueError if the buffer is too small for ``diagnostics.chunks``.
+    """
+    probe, fresh = _batches(buffer, config, step, device)
+    probe = replace(probe, proximal_log_prob=proximal(probe.obs, probe.action))
+    return run_updated_probe(policy, probe, fresh, **_settings(buffer, config))
+
+
+def _batches(
+    buffer: ReplayBuffer, config: RunConfig, step: int, device: torch.device
+) -> tuple[ProbeBatch, ProbeBatch]:
+    """The probe and the fresh batch of a step."""
     rng = np.random.default_rng([config.seed, step])
-    positions = split_rows(newest_rows(buffer), config.diagnostics.probe_size, rng)
-    probe, fresh = (_take(buffer, rows, config.agent.advantage, device) for rows in positions)
-    return run_probe(
-        policy,
-        probe,
-        fresh,
-        trained=config.objective,
-        grid=grid_from(config.diagnostics, config.objective),
-        ratio=config.agent.ratio,
-        chunks=config.diagnostics.chunks,
-        batch_size=min(config.agent.update.batch_size, len(buffer)),
-    )
+    probe, fresh = split_rows(newest_rows(buffer), config.diagnostics.probe_size, rng)
+    advantage = config.agent.advantage
+    return _take(buffer, probe, advantage, device), _take(buffer, fresh, advantage, device)
+
+
+def _settings(buffer: ReplayBuffer, config: RunConfig) -> dict[str, Any]:
+    return {
+        "trained": config.objective,
+        "ratio": config.agent.ratio,
+        "chunks": config.diagnostics.chunks,
+        "batch_size": min(config.agent.update.batch_size, len(buffer)),
+    }
 
 
 def newest_rows(buffer: ReplayBuffer) -> NDArray[np.bool_]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gipo_cli.analysis.exact_study import Outcome
-from gipo_cli.analysis.gridworld import ACTIONS, CELLS, STATES, Pairs, moments
+from gipo_cli.analysis.gridworld import ACTIONS, CELLS, STATES, Pairs, coefficients, moments
 from gipo_cli.analysis.swept import Swept
 from gipo_cli.core.estimators import chunk_gram, paired
-from gipo_cli.core.objectives import ObjectiveParams, evaluate
+from gipo_cli.core.objectives import ObjectiveParams
 
 SAMPLES = 200_000
 CHUNKS = 100
@@ -73,7 +73,7 @@ def check(pairs: Pairs, swept: Swept, knob: Tensor, seed: int) -> list[Check]:
 def _one_sample(pairs: Pairs, objective: ObjectiveParams) -> Tensor:
     """The estimator X of every (s, a), ``[12, 12]``."""
     log_pi, log_mu, advantage = pairs.log_pi[0], pairs.log_mu[0], pairs.advantage[0].flatten()
-    g = evaluate(objective, log_pi.flatten(), log_mu.flatten(), advantage).coefficient
+    g = coefficients(pairs, objective).flatten()
     scale = (g * advantage).view(STATES, ACTIONS, 1)
     score = torch.eye(ACTIONS, dtype=g.dtype) - log_pi.exp()[:, None]
     penalty = torch.as_tensor(objective.kl_coef, dtype=g.dtype).expand(CELLS).view(STATES, ACTIONS, 1)

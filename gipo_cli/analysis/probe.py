@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,8 @@ from gipo_cli.settings.schema import DiagnosticsConfig
 
 Ratio = Literal["joint", "per_dimension"]
 REFERENCES = ("importance_sampled", "on_policy")
+UPDATED = "updated"
+"""Reference of the rows measured after an iteration's updates."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,21 @@ class ProbeBatch:
     """Transitions to measure on, in random order.
 
     Shapes: ``obs [n, d]``, ``action [n, D]``, ``behaviour_log_prob [n, D]`` (or ``[n]`` for a joint ratio),
-    ``advantage [n]`` as the update sees it.
+    ``advantage [n]`` as the update sees it. ``proximal_log_prob``, like ``behaviour_log_prob``, is None where
+    the learner is the proximal policy.
     """
 
     obs: Tensor
     action: Tensor
     behaviour_log_prob: Tensor
     advantage: Tensor
+    proximal_log_prob: Tensor | None = None
 
     def take(self, rows: Tensor | slice) -> ProbeBatch:
         """The given rows."""
-        return ProbeBatch(
-            self.obs[rows], self.action[rows], self.behaviour_log_prob[rows], self.advantage[rows]
-        )
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        taken: dict[str, Any] = {name: None if part is None else part[rows] for name, part in held.items()}
+        return ProbeBatch(**taken)
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def run_probe(
         "importance_sampled": paired(inside[1:], inside[:1], difference, size),
         "on_policy": independent(inside[1:], gram[1:, chunks:, chunks:], gram[1:, :chunks, chunks:], size),
     }
-    estimators = [_about(objective, trained, one) for objective, one in zip(grid, g[1:], strict=True)]
+    sees = probe.proximal_log_prob is not None
+    estimators = [_about(kind, trained, one, sees) for kind, one in zip(grid, g[1:], strict=True)]
     return [
         ProbeRow(reference=reference, n=n, batch_size=batch_size, **about, **_row(numbers, row))
         for reference, numbers in ((name, _numbers(c, batch_size)) for name, c in comparisons.items())
@@ -130,14 +135,31 @@ def run_probe(
 def grid_from(config: DiagnosticsConfig, trained: ObjectiveParams) -> list[ObjectiveParams]:
     """Estimators to measure: each family's knob values, and whatever is being trained.
 
-    The family being trained keeps its other settings (kernel, neg_ratio, ...), the others their defaults.
+    The family being trained keeps its other settings (kernel, neg_ratio, ...), the others their defaults. One
+    that compares the learner with the proximal policy is there once, since the two are one policy here.
     """
-    grid = [
-        (trained if trained.name == name else kind()).with_knob(value)  # type: ignore[call-arg]
-        for name, kind in OBJECTIVES.items()
-        for value in config.grid(kind)
-    ]
+    grid: list[ObjectiveParams] = []
+    for name, kind in OBJECTIVES.items():
+        own = trained if trained.name == name else kind() if config.grid(kind) else None  # type: ignore[call-arg]
+        if own is not None and kind.proximal:
+            grid.append(own)
+        elif own is not None:
+            grid += [own.with_knob(value) for value in config.grid(kind)]
     return grid if trained in grid else [*grid, trained]
+
+
+def run_updated_probe(
+    policy: Policy, probe: ProbeBatch, fresh: ProbeBatch, **settings: Any
+) -> list[ProbeRow]:
+    """The trained objective after an iteration's updates, by the knob that the probe before them cannot see.
+
+    Takes what :func:`run_probe` does, without a grid; ``probe`` has the log-probabilities of the policy
+    before the updates. The reference, named :data:`UPDATED`, is importance-sampled.
+    """
+    trained: ObjectiveParams = settings["trained"]
+    values = dict.fromkeys([*trained.grid, getattr(trained, trained.knob)])
+    rows = run_probe(policy, probe, fresh, grid=[trained.with_knob(v) for v in values], **settings)
+    return [replace(row, reference=UPDATED) for row in rows if row.reference == REFERENCES[0]]
 
 
 def least_mse(rows: Sequence[ProbeRow], reference: str) -> dict[str, ProbeRow]:
@@ -175,10 +197,13 @@ def _grams(trace: Trace, own: Tensor, newest: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _coefficients(objective: ObjectiveParams, log_prob: Tensor, batch: ProbeBatch, joint: bool) -> Tensor:
-    behaviour = batch.behaviour_log_prob
+    behaviour, proximal = batch.behaviour_log_prob, batch.proximal_log_prob
     if joint:
         behaviour = behaviour.reshape(len(behaviour), -1).sum(-1, keepdim=True)
-    return evaluate(objective, log_prob, behaviour, batch.advantage).coefficient
+        proximal = (
+            None if proximal is None else proximal.reshape(behaviour.shape[0], -1).sum(-1, keepdim=True)
+        )
+    return evaluate(objective, log_prob, behaviour, batch.advantage, proximal).coefficient
 
 
 def _weights(g: Tensor, advantage: Tensor) -> Tensor:
@@ -205,11 +230,13 @@ def _row(numbers: dict[str, Any], row: int) -> dict[str, Any]:
     return {name: float(values[row]) for name, values in numbers.items()}
 
 
-def _about(objective: ObjectiveParams, trained: ObjectiveParams, g: Tensor) -> dict[str, Any]:
+def _about(objective: ObjectiveParams, trained: ObjectiveParams, g: Tensor, sees: bool) -> dict[str, Any]:
+    # At the proximal policy itself, a knob on the distance from it acts on nothing.
+    knob = objective.knob if sees or not objective.proximal else ""
     return {
         "family": objective.name,
-        "knob": objective.knob,
-        "value": getattr(objective, objective.knob) if objective.knob else None,
+        "knob": knob,
+        "value": getattr(objective, knob) if knob else None,
         "trained": int(objective == trained),
         "utilisation": utilisation(g),
         "ess": effective_sample_size(g),

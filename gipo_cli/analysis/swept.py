@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gipo_cli.analysis.gridworld import CELLS, Pairs
-from gipo_cli.core.objectives import OBJECTIVES, Gipo, NoClip, ObjectiveParams
+from gipo_cli.core.objectives import OBJECTIVES, Gipo, NoClip, ObjectiveParams, Topr, Vespo
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Swept:
         """Knob values ``[V, B]`` for every pair: the grid, or one for each gradient that clipping allows."""
         if not self.objective.clipped:
             return self.grid(points)[:, None].expand(-1, len(pairs.log_pi))
-        # A sample is clipped or not by |r - 1|, so nothing changes between two neighbours of these.
-        edges = torch.expm1(pairs.log_pi - pairs.log_mu).abs().flatten(1).sort().values
+        # Nothing changes between two neighbours of these.
+        cells = [one.flatten(1) for one in (pairs.log_pi - pairs.log_mu, pairs.advantage, pairs.weight)]
+        edges = self.objective.edges(*cells).sort().values
         edges = torch.nn.functional.pad(edges, (1, 0))
         return torch.cat([(edges[:, 1:] + edges[:, :-1]) / 2, 2 * edges[:, -1:]], 1).T
 
@@ -42,7 +43,7 @@ class Swept:
 GIPO = Swept("gipo", Gipo())
 RIVALS = [
     *(Swept(name, kind()) for name, kind in OBJECTIVES.items() if kind.span and kind is not Gipo),  # type: ignore[call-arg]
-    Swept("no_clip", NoClip()),
+    *(Swept(one.name, one) for one in (NoClip(), Vespo(), Topr())),
     Swept("gipo_upper", Gipo(side="upper")),
     Swept("gipo_laplacian", Gipo(kernel="laplacian")),
     Swept("gipo_cauchy", Gipo(kernel="cauchy")),

@@ -6,6 +6,8 @@ whose mean under mu is exact, is r - 1 - log r. Nothing here carries a gradient.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from gipo_cli.core.lags import LAG_BUCKETS
 
 DEAD = 0.01
 """A sample with |g| at or below this is dead: it does not move the policy."""
+
+DAMPED = 0.99
+"""A sample of which an objective leaves less than this share, g / r, is damped."""
 
 PPO_BAND = 0.2
 """Half-width of the ratio band that PPO's usual clip keeps."""
@@ -48,10 +53,43 @@ def trust_weight(coefficient: Tensor, log_ratio: Tensor) -> Tensor:
     return torch.sign(coefficient) * torch.exp(log_weight)
 
 
-def health(log_ratio: Tensor, coefficient: Tensor, lag: Tensor) -> dict[str, float]:
+def damped(weight: Tensor, advantage: Tensor, name: str = "damped") -> dict[str, float]:
+    """Shares of the samples with A > 0, and of the others, whose weight is below :data:`DAMPED`.
+
+    Shapes: both alike, any; NaN where there are none. Source: the definition of w in arXiv 2603.03955.
+    """
+    below, positive = (weight < DAMPED).double(), advantage > 0
+    return {
+        f"health/{name}_pos": float(below[positive].mean()),
+        f"health/{name}_neg": float(below[~positive].mean()),
+    }
+
+
+def proximal_health(
+    log_ratio: Tensor, step: Tensor, parts: Mapping[str, Tensor], advantage: Tensor
+) -> dict[str, float]:
+    """Numbers of an objective that knows the proximal policy.
+
+    Shapes: all alike, any. ``step`` is log pi / pi_prox; ``parts`` are an objective's factors of g / r.
+    Source: the two ratios of arXiv 2110.00641; each number's formula is in the metrics glossary.
+    """
+    y = step.double()
+    z = log_ratio.double() - y
+    numbers = {
+        "health/kl_prox": float(kl_k3(y)),
+        "health/log_ratio_prox_rms": float(y.square().mean().sqrt()),
+        "health/log_ratio_data_rms": float(z.square().mean().sqrt()),
+    }
+    for name, weight in parts.items():
+        numbers |= damped(weight, advantage, f"damped_{name}")
+    return numbers
+
+
+def health(log_ratio: Tensor, coefficient: Tensor, lag: Tensor, advantage: Tensor) -> dict[str, float]:
     """Every health number of one update, by the column names of ``metrics.csv``.
 
-    Shapes: ``log_ratio`` and ``coefficient`` ``[n]`` or ``[n, D]``; ``lag`` ``[n]`` in iterations.
+    Shapes: ``log_ratio``, ``coefficient`` and ``advantage`` ``[n]`` or ``[n, D]``; ``lag`` ``[n]`` in
+    iterations.
     Units: log-ratios in nats, shares in [0, 1], lag in iterations.
     Source: each number's formula is in the metrics glossary.
     """
@@ -63,6 +101,11 @@ def health(log_ratio: Tensor, coefficient: Tensor, lag: Tensor) -> dict[str, flo
     spread = np.quantile(x.abs().numpy(), [0.5, 0.95, 0.99])
     weight = trust_weight(coefficient, log_ratio)
     numbers = {
+        "health/chi2": float(torch.expm1(2 * x).mean()),
+        "health/kl_k1": -float(x.mean()),
+        "health/kl_k3": float(kl_k3(x)),
+        "health/ratio_max": float(x.max().exp()),
+        **damped(weight, advantage.flatten()),
         "health/ess": effective_sample_size(coefficient),
         "health/utilisation": utilisation(coefficient),
         "health/log_ratio_mean": float(x.mean()),

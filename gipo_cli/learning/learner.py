@@ -20,7 +20,8 @@ from gipo_cli.learning.batches import Sampler
 from gipo_cli.learning.normalizer import ObsNormalizer
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.schedules import lr_factor
-from gipo_cli.learning.updater import Updater, UpdateStats, kl_coef
+from gipo_cli.learning.tally import UpdateStats
+from gipo_cli.learning.updater import Updater, kl_coef
 from gipo_cli.settings.schema import AgentConfig
 
 
@@ -172,6 +173,7 @@ class Learner:
             "steps": self.steps,
             "version": self.version,
             "optimizer_steps": self.optimizer_steps,
+            "actor_scale": self.updater.actor_scale,
             "episodes": self.episodes.state(),
             "buffer": numbers,
             "shuffle": _json_state(sampler.shuffle.get_state(legacy=False)),
@@ -197,6 +199,7 @@ class Learner:
         torch.set_rng_state(tensors["torch_global"])
         self.steps, self.version = int(state["steps"]), int(state["version"])
         self.optimizer_steps = int(state["optimizer_steps"])
+        self.updater.actor_scale = float(state.get("actor_scale", 1.0))
         self.episodes.load(state["episodes"])
         sampler = self.updater.sampler
         sampler.shuffle.set_state(_numpy_state(state["shuffle"]))

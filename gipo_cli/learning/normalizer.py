@@ -1,4 +1,4 @@
-"""Running statistics of observations."""
+"""What the networks see and say in units of the data: observations, and values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class ObsNormalizer(BaseFeaturesExtractor):
@@ -46,3 +46,33 @@ class ObsNormalizer(BaseFeaturesExtractor):
         self.var.copy_((self.var * self.count + var * n + delta.square() * self.count * n / total) / total)
         self.mean.add_(delta * n / total)
         self.count.copy_(total)
+
+
+class ValueHead(nn.Linear):
+    """The critic's last layer, whose raw numbers count in deviations ``std`` from ``mean`` of the targets.
+
+    Shapes: ``[B, f]`` to ``[B, 1]``. Source: PopArt, arXiv 1602.07714, with the moments of the replay buffer
+    in place of running ones.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features)
+        self.load_state_dict(layer.state_dict())
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Values in units of scaled reward."""
+        return super().forward(features) * self.std + self.mean
+
+    @torch.no_grad()
+    def rescale(self, targets: Tensor) -> None:
+        """Take the mean and deviation of ``targets`` ``[n]``; no value changes, up to rounding."""
+        mean, std = targets.mean(), targets.std(unbiased=False).clamp(min=1e-6)
+        self.weight.mul_(self.std / std)
+        self.bias.mul_(self.std).add_(self.mean - mean).div_(std)
+        self.mean.copy_(mean)
+        self.std.copy_(std)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gipo_cli.data.rollout import Observation, each
 from gipo_cli.learning.heads import BinnedHead, GaussianHead, Head
-from gipo_cli.learning.normalizer import ObsNormalizer
+from gipo_cli.learning.normalizer import ObsNormalizer, ValueHead
 from gipo_cli.settings.schema import PolicyConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -53,7 +53,7 @@ def _plain(*modules: nn.Module) -> Pass:
     layers: list[tuple[Callable[..., Tensor], tuple[Any, ...]]] = []
     for module in modules:
         for layer in module if isinstance(module, nn.Sequential) else [module]:
-            if isinstance(layer, nn.Linear):
+            if type(layer) is nn.Linear:
                 layers.append((F.linear, (layer.weight, layer.bias)))
             elif isinstance(layer, nn.LayerNorm):
                 shape = list(layer.normalized_shape)
@@ -112,16 +112,24 @@ class MlpPolicy(ActorCriticPolicy):
 
     head: Head
 
-    def __init__(self, observation_space: spaces.Space[Any], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, observation_space: spaces.Space[Any], *args: Any, value_norm: bool = False, **kwargs: Any
+    ) -> None:
         if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
             raise ValueError(
                 f"the observation space must be a one-dimensional Box, got {observation_space}; "
                 "flatten it first"
             )
+        self.value_norm = value_norm
         super().__init__(observation_space, *args, **kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "value_norm": self.value_norm}
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
+        if self.value_norm:
+            self.value_net = ValueHead(self.value_net)
         if isinstance(self.action_space, spaces.MultiDiscrete):
             bins = self.action_space.nvec
             if len(set(bins.tolist())) != 1:
@@ -246,6 +254,7 @@ def policy_kwargs(config: PolicyConfig, normalize_obs: bool, clip_obs: float) ->
         "features_extractor_class": ObsNormalizer if normalize_obs else FlattenExtractor,
         "features_extractor_kwargs": {"clip": clip_obs} if normalize_obs else {},
         "log_std_init": config.log_std_init,
+        "value_norm": config.value_norm,
     }
     if config.kind == "layernorm":
         return {**kwargs, "hidden": list(config.hidden), "ortho_init": False}

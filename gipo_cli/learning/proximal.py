@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,24 +41,31 @@ class ProximalPolicy:
         """Take the learner as it is for the proximal policy."""
         self._start, self._batch = self.actor.flat.detach().clone(), None
 
+    @property
+    def moved(self) -> bool:
+        """Whether the learner differs from it."""
+        return self._start is not None and not torch.equal(self._start, self.actor.flat)
+
     def log_prob(self, batch: Batch, now: Tensor) -> Tensor:
         """Log-probabilities ``[B, D]`` of a batch, whose are ``now`` by the learner. Gradient: none."""
         if self._batch is not batch or self._log_prob is None:
             self._batch, self._log_prob = batch, self._form(batch, now)
         return self._log_prob
 
-    @torch.no_grad()
     def _form(self, batch: Batch, now: Tensor) -> Tensor:
-        start, moved = self._start, self.actor.flat.detach()
         if not bool(batch.lag.any()):
             return batch.log_prob
-        if start is None or torch.equal(start, moved):
-            return now.detach()
+        return self.at_start(batch.obs, batch.action) if self.moved else now.detach()
+
+    @torch.no_grad()
+    def at_start(self, obs: Any, action: Tensor) -> Tensor:
+        """Log-probabilities ``[B, D]`` of actions under the policy of the newest :meth:`begin`."""
+        moved = self.actor.flat.detach()
         kept = moved.clone()
-        moved.copy_(start)
+        moved.copy_(moved if self._start is None else self._start)
         try:
             with self.autocast():
-                output = self.policy.actor(self.policy.shared(batch.obs)).float()
-            return self.policy.head.log_prob(output, batch.action)
+                output = self.policy.actor(self.policy.shared(obs)).float()
+            return self.policy.head.log_prob(output, action)
         finally:
             moved.copy_(kept)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,54 +12,24 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from gipo_cli.core.health import explained_variance, health, kl_k3
+from gipo_cli.core.health import explained_variance, health, kl_k3, proximal_health
 from gipo_cli.core.objectives import ObjectiveParams, ObjectiveTerms, evaluate
 from gipo_cli.data.replay import ReplayBuffer
 from gipo_cli.data.rollout import Observation
 from gipo_cli.learning.anchor import Anchor
 from gipo_cli.learning.batches import Batch, Sampler
 from gipo_cli.learning.flat import FlatParameters
+from gipo_cli.learning.normalizer import ValueHead
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.precision import autocast
 from gipo_cli.learning.proximal import ProximalPolicy
+from gipo_cli.learning.schedules import adapted
+from gipo_cli.learning.tally import Tally, UpdateStats
 from gipo_cli.settings.schema import AgentConfig, UpdateConfig
 
 
 class NonFinite(ArithmeticError):  # noqa: N818 - names the state, as RunFailed does
     """A loss or a gradient is NaN or infinite; the step was not applied. The message names it."""
-
-
-@dataclass(frozen=True)
-class UpdateStats:
-    """What one update did: numbers by the column names of ``metrics.csv``, and samples for histograms.
-
-    ``log_ratio``, ``coefficient`` (``[n]`` or ``[n, D]``) and ``lag`` (``[n]``) are of the transitions of all
-    actor steps, each at the moment of its use.
-    """
-
-    numbers: dict[str, float]
-    log_ratio: Tensor
-    coefficient: Tensor
-    lag: Tensor
-
-
-@dataclass
-class _Tally:
-    """Tensors gathered during an update, reduced once at its end."""
-
-    log_ratio: list[Tensor] = field(default_factory=list)
-    coefficient: list[Tensor] = field(default_factory=list)
-    lag: list[Tensor] = field(default_factory=list)
-    kl: list[Tensor] = field(default_factory=list)
-    value: list[Tensor] = field(default_factory=list)
-    value_target: list[Tensor] = field(default_factory=list)
-    actor_loss: list[Tensor] = field(default_factory=list)
-    critic_loss: list[Tensor] = field(default_factory=list)
-    entropy: list[Tensor] = field(default_factory=list)
-    kl_penalty: list[Tensor] = field(default_factory=list)
-    grad_norm: list[float] = field(default_factory=list)
-    critic_steps: int = 0
-    stopped: bool = False
 
 
 class Updater:
@@ -82,14 +51,18 @@ class Updater:
         self.optimizer = policy.optimizer = _optimizer(config.update, self.actor.flat, self.critic.flat)
         self.kl_coef = kl_coef(config, objective)
         self.parameters = list(policy.parameters())
-        self.proximal = ProximalPolicy(policy, self.actor, self.autocast) if objective.proximal else None
         self.anchor: Anchor | None = None
         self.critic_only = False
+        measures = objective.proximal or config.update.kl_step is not None
+        self.proximal = ProximalPolicy(policy, self.actor, self.autocast) if measures else None
+        self.values = policy.value_net if isinstance(policy.value_net, ValueHead) else None
+        self.actor_scale = 1.0
 
     def set_lr(self, factor: float) -> None:
-        """Set both learning rates to ``factor`` times their peaks."""
+        """Set both learning rates to ``factor`` times their peaks, the actor's adapted by ``kl_step``."""
         update = self.config.update
-        for group, peak in zip(self.optimizer.param_groups, (update.actor_lr, update.critic_lr), strict=True):
+        peaks = (update.actor_lr * self.actor_scale, update.critic_lr)
+        for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
 
     def update(self, buffer: ReplayBuffer, version: int) -> UpdateStats:
@@ -99,18 +72,25 @@ class Updater:
         """
         self.refresh_advantages(buffer)
         self.critic_only = version < self.config.critic_warmup
+        if self.values is not None:
+            targets = torch.from_numpy(buffer.value_target[: len(buffer)])
+            self.values.rescale(targets.to(self.policy.device))
         if self.proximal is not None:
             self.proximal.begin()
-        tally = _Tally()
+        tally = Tally()
         for batch in self.sampler.batches(buffer, version):
             self._learn(batch, tally)
             if tally.stopped:
                 break
-        return self._reduce(tally)
+        stats = self._reduce(tally)
+        self.actor_scale = adapted(
+            self.actor_scale, self.config.update.kl_step, stats.numbers.get("health/kl_prox")
+        )
+        return stats
 
     def skip(self) -> UpdateStats:
         """What an iteration without an optimizer step did: nothing."""
-        return self._reduce(_Tally())
+        return self._reduce(Tally())
 
     def refresh_advantages(self, buffer: ReplayBuffer) -> None:
         """Form the buffer's advantages with today's networks, unless those of collection are kept."""
@@ -121,7 +101,7 @@ class Updater:
                 if held is not None:
                     held.recompute(self._values, advantage, self._log_ratio if off_policy else None)
 
-    def _learn(self, batch: Batch, tally: _Tally) -> None:
+    def _learn(self, batch: Batch, tally: Tally) -> None:
         """All reuses of one batch: actor and critic at reuse 0, k, 2k, ..., the critic alone otherwise."""
         update = self.config.update
         shared: Tensor | None = None
@@ -139,7 +119,7 @@ class Updater:
                         shared = self.policy.shared(batch.obs)
                 self._step_critic(shared, batch.value_target, tally)
 
-    def _step_both(self, batch: Batch, scale: float, tally: _Tally) -> None:
+    def _step_both(self, batch: Batch, scale: float, tally: Tally) -> None:
         update, policy = self.config.update, self.policy
         with self.autocast():
             shared = policy.shared(batch.obs)
@@ -153,7 +133,7 @@ class Updater:
             tally.stopped = True
             return
         actor_loss = -terms.surrogate.mean()
-        critic_loss = mse_loss(value, batch.value_target)
+        critic_loss = self._value_error(value, batch.value_target)
         loss = scale * actor_loss + update.value_coef * critic_loss
         entropy = self._per_action(action.entropy).mean()
         if update.entropy_coef:
@@ -167,6 +147,10 @@ class Updater:
         tally.log_ratio.append(terms.log_ratio)
         tally.coefficient.append(terms.coefficient)
         tally.lag.append(batch.lag)
+        tally.advantage.append(terms.samples.advantage)
+        if self.proximal is not None:
+            tally.step.append(terms.samples.log_prob - terms.samples.proximal_log_prob)
+            tally.parts.append(self.objective.parts(terms.samples))
         tally.kl.append(kl.detach())
         tally.value.append(value.detach())
         tally.value_target.append(batch.value_target)
@@ -174,14 +158,14 @@ class Updater:
         tally.critic_loss.append(critic_loss.detach())
         tally.entropy.append(entropy.detach())
 
-    def _step_critic(self, shared: Tensor, value_target: Tensor, tally: _Tally) -> None:
+    def _step_critic(self, shared: Tensor, value_target: Tensor, tally: Tally) -> None:
         with self.autocast():
             value = self.policy.critic(shared)
-        critic_loss = mse_loss(value, value_target)
+        critic_loss = self._value_error(value, value_target)
         self._apply(self.config.update.value_coef * critic_loss, (self.critic,), tally)
         tally.critic_loss.append(critic_loss.detach())
 
-    def _apply(self, loss: Tensor, moved: tuple[FlatParameters, ...], tally: _Tally) -> None:
+    def _apply(self, loss: Tensor, moved: tuple[FlatParameters, ...], tally: Tally) -> None:
         """One optimizer step on what ``loss`` depends on, unless anything in it is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self.parameters:
@@ -209,6 +193,11 @@ class Updater:
             proximal = None if proximal is None else proximal.sum(-1)
         return evaluate(self.objective, log_prob, behaviour, batch.advantage, proximal)
 
+    def _value_error(self, value: Tensor, target: Tensor) -> Tensor:
+        if self.values is None:
+            return mse_loss(value, target)
+        return mse_loss(value / self.values.std, target / self.values.std)
+
     def _per_action(self, values: Tensor) -> Tensor:
         """``[B, D]`` summed over the action where the ratio is joint, kept per dimension otherwise."""
         return values.sum(-1) if self.config.ratio == "joint" else values
@@ -234,7 +223,7 @@ class Updater:
         ratio: NDArray[np.float32] = (log_prob.cpu() - torch.from_numpy(behaviour)).sum(-1).numpy()
         return ratio
 
-    def _reduce(self, tally: _Tally) -> UpdateStats:
+    def _reduce(self, tally: Tally) -> UpdateStats:
         def mean(values: list[Tensor]) -> float:
             return float(torch.stack(values).mean()) if values else math.nan
 
@@ -257,10 +246,14 @@ class Updater:
             empty = torch.empty(0)
             return UpdateStats(numbers, empty, empty, empty)
         log_ratio, coefficient = torch.cat(tally.log_ratio).cpu(), torch.cat(tally.coefficient).cpu()
-        lag = torch.cat(tally.lag).cpu()
+        lag, advantage = torch.cat(tally.lag).cpu(), torch.cat(tally.advantage).cpu()
         value, target = torch.cat(tally.value).cpu(), torch.cat(tally.value_target).cpu()
         numbers["health/explained_variance"] = explained_variance(value, target)
-        return UpdateStats({**numbers, **health(log_ratio, coefficient, lag)}, log_ratio, coefficient, lag)
+        numbers |= health(log_ratio, coefficient, lag, advantage)
+        if tally.step:
+            parts = {name: torch.cat([one[name] for one in tally.parts]).cpu() for name in tally.parts[0]}
+            numbers |= proximal_health(log_ratio, torch.cat(tally.step).cpu(), parts, advantage)
+        return UpdateStats(numbers, log_ratio, coefficient, lag)
 
 
 def kl_coef(config: AgentConfig, objective: ObjectiveParams) -> float:

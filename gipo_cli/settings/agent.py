@@ -50,6 +50,10 @@ class PolicyConfig(Record):
     log_std_init: Annotated[float, Field(ge=-20, le=2)] = Field(
         0.0, description="initial log standard deviation of a Gaussian action, in action units"
     )
+    value_norm: bool = Field(
+        False,
+        description="critic learns values in units of the buffer's targets, rescaled as they change (PopArt)",
+    )
 
 
 class AdvantageConfig(Record):
@@ -106,6 +110,11 @@ class UpdateConfig(Record):
     kl_coef: NonNegative = Field(0.0, description="weight of the KL(mu || pi) penalty")
     kl_stop: Positive | None = Field(
         None, description="end an iteration's updates once a batch's KL(mu || pi) exceeds this; null: never"
+    )
+    kl_step: Positive | None = Field(
+        None,
+        description="KL that an iteration's updates should move the policy by: actor_lr is divided by 1.5 "
+        "after one of more than twice that, multiplied by it after one of less than half; null: fixed",
     )
 
     @property

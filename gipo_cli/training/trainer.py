@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,8 @@ import torch
 from gipo_cli.core.health import trust_weight
 from gipo_cli.errors import RunFailed, StoppedError
 from gipo_cli.learning.actor import Position
-from gipo_cli.learning.updater import NonFinite, UpdateStats
+from gipo_cli.learning.tally import UpdateStats
+from gipo_cli.learning.updater import NonFinite
 from gipo_cli.runs.checkpoint import Checkpoint, Tree
 from gipo_cli.training.attempt import Attempt
 from gipo_cli.training.workshop import Workshop
@@ -51,7 +53,8 @@ class Trainer:
         self.attempt, self.record, self.status = attempt, attempt.record, attempt.status
         self.store = attempt.run.checkpoints
         self.collected = [Every(config.diagnostics.interval, self._probe)]
-        self.learned = [Every(config.eval.interval, self._evaluate)]
+        self.learned = [Every(config.diagnostics.interval, self._probe_updated)]
+        self.learned += [Every(config.eval.interval, self._evaluate)]
         self.recorded = [
             Every(config.logging.histograms, self._histograms),
             Every(config.checkpoint.interval, self._save),
@@ -84,6 +87,8 @@ class Trainer:
         else:
             self._continue(saved)
         self.position = self.source.position()
+        if self.config.objective.proximal:
+            self.attempt.log.info("diagnostics see %s only after updates", self.config.objective.knob)
         self.attempt.log.info("the agent sees %s", self.source.sees)
         for note in self.source.notes:
             self.attempt.say(note)
@@ -200,13 +205,23 @@ class Trainer:
         """Measure bias and variance while the newest rollout is the policy's own."""
         from gipo_cli.analysis.live import measure_buffer
 
-        learner = self.learner
+        self._measure(measure_buffer, refresh=True)
+
+    def _probe_updated(self) -> None:
+        """Measure on the same rows what the trained objective does away from the proximal policy."""
+        from gipo_cli.analysis.live import measure_updated
+
+        proximal = self.learner.updater.proximal
+        if self.config.objective.proximal and proximal is not None and proximal.moved:
+            self._measure(partial(measure_updated, proximal=proximal.at_start))
+
+    def _measure(self, measure: Callable[..., Sequence[Any]], *, refresh: bool = False) -> None:
+        learner, policy = self.learner, self.learner.policy
         with self._timed("diagnostics"):
-            learner.updater.refresh_advantages(learner.buffer)
+            if refresh:
+                learner.updater.refresh_advantages(learner.buffer)
             try:
-                rows = measure_buffer(
-                    learner.policy, learner.buffer, self.config, learner.steps, learner.policy.device
-                )
+                rows = measure(policy, learner.buffer, self.config, learner.steps, policy.device)
             except ValueError as error:
                 self.attempt.say(f"step {learner.steps}: nothing measured: {error}")
                 return

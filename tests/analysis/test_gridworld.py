@@ -11,6 +11,7 @@ from torch import Tensor
 from gipo_cli.analysis.gridworld import (
     STEP_SIZE,
     Pairs,
+    coefficients,
     lagged_pairs,
     moments,
     policy_gradient,
@@ -20,6 +21,8 @@ from gipo_cli.analysis.gridworld import (
 from gipo_cli.core.objectives import (
     Cispo,
     Gipo,
+    GipoDecoupled,
+    M2po,
     NoClip,
     ObjectiveParams,
     PpoClip,
@@ -211,3 +214,36 @@ def test_dead_mass_is_the_data_share_without_gradient() -> None:
     clipped = (pairs.advantage > 0) & (ratio > 1.2) | (pairs.advantage < 0) & (ratio < 0.8)
     expected = (pairs.weight * (clipped | (ratio <= 0.01))).sum((1, 2))
     assert torch.allclose(moments(pairs, PpoClip(eps=0.2)).dead_mass, expected)
+
+
+def test_the_proximal_policy_lies_half_way() -> None:
+    pairs = random_pairs(3, 2.0, 0)
+    middle = ((pairs.log_mu + pairs.log_pi) / 2).log_softmax(-1)
+    assert torch.allclose(pairs.log_prox, middle, atol=1e-12)
+    assert torch.equal(lagged_pairs(2, 4, 1).log_prox, lagged_pairs(2, 2, 1).log_pi)
+    assert torch.equal(lagged_pairs(2, 1, 1).log_prox, lagged_pairs(2, 1, 1).log_mu)
+
+
+def test_the_decoupled_weight_damps_from_the_proximal_policy() -> None:
+    pairs = random_pairs(2, 1.0, 2)
+    step, age = pairs.log_pi - pairs.log_prox, pairs.log_prox - pairs.log_mu
+    goes = (pairs.advantage.sign() * step).clamp(min=0)
+    expected = step.exp() * age.exp().clamp(max=1) * torch.exp(-0.5 * (goes / 0.3) ** 2)
+    assert torch.allclose(coefficients(pairs, GipoDecoupled(sigma_prox=0.3)), expected, rtol=1e-12)
+    same = Pairs(**{**vars(pairs), "log_prox": pairs.log_pi})
+    assert torch.equal(coefficients(same, GipoDecoupled()), coefficients(pairs, Tis()))
+
+
+def test_m2po_counts_each_pairs_samples_by_their_probability() -> None:
+    pairs, budget = random_pairs(4, 1.5, 3), 0.05
+    g = coefficients(pairs, M2po(budget=budget))
+    x = pairs.log_pi - pairs.log_mu
+    outward = pairs.advantage * x > 0
+    for i in range(4):
+        cells = sorted(zip(x[i][outward[i]] ** 2, pairs.weight[i][outward[i]], strict=True))
+        total = mass = 0.0
+        for square, weight in cells:
+            total, mass = total + float(weight * square), mass + float(weight)
+            dropped = g[i][outward[i] & (x[i] ** 2 == square)].item() == 0
+            assert dropped == (total / mass > budget)
+    assert torch.allclose(g[~outward], x[~outward].exp())

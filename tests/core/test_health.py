@@ -11,6 +11,7 @@ from gipo_cli.core.health import (
     explained_variance,
     health,
     kl_k3,
+    proximal_health,
     trust_weight,
     utilisation,
 )
@@ -67,12 +68,18 @@ def test_trust_weight_is_what_the_objective_multiplies_r_by(log_r):
 def test_health_by_hand():
     log_ratio = torch.tensor([[0.0, math.log(1.5)], [math.log(0.5), 0.0]])
     coefficient = torch.tensor([[1.0, 0.0], [0.5, 1.0]])
-    found = health(log_ratio, coefficient, torch.tensor([0, 20]))
+    advantage = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    found = health(log_ratio, coefficient, torch.tensor([0, 20]), advantage)
     assert found["health/utilisation"] == 0.75
     # (1 + .5 + 1)^2 / (4 (1 + .25 + 1))
     assert found["health/ess"] == pytest.approx(6.25 / 9.0)
     assert found["health/log_ratio_mean"] == pytest.approx((math.log(1.5) + math.log(0.5)) / 4)
     assert found["health/outside_band"] == 0.5
+    assert found["health/chi2"] == pytest.approx((1 + 2.25 + 0.25 + 1) / 4 - 1)
+    assert found["health/kl_k1"] == pytest.approx((math.log(2) - math.log(1.5)) / 4)
+    assert found["health/kl_k3"] == pytest.approx(found["health/kl_k1"], abs=1e-6)  # the mean of r is 1
+    assert found["health/ratio_max"] == pytest.approx(1.5)
+    assert (found["health/damped_pos"], found["health/damped_neg"]) == (0.5, 0.0)
     assert found["health/weight_mean"] == pytest.approx((1 + 0 + 1 + 1) / 4)
     assert (found["health/lag_mean"], found["health/lag_max"]) == (10, 20)
     assert found["health/utilisation_lag_0"] == 0.5
@@ -81,9 +88,21 @@ def test_health_by_hand():
     assert math.isnan(found["health/utilisation_lag_64_up"])
 
 
+def test_the_two_parts_of_a_decoupled_ratio_by_hand():
+    log_ratio, step = torch.tensor([0.5, -0.5, 0.1]), torch.tensor([0.3, -0.3, 0.0])
+    parts = {"prox": torch.tensor([0.9, 1.0, 1.0]), "data": torch.tensor([1.0, 0.5, 1.0])}
+    found = proximal_health(log_ratio, step, parts, torch.tensor([1.0, -1.0, 1.0]))
+    # y is .3, -.3 and 0; z is .2, -.2 and .1; e^.3 + e^-.3 - 2 = .0906768.
+    assert found["health/kl_prox"] == pytest.approx(0.0906768 / 3, abs=1e-6)
+    assert found["health/log_ratio_prox_rms"] == pytest.approx(math.sqrt(0.18 / 3))
+    assert found["health/log_ratio_data_rms"] == pytest.approx(math.sqrt(0.09 / 3))
+    assert (found["health/damped_prox_pos"], found["health/damped_prox_neg"]) == (0.5, 0.0)
+    assert (found["health/damped_data_pos"], found["health/damped_data_neg"]) == (0.0, 1.0)
+
+
 def test_quantiles_are_of_the_absolute_log_ratio():
     log_ratio = torch.cat([torch.linspace(-1, 0, 101), torch.linspace(0, 1, 101)])
-    found = health(log_ratio, torch.ones(202), torch.zeros(202))
+    found = health(log_ratio, torch.ones(202), torch.zeros(202), torch.ones(202))
     assert found["health/log_ratio_abs_p50"] == pytest.approx(0.5, abs=0.01)
     assert found["health/log_ratio_abs_p95"] == pytest.approx(0.95, abs=0.01)
     assert found["health/log_ratio_abs_p99"] == pytest.approx(0.99, abs=0.01)
@@ -114,20 +133,20 @@ def test_explained_variance_ends():
 def test_quantiles_of_more_numbers_than_torch_takes():
     n = 2**24 + 1
     log_ratio = torch.arange(n, dtype=torch.float32) / (n - 1)
-    found = health(log_ratio, torch.exp(log_ratio), torch.zeros(n, dtype=torch.int32))
+    found = health(log_ratio, torch.exp(log_ratio), torch.zeros(n, dtype=torch.int32), torch.ones(n))
     assert found["health/log_ratio_abs_p95"] == pytest.approx(0.95, abs=1e-6)
     assert found["health/weight_p05"] == pytest.approx(1.0)
 
 
 def test_the_band_is_that_of_ppos_usual_clip():
     log_ratio = torch.tensor([0.76, 0.79, 0.81, 1.0, 1.19, 1.21, 1.24, 1.26]).log()
-    found = health(log_ratio, torch.ones(8), torch.zeros(8))
+    found = health(log_ratio, torch.ones(8), torch.zeros(8), torch.ones(8))
     assert found["health/outside_band"] == 5 / 8
 
 
 @pytest.mark.parametrize("lag", [0, 1, 3, 4, 15, 16, 63, 64, 1000])
 def test_every_lag_is_in_the_bucket_that_its_name_says(lag):
-    found = health(torch.zeros(1), torch.ones(1), torch.tensor([lag]))
+    found = health(torch.zeros(1), torch.ones(1), torch.tensor([lag]), torch.ones(1))
     (name,) = (k for k, v in found.items() if k.startswith("health/ess_lag_") and v == 1.0)
     low, _, high = name.removeprefix("health/ess_lag_").partition("_")
     assert int(low) <= lag <= (math.inf if high == "up" else int(high or low))

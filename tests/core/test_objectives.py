@@ -15,6 +15,9 @@ from gipo_cli.core.objectives import (
     OBJECTIVES,
     Cispo,
     Gipo,
+    GipoDecoupled,
+    Icepop,
+    M2po,
     NoClip,
     ObjectiveParams,
     PpoClip,
@@ -23,7 +26,9 @@ from gipo_cli.core.objectives import (
     Sapo,
     Spo,
     Tis,
+    Topr,
     ValueAndCoefficient,
+    Vespo,
     evaluate,
     register,
     registered,
@@ -49,6 +54,11 @@ EVERY = [
     Cispo(),
     Cispo(eps_low=0.3, eps_high=0.5),
     Spo(),
+    GipoDecoupled(c=1.5),
+    Vespo(),
+    Icepop(),
+    Topr(),
+    M2po(budget=100.0),
 ]
 LOG_RATIOS = st.floats(-6.0, 6.0)
 ADVANTAGES = st.floats(-3.0, 3.0)
@@ -81,6 +91,24 @@ def coefficient(params: ObjectiveParams, log_ratio: Tensor, advantage: float = 1
     return evaluate(params, log_ratio, torch.zeros_like(log_ratio), adv).coefficient
 
 
+def of_others(params: ObjectiveParams, log_prob: Tensor, old: Tensor, adv: Tensor) -> Tensor:
+    """The same of objectives made for stale data."""
+    r = (log_prob - old).exp()
+    match params:
+        case GipoDecoupled():  # the learner is the proximal policy
+            return r.clamp(max=params.c).detach() * (log_prob - log_prob.detach()).exp() * adv
+        case Vespo():
+            k, rate = (params.k_pos, params.lambda_pos) if adv > 0 else (params.k_neg, params.lambda_neg)
+            return (r**k * (rate * (1 - r)).exp()).detach() * adv * log_prob
+        case Icepop():
+            return r * adv if params.low <= r.item() <= params.high else 0 * log_prob
+        case Topr():
+            return (torch.ones(1) if adv >= 0 else r.clamp(max=1).detach()) * adv * log_prob
+        case M2po():  # a budget that nothing here reaches
+            return r * adv
+    raise AssertionError(params)
+
+
 def textbook(params: ObjectiveParams, log_prob: Tensor, old: Tensor, adv: Tensor) -> Tensor:
     """The differentiable surrogates as their papers print them, to be maximised."""
     r = (log_prob - old).exp()
@@ -108,7 +136,7 @@ def textbook(params: ObjectiveParams, log_prob: Tensor, old: Tensor, adv: Tensor
                 x = x.clamp(min=0)
             w = {"gaussian": (-(x**2) / 2).exp(), "laplacian": (-x.abs()).exp(), "cauchy": 1 / (1 + x**2)}
             return w[params.kernel] * r * adv
-    raise AssertionError(params)
+    return of_others(params, log_prob, old, adv)
 
 
 def kinks(params: ObjectiveParams) -> list[float]:
@@ -118,6 +146,8 @@ def kinks(params: ObjectiveParams) -> list[float]:
             return [1 - params.eps, 1 + params.upper]
         case PpoDualClip():
             return [1 - params.eps, 1 + params.eps, params.c]
+        case Icepop():
+            return [params.low, params.high]
     return []
 
 
@@ -159,6 +189,22 @@ HAND = [
     (Spo(eps=0.2), 2.0, 1.0, -8.0),
     (Spo(eps=0.2), 2.0, -1.0, 12.0),
     (Spo(eps=0.2), 1.1, 1.0, 0.55),
+    # 4 e^-3, 8 e^-2 and e / 8.
+    (Vespo(), 2.0, 1.0, 0.199148),
+    (Vespo(), 2.0, -1.0, 1.082682),
+    (Vespo(), 0.5, -1.0, 0.339785),
+    (Icepop(), 2.0, 1.0, 2.0),
+    (Icepop(), 0.45, -1.0, 0.0),
+    (Icepop(), 5.5, 1.0, 0.0),
+    (Topr(), 0.5, 1.0, 1.0),
+    (Topr(), 2.0, 1.0, 1.0),
+    (Topr(), 0.5, -1.0, 0.5),
+    (Topr(), 2.0, -1.0, 1.0),
+    # (ln 2)^2 = 0.48 and (ln 1.1)^2 = 0.009 against 0.04.
+    (M2po(), 2.0, 1.0, 0.0),
+    (M2po(), 2.0, -1.0, 2.0),
+    (M2po(), 0.5, -1.0, 0.0),
+    (M2po(), 1.1, 1.0, 1.1),
     (Gipo(sigma=1.0), 2.0, 1.0, 1.572899),
     (Gipo(sigma=1.0), 0.5, 1.0, 0.393225),
     (Gipo(sigma=1.0, neg_ratio=0.5), 2.0, -1.0, 0.765092),
@@ -290,6 +336,10 @@ BOUNDED = [
     (Tis(), (-1.0, 0.0, 1.0)),
     (Cispo(), (-1.0, 0.0, 1.0)),
     (Cispo(eps_low=0.2), (-1.0, 0.0, 1.0)),
+    (Vespo(), (-1.0, 0.0, 1.0)),
+    (Icepop(), (-1.0, 0.0, 1.0)),
+    (Topr(), (-1.0, 0.0, 1.0)),
+    (GipoDecoupled(), (-1.0, 0.0, 1.0)),
     (PpoClip(), (1.0,)),
     (PpoDualClip(), (-1.0, 1.0)),
 ]

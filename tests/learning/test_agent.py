@@ -17,7 +17,7 @@ from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning.normalizer import ObsNormalizer
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.sb3 import GIPO
-from gipo_cli.learning.updater import _Tally
+from gipo_cli.learning.tally import Tally
 from gipo_cli.settings.compose import compose
 from gipo_cli.settings.schema import ActorsConfig, AgentConfig, PolicyConfig, UpdateConfig
 
@@ -289,7 +289,7 @@ def test_a_critic_step_moves_the_critic_alone():
         [p.clone() for p in group] for group in (policy.actor_parameters(), policy.critic_parameters())
     )
     obs = torch.from_numpy(model.buffer.obs[:32])
-    model.learner.updater._step_critic(policy.shared(obs).detach(), torch.ones(32), _Tally())
+    model.learner.updater._step_critic(policy.shared(obs).detach(), torch.ones(32), Tally())
     assert all(map(torch.equal, actor, policy.actor_parameters()))
     assert not any(map(torch.equal, critic, policy.critic_parameters()))
 

@@ -14,7 +14,8 @@ from gipo_cli.core.objectives import OBJECTIVES
 from gipo_cli.envs.make import make_vec_env
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.learning.schedules import lr_factor
-from gipo_cli.learning.updater import NonFinite, _Tally
+from gipo_cli.learning.tally import Tally
+from gipo_cli.learning.updater import NonFinite
 from gipo_cli.settings.compose import compose
 from gipo_cli.settings.schema import AdvantageConfig, AgentConfig, UpdateConfig
 
@@ -175,7 +176,7 @@ def test_reuses_scale_the_actors_loss_alone():
     for scale in (1.0, 0.5):
         model = agent(advantage=QUIET, update=UpdateConfig(rounds=1, batch_size=64, max_grad_norm=None))
         batch = model.learner.updater.sampler.load(model.buffer, np.arange(64), 1)
-        model.learner.updater._step_both(batch, scale, _Tally())
+        model.learner.updater._step_both(batch, scale, Tally())
         seen.append([[p.grad.clone() for p in group] for group in groups(model)])
     (actor, critic), (halved, same) = seen
     assert all(torch.allclose(2 * b, a, rtol=1e-4, atol=1e-9) for a, b in zip(actor, halved, strict=True))
@@ -256,7 +257,7 @@ def test_value_coef_weighs_the_critic_in_every_step():
         )
         model = agent(advantage=AdvantageConfig(kind="stored", normalize="none"), update=settings)
         model.learner.buffer.advantage[:] = 0
-        tally = _Tally()
+        tally = Tally()
         updater = model.learner.updater
         (batch,) = updater.sampler.batches(model.learner.buffer, 0)
         updater._learn(batch, tally)

@@ -312,3 +312,17 @@ def test_a_file_that_changed_is_read_again_and_no_composition_changes_another(tm
         again = compose(["buffer=mine"], config_dirs=[tmp_path]).config
         assert (first.buffer.size, again.buffer.size) == (size, size)
         assert (first.env.kwargs, again.env.kwargs) == ({"a": [1]}, {})
+
+
+def test_a_preset_gives_each_objective_its_own_learning_rate(tmp_path: Path) -> None:
+    folder = tmp_path / "preset_objective"
+    folder.mkdir()
+    (folder / "default_ppo_clip.yaml").write_text("# @package _global_\nagent: {update: {actor_lr: 0.001}}\n")
+
+    def rate(*overrides: str) -> float:
+        return compose(["env=metaworld", *overrides], config_dirs=[tmp_path]).config.agent.update.actor_lr
+
+    usual = rate()
+    assert (rate("objective=ppo_clip"), rate("objective=sapo")) == (0.001, usual)
+    assert rate("objective=ppo_clip", "agent.update.actor_lr=0.5") == 0.5
+    assert rate("objective=ppo_clip", "preset=authors") == usual

@@ -25,11 +25,13 @@ from gipo_cli.core.objectives.base import (
     registered,
 )
 from gipo_cli.core.objectives.gated import Gipo, Sapo, Spo
+from gipo_cli.core.objectives.proximal import GipoDecoupled
 from gipo_cli.core.objectives.ratio import NoClip, PpoClip, PpoDualClip, PpoKl
+from gipo_cli.core.objectives.stale import Icepop, M2po, Topr, Vespo
 from gipo_cli.core.objectives.truncated import Cispo, Tis
 
 __all__ = [
-    "OBJECTIVES", "Cispo", "Gipo", "NoClip", "NonNegative", "ObjectiveParams", "ObjectiveTerms", "Positive",
-    "PpoClip", "PpoDualClip", "PpoKl", "Samples", "Sapo", "Spo", "Tis", "ValueAndCoefficient", "evaluate",
-    "known", "register", "registered",
+    "OBJECTIVES", "Cispo", "Gipo", "GipoDecoupled", "Icepop", "M2po", "NoClip", "NonNegative",
+    "ObjectiveParams", "ObjectiveTerms", "Positive", "PpoClip", "PpoDualClip", "PpoKl", "Samples", "Sapo",
+    "Spo", "Tis", "Topr", "ValueAndCoefficient", "Vespo", "evaluate", "known", "register", "registered",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
@@ -76,7 +77,7 @@ class ObjectiveParams(BaseModel):
     span: ClassVar[tuple[float, float] | None] = None
     """Smallest and largest knob value of the exact study."""
     clipped: ClassVar[bool] = False
-    """Whether g depends on the knob only through which samples are clipped, by their |r - 1|."""
+    """Whether g depends on the knob only through which samples are clipped; see :meth:`edges`."""
     symbols: ClassVar[Mapping[str, str]] = {}
     """Parameters as figures print them; empty: the value speaks for itself."""
     look: ClassVar[Look | None] = None
@@ -98,6 +99,17 @@ class ObjectiveParams(BaseModel):
     def swept(self, values: Tensor) -> Self:
         """The same objective at knob values of the exact study, one per sample."""
         return self.with_knob(values)
+
+    def edges(self, log_ratio: Tensor, advantage: Tensor, weight: Tensor) -> Tensor:
+        """Knob values at which g of a clipped objective changes; here, each sample's |r - 1|.
+
+        Shapes: as in :meth:`statistic`; returns ``[..., n]``, in any order.
+        """
+        return log_ratio.expm1().abs()
+
+    def parts(self, samples: Samples) -> Mapping[str, Tensor]:
+        """Factors of g / r to be measured apart, by name; here, none."""
+        return {}
 
     def statistic(self, log_ratio: Tensor, advantage: Tensor, weight: Tensor) -> Tensor:
         """What the objective takes from a whole batch before it looks at single samples; here, nothing.
@@ -167,6 +179,25 @@ def _add(name: str, objective: type[ObjectiveParams]) -> None:
     if name in OBJECTIVES:
         raise ValueError(f"an objective named {name!r} is already registered")
     OBJECTIVES[name] = objective
+
+
+def by_sign(advantage: Tensor, positive: float, otherwise: float) -> Tensor:
+    """One number where A > 0, another elsewhere.
+
+    Shapes: that of ``advantage``, any. Source: the rule of SAPO and GIPO, A <= 0 on the other side.
+    """
+    import torch
+
+    # In the dtype of the advantage: a choice between two Python floats is float32 whatever the rest is.
+    yes, no = (torch.as_tensor(value, dtype=advantage.dtype) for value in (positive, otherwise))
+    return torch.where(advantage > 0, yes, no)
+
+
+def logarithm(knob: float) -> Any:
+    """Logarithm of a parameter, which the exact study may have made a tensor; -inf of 0."""
+    if isinstance(knob, int | float):
+        return math.log(knob) if knob > 0 else -math.inf
+    return knob.log()
 
 
 def evaluate(

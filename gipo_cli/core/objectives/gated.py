@@ -12,6 +12,7 @@ from gipo_cli.core.objectives.base import (
     Positive,
     Samples,
     ValueAndCoefficient,
+    by_sign,
     registered,
 )
 
@@ -76,7 +77,7 @@ class Gipo(ObjectiveParams):
         if self.neg_ratio == 1.0:
             z = clamped / self.sigma
         else:
-            z = clamped / _by_sign(advantage, self.sigma, self.sigma * self.neg_ratio)
+            z = clamped / by_sign(advantage, self.sigma, self.sigma * self.neg_ratio)
         if self.kernel == "gaussian":
             return -0.5 * z.square()
         if self.kernel == "laplacian":
@@ -116,7 +117,7 @@ class Sapo(ObjectiveParams):
         """
         from torch.nn.functional import logsigmoid
 
-        tau = _by_sign(samples.advantage, self.tau_pos, self.tau_neg)
+        tau = by_sign(samples.advantage, self.tau_pos, self.tau_neg)
         x = tau * samples.log_ratio.expm1()
         log_gate = samples.log_ratio + logsigmoid(x) + logsigmoid(-x)
         return ValueAndCoefficient(x.sigmoid() * (4.0 / tau) * samples.advantage, 4.0 * log_gate.exp())
@@ -142,11 +143,3 @@ class Spo(ObjectiveParams):
         ratio, step = samples.log_ratio.exp(), samples.log_ratio.expm1()
         value = ratio * advantage - advantage.abs() * step.square() / (2.0 * self.eps)
         return ValueAndCoefficient(value, ratio * (1.0 - advantage.sign() * step / self.eps))
-
-
-def _by_sign(advantage: Tensor, positive: float, otherwise: float) -> Tensor:
-    import torch
-
-    # In the dtype of the advantage: a choice between two Python floats is float32 whatever the rest is.
-    yes, no = (torch.as_tensor(value, dtype=advantage.dtype) for value in (positive, otherwise))
-    return torch.where(advantage > 0, yes, no)

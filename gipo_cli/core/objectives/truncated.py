@@ -12,6 +12,7 @@ from gipo_cli.core.objectives.base import (
     Positive,
     Samples,
     ValueAndCoefficient,
+    logarithm,
     registered,
 )
 
@@ -33,7 +34,7 @@ class Tis(ObjectiveParams):
 
     def surrogate(self, samples: Samples) -> ValueAndCoefficient:
         """sg[min(r, c)] A log pi, with g = min(r, c). Source: arXiv 1802.01561, eq. 4."""
-        weight = samples.log_ratio.clamp(max=_log(self.c)).exp()
+        weight = samples.log_ratio.clamp(max=logarithm(self.c)).exp()
         return ValueAndCoefficient(weight * samples.advantage * samples.log_prob, weight)
 
 
@@ -59,10 +60,6 @@ class Cispo(ObjectiveParams):
         low = -math.inf if self.eps_low >= 1 else math.log1p(-self.eps_low)
         weight = samples.log_ratio.clamp(min=low).clamp(max=_log1p(self.eps_high)).exp()
         return ValueAndCoefficient(weight * samples.advantage * samples.log_prob, weight)
-
-
-def _log(x: float) -> Any:
-    return math.log(x) if isinstance(x, int | float) else x.log()
 
 
 def _log1p(x: float) -> Any:
