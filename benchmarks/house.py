@@ -18,15 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gipo_cli"
 LIMITS = {
-    "lines of gipo_cli": 14_500,
-    "words of documentation": 15_000,
-    "kilobytes of docs/": 5_000,
+    "lines of gipo_cli": 22_000,
+    "words of documentation": 25_000,
+    "kilobytes of docs/": 8_000,
     "lines of the largest file": 300,
     "lines of the largest function": 50,
     "imports that point up": 0,
     "modules in import cycles": 0,
     "module names hidden in strings": 0,
-    "seconds of make tests": 480,
+    "seconds of make tests": 900,
 }
 GENERATED = ("configuration.md", "metrics.md")
 SOURCES = {

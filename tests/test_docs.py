@@ -123,3 +123,9 @@ def test_the_tests_that_reliability_names_are_there():
     assert len(named) > 15
     sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert named <= set(re.findall(r"def (test_\w+)\(", sources))
+
+
+def test_every_page_is_in_the_site():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in PAGES if ROOT / "docs" in path.parents]
+    assert [page for page in pages if f" {page}\n" not in text and "/example/" not in page] == []
