@@ -43,7 +43,7 @@ def test_lengths(small):
 
 
 def test_a_broken_limit_is_said_and_fails(monkeypatch, capsys):
-    monkeypatch.setattr(house, "measure", lambda with_gate: [("words of documentation", 15_001, "docs/")])
+    monkeypatch.setattr(house, "measure", lambda with_gate: [("words of documentation", 25_001, "docs/")])
     monkeypatch.setattr("sys.argv", ["house"])
     assert house.main() == 1
-    assert "15,001 of 15,000 OVER  docs/" in capsys.readouterr().out
+    assert "25,001 of 25,000 OVER  docs/" in capsys.readouterr().out
