@@ -149,7 +149,8 @@ class _Cells:
         text = b"," + self._letters[np.repeat(kept, self._sizes)].tobytes().replace(b"\n", b",")
         shape = self.rows, len(names)
         try:
-            if text.translate(None, PLAIN):
+            # A JSON reader drops the sign of -0.
+            if text.translate(None, PLAIN) or b",-0," in text:
                 raise ValueError
             for _ in range(2):
                 text = text.replace(b",,", b",NaN,")

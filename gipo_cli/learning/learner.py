@@ -199,7 +199,7 @@ class Learner:
         torch.set_rng_state(tensors["torch_global"])
         self.steps, self.version = int(state["steps"]), int(state["version"])
         self.optimizer_steps = int(state["optimizer_steps"])
-        self.updater.actor_scale = float(state.get("actor_scale", 1.0))
+        self.updater.actor_scale = float(state["actor_scale"])
         self.episodes.load(state["episodes"])
         sampler = self.updater.sampler
         sampler.shuffle.set_state(_numpy_state(state["shuffle"]))

@@ -30,8 +30,8 @@ _USED = "over the samples of this iteration's actor steps, each at the moment of
 _LAGS = [(name, name.replace("_up", " or more").replace("_", " to ")) for name in LAG_BUCKETS]
 
 METRICS: tuple[Metric, ...] = (
-    Metric("step", "steps", "environment steps so far, over all environments", "the x axis of every figure"),
-    Metric("iteration", "count", "rollouts so far, and updates", "the learner's version, in which policy lag is counted", curve=False),
+    Metric("step", "steps", "environment steps so far, over all environments", "the x axis of every figure", curve=False),
+    Metric("iteration", "count", "rollouts so far, and updates", "the learner's version, in which policy lag is counted"),
     Metric("episodes", "count", "finished training episodes so far", curve=False),
     Metric("train/return", "raw reward", "mean return of the last logging.window episodes", "of the sampled, not the deterministic, policy"),
     Metric("train/success", "share", "mean success of those episodes by env.success", "1 is every episode"),
@@ -41,12 +41,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("loss/actor", "advantage", "minus the mean surrogate, before scaling", "its size says little; its sign flips freely"),
     Metric("loss/critic", "scaled reward^2", "mean (V - target)^2 over all critic steps", "falls as the critic fits; jumps when the policy finds new reward"),
     Metric("loss/entropy", "nats", "mean entropy; per action where the ratio is joint, else per dimension", "a fall to its floor is premature convergence"),
-    Metric("loss/kl_penalty", "nats", "penalty weight times the mean exact KL(mu || pi); empty without a penalty"),
+    Metric("loss/kl_penalty", "nats", "penalty weight times the mean exact KL(mu || pi); empty without a penalty", curve=False),
     Metric("loss/clone", "nats", "mean negative log-likelihood of demonstrated actions, before its weight; empty without agent.anchor.clone_coef"),
     Metric("loss/grad_norm", "loss / parameter", "mean global gradient norm before clipping", "far above max_grad_norm all the time: every step is clipped"),
     Metric("lr/actor", "", "learning rate of actor and encoder in this iteration"),
     Metric("lr/critic", "", "learning rate of the critic in this iteration"),
-    Metric("update/actor_steps", "count", "optimizer steps that moved the actor", "0: the KL stop ended the iteration before its first step"),
+    Metric("update/actor_steps", "count", "optimizer steps that moved the actor", "0: the KL stop ended the iteration before its first step", curve=False),
     Metric("update/critic_steps", "count", "optimizer steps that moved the critic", curve=False),
     Metric("update/kl_stopped", "0 or 1", "1 if agent.update.kl_stop ended the iteration"),
     Metric("buffer/size", "transitions", "transitions held"),
@@ -68,7 +68,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("health/kl", "nats", "KL(mu || pi), mean over the batches of this iteration's actor steps, each at the moment of its use: exact where the distribution is stored, else the mean of r - 1 - log r", "grows with policy lag and with the learning rate"),
     Metric("health/kl_initial", "nats", "exact KL(initial policy || pi), mean over the batches of this iteration's actor steps; empty without agent.anchor.kl_coef", "how far training has left the policy it began as"),
     Metric("health/chi2", "", f"mean of r^2 - 1 {_USED}: chi-square divergence of pi from mu", "the variance of the ratios; far above 1, unclipped updates rest on a few samples"),
-    Metric("health/kl_k1", "nats", f"KL(mu || pi) by the mean of -log r {_USED}", "unbiased on actions drawn from mu, and noisy: may be negative"),
+    Metric("health/kl_k1", "nats", f"KL(mu || pi) by the mean of -log r {_USED}", "unbiased on actions drawn from mu, and noisy: may be negative", curve=False),
     Metric("health/kl_k3", "nats", f"KL(mu || pi) by the mean of r - 1 - log r {_USED}", "never negative; a steady rise is an early warning"),
     Metric("health/ratio_max", "", f"largest r {_USED}"),
     Metric("health/damped_pos", "share", f"of the samples with A > 0, those with g / r < 0.99 {_USED}", "what the objective holds back of good actions"),
@@ -76,7 +76,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("health/kl_prox", "nats", f"mean of e^y - 1 - y, y = log pi / pi_prox, {_USED}; pi_prox is the learner at the start of the iteration's updates", "how far one iteration moves; only of objectives that know pi_prox, as all of _prox and _data"),
     Metric("health/log_ratio_prox_rms", "nats", f"root mean square of y = log pi / pi_prox {_USED}", "compare with sigma_prox"),
     Metric("health/log_ratio_data_rms", "nats", f"root mean square of z = log pi_prox / mu {_USED}", "how old the data is, in nats"),
-    *(Metric(f"health/damped_{part}_{sign}", "share", f"of the samples with A {words}, those that the weight on {ratio} damps below 0.99 {_USED}") for part, ratio in (("prox", "pi / pi_prox"), ("data", "pi_prox / mu")) for sign, words in (("pos", "> 0"), ("neg", "<= 0"))),
+    *(Metric(f"health/damped_{part}_{sign}", "share", f"of the samples with A {words}, those that the weight on {ratio} damps below 0.99 {_USED}", curve=False) for part, ratio in (("prox", "pi / pi_prox"), ("data", "pi_prox / mu")) for sign, words in (("pos", "> 0"), ("neg", "<= 0"))),
     Metric("health/lag_mean", "versions", f"mean policy lag, learner version minus behaviour version, {_USED}", "how stale the data is, measured"),
     Metric("health/lag_max", "versions", f"largest policy lag {_USED}"),
     Metric("health/explained_variance", "share", "1 - Var(target - V) / Var(target) on the actor steps' batches, before each step", "below 0: the critic is worse than a constant"),
@@ -92,10 +92,10 @@ METRICS: tuple[Metric, ...] = (
 )
 
 EVALUATION: tuple[Metric, ...] = (
-    Metric("step", "steps", "environment steps trained"),
+    Metric("step", "steps", "environment steps trained", curve=False),
     Metric("episodes", "count", "episodes played", curve=False),
     Metric("return_mean", "raw reward", "mean return"),
-    Metric("return_std", "raw reward", "standard deviation of the return over episodes", "of one policy over starts; says nothing of seeds"),
+    Metric("return_std", "raw reward", "standard deviation of the return over episodes", "of one policy over starts; says nothing of seeds", curve=False),
     Metric("return_min", "raw reward", "smallest return", curve=False),
     Metric("return_max", "raw reward", "largest return", curve=False),
     Metric("success", "share", "episodes that succeeded by env.success"),

@@ -57,6 +57,7 @@ def faulty(tmp_path, monkeypatch):
     (tmp_path / "faulty_envs.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.delitem(sys.modules, "faulty_envs", raising=False)  # that of the test before
     env = ["env.id=Faulty-v0", "env.imports=[faulty_envs]", "actors=processes"]
     configs = [composed(*env, f"+env.kwargs.fault={fault}") for fault in FAULTS]
     made = make_env(configs[0].env, 1)

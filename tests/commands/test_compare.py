@@ -63,15 +63,17 @@ def test_killed_among_its_workers_it_leaves_neither_a_folder_nor_a_process(study
         "from pathlib import Path\n"
         "from gipo_cli.compare import gather, parallel, present\n"
         "def work(shared, item):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, b'%d\\n' % os.getpid())\n"
         "    time.sleep(600)\n"
         "present.gather = lambda found, **_: list(parallel.spread(work, None, [0, 1], workers=2))\n"
         "present.compare([sys.argv[1]], out=Path(sys.argv[2]))\n"
     )
     words = [sys.executable, "-c", code, str(study / "runs"), str(study / "out")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
-        workers = [int(parent.stdout.readline()) for _ in range(2)]
-        parent.send_signal(signal.SIGKILL)
+        try:
+            workers = [int(parent.stdout.readline()) for _ in range(2)]
+        finally:
+            parent.kill()
         for worker in workers:
             wait_for_end(worker)
     assert [path.name for path in study.iterdir()] == ["runs"]

@@ -82,7 +82,7 @@ def test_lines_that_lie_across_blocks_are_read_whole(tmp_path, monkeypatch, size
 
 
 @pytest.mark.parametrize(
-    "cell", ["1_0", " 2", "1e5", "+3", ".5", "5.", "-0", "nan", "Infinity", "1e400", "9" * 30]
+    "cell", ["1_0", " 2", "1e5", "+3", ".5", "5.", "-0.0", "nan", "Infinity", "1e400", "9" * 30]
 )
 def test_numbers_are_read_as_python_reads_them(tmp_path, cell):
     (value,) = read_csv(write(tmp_path, f"step,a\n1,{cell}\n")).numbers["a"]

@@ -36,7 +36,7 @@ def test_every_row_goes_into_its_table_and_to_all_who_listen(tmp_path):
     assert set(record.position()) == {"metrics", "evaluations", "diagnostics", "events"}
     tables.close()
     assert one.said == [
-        (200, {"train/return": -1.5}),
+        (200, {"iteration": 2.0, "train/return": -1.5}),
         (200, {"eval/success": 1.0, "eval/return_mean": -2.0}),
         (200, {"diagnostics/on_policy/bias2": 2.0}),
         (200, {"histogram/lag": (3, 2)}),

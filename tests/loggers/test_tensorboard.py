@@ -1,6 +1,7 @@
 import errno
 import logging
 import os
+import time
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -75,6 +76,7 @@ def test_curves_of_before_survive_an_attempt_without_tensorboard(tmp_path):
     marks = tables.marks()
     board.close()
     tables.close()
+    time.sleep(1)  # files are read in the order of their names, which begin with the second
     for _ in range(2):
         tables = Tables(run, marks)
         marks = tables.marks()

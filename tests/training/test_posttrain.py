@@ -16,7 +16,7 @@ from gipo_cli.runs.status import StatusFile
 from gipo_cli.settings.compose import compose
 from gipo_cli.training import initial
 from gipo_cli.training.clone import make_clone, obtain
-from gipo_cli.training.evaluate import evaluate_run
+from gipo_cli.training.eval_report import evaluate_run
 from gipo_cli.training.loading import load_run
 from gipo_cli.training.record import record
 from gipo_cli.training.session import resume, train
