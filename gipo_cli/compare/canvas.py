@@ -79,15 +79,10 @@ def draw_panels(
     ylabel: str = "",
     height: float = PANEL_HEIGHT,
 ) -> Figure:
-    """A figure sized so that everything fits.
+    """A figure sized so that everything fits; ``draw`` is called for every panel.
 
-    Args:
-        heading: line above the panels; a warning follows if some of the cells have few seeds.
-        panels: what is shown.
-        draw: called for every panel.
-        legend: handles by label, shown below the panels.
-        ylabel: on the left panels.
-        height: of a panel in inches.
+    A warning follows the heading if some of the cells have few seeds. ``legend`` has handles by label,
+    ``height`` is that of a panel in inches.
     """
     if warning := seeds_note(min(len(cell.runs) for cell in cells_of(panels))):
         heading = f"{heading}\n{warning}"

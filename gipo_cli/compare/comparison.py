@@ -21,22 +21,14 @@ from gipo_cli.errors import UserError
 
 @dataclass(frozen=True)
 class Environment:
-    """What the runs of one environment share.
+    """What the runs of one environment share."""
 
-    Attributes:
-        label: the task in words.
-        ending: of its figures' file names, empty if there is one environment.
-        grid: environment steps ``[G]`` on which curves are compared.
-        low: value that normalises to 0, as ``high`` does to 1; both are the same if all values are equal.
-        threshold: value that counts as having learned the task; None without a scale to take one from.
-    """
-
-    label: str
-    ending: str
-    grid: FloatArray = field(repr=False)
-    low: float
-    high: float
-    threshold: float | None
+    label: str  # the task in words
+    ending: str  # of its figures' file names, empty if there is one environment
+    grid: FloatArray = field(repr=False)  # environment steps [G] on which curves are compared
+    low: float  # value that normalises to 0
+    high: float  # value that normalises to 1; the same as low if all values are equal
+    threshold: float | None  # value that counts as learned; None without a scale to take one from
 
     @property
     def horizon(self) -> float:
@@ -60,22 +52,15 @@ class Environment:
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one arm in one environment, sorted by seed; the arrays' first axis is the run.
-
-    Attributes:
-        finals: final value ``[R]``.
-        curves: metric on the environment's grid ``[R, G]``.
-        reached: first step at or above the threshold ``[R]``, infinite for never; NaN without a threshold.
-        areas: mean height of the learning curve ``[R]``.
-    """
+    """The runs of one arm in one environment, sorted by seed; the arrays' first axis is the run."""
 
     environment: Environment
     arm: Arm
     runs: tuple[Run, ...]
-    finals: FloatArray
-    curves: FloatArray = field(repr=False)
-    reached: FloatArray
-    areas: FloatArray
+    finals: FloatArray  # final value [R]
+    curves: FloatArray = field(repr=False)  # metric on the environment's grid [R, G]
+    reached: FloatArray  # first step at the threshold [R], infinite for never; NaN without one
+    areas: FloatArray  # mean height of the learning curve [R]
 
     @cached_property
     def iqm(self) -> Interval:
@@ -114,23 +99,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All there is to show.
-
-    Attributes:
-        metric: what runs are compared by.
-        environments: in alphabetical order.
-        grouping: arms and what they are made of.
-        cells: by environment label and arm; missing if there is no run.
-        baselines: the arm that each arm is compared with; empty without a baseline.
-        used: the runs in the numbers.
-        left_out: the runs that are not.
-    """
+    """All there is to show."""
 
     metric: Criterion
-    environments: tuple[Environment, ...]
+    environments: tuple[Environment, ...]  # in alphabetical order
     grouping: Grouping
-    cells: Mapping[tuple[str, Arm], Cell]
-    baselines: Mapping[Arm, Arm]
+    cells: Mapping[tuple[str, Arm], Cell]  # by environment label and arm; missing if there is no run
+    baselines: Mapping[Arm, Arm]  # what each arm is compared with; empty without a baseline
     used: tuple[Run, ...]
     left_out: tuple[LeftOut, ...]
 

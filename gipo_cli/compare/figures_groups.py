@@ -20,7 +20,7 @@ PROFILE_POINTS = 101
 
 
 def final_scores(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Final value of every group as a line of its own: IQM, interval and every run."""
+    """Marker: interquartile mean over seeds; bar: 95% bootstrap interval; ticks: every run."""
 
     def draw(axes: Axes) -> None:
         for line, cell in enumerate(cells):
@@ -40,7 +40,7 @@ def final_scores(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[S
 
 
 def final_vs_buffer(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Final value against buffer size, one line per series, a little apart so that bars do not overlap."""
+    """Marker: interquartile mean over seeds; bar: 95% bootstrap interval; dots: every run."""
     if not any(len(_sizes(comparison.of(environment))) > 1 for environment in comparison.environments):
         return
     sizes = _sizes(comparison.cells.values())
@@ -72,7 +72,10 @@ def _apart(sizes: Sequence[int]) -> list[int]:
 
 
 def final_vs_lag(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Final value against the lag that was measured, one line per series."""
+    """Marker: interquartile mean over seeds; bar: 95% bootstrap interval; dots: every run.
+
+    Lag is the mean over training of learner version minus behaviour version.
+    """
     lags = {
         key: float(aggregate.iqm(cell.averages("health/lag_mean"))) for key, cell in comparison.cells.items()
     }
@@ -121,7 +124,10 @@ def _against(
 
 
 def sample_efficiency(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Steps to the threshold by run; runs that never reach it stand beyond the end, counted."""
+    """One marker per run at the first evaluation that reaches the threshold.
+
+    A cross beyond the dotted end of training is a run that never does.
+    """
 
     def draw(axes: Axes) -> None:
         for line, cell in enumerate(cells):
@@ -157,7 +163,10 @@ def _arrivals(axes: Axes, line: int, cell: Cell, look: Look) -> None:
 
 
 def probability_of_improvement(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """P(a run beats one of the baseline), by environment and over all."""
+    """Probability that a run of the first group ends higher than one of the second, ties counted half.
+
+    The bar is its 95% bootstrap interval. An interval that holds 0.5 (dotted) includes no difference.
+    """
 
     def draw(axes: Axes) -> None:
         for line, (cells, _, chance) in enumerate(rows):
@@ -186,7 +195,7 @@ def probability_of_improvement(comparison: Comparison, look: Mapping[str, Look])
 
 
 def performance_profiles(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Share of runs above each normalised score, over all environments with a scale."""
+    """Share of runs whose normalised final value exceeds τ, with pointwise 95% bootstrap bands."""
 
     def draw(axes: Axes, panel: Panel) -> None:
         for arm in dict.fromkeys(cell.arm for cell in panel.cells):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -29,7 +28,13 @@ class Frontiers(Panel):
 
 
 def bias_variance(comparison: Comparison, _: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Squared bias against variance of every objective, early and late in training, by reference."""
+    """Median over runs and measurements of that third of training; one line per objective over its parameter.
+
+    A run measures its own objective with its own other settings, the others with their defaults; each such
+    variant is a line, from the data of the runs that measured it.
+    A hollow marker on the left edge is a squared bias estimated at or below zero: too small to be measured.
+    A measurement that overflowed counts as infinite.
+    """
 
     def draw(axes: Axes, panel: Frontiers) -> None:
         _draw_frontiers(axes, panel.points, look)
@@ -40,7 +45,7 @@ def bias_variance(comparison: Comparison, _: Mapping[str, Look]) -> Iterator[She
             Frontiers(
                 ", ".join(filter(None, [probe.title, words])),
                 probe.cells,
-                _frontiers(medians(probe, environment.horizon, stage)),
+                medians(probe, environment.horizon, stage),
             )
             for probe in probes
             for stage, words in enumerate(STAGES)
@@ -59,13 +64,6 @@ def bias_variance(comparison: Comparison, _: Mapping[str, Look]) -> Iterator[She
 
 def _place(environment: str, reference: str) -> str:
     return f"{environment}, reference: {reference.replace('_', ' ')}"
-
-
-def _frontiers(table: Mapping[tuple[Variant, float], tuple[float, float]]) -> dict[Variant, FloatArray]:
-    points: dict[Variant, list[tuple[float, float]]] = defaultdict(list)
-    for (variant, _), point in sorted(table.items()):
-        points[variant].append(point)
-    return {variant: np.array(own) for variant, own in points.items()}
 
 
 def _draw_frontiers(axes: Axes, points: Mapping[Variant, FloatArray], look: Mapping[Variant, Look]) -> None:
@@ -87,7 +85,13 @@ def _draw_frontiers(axes: Axes, points: Mapping[Variant, FloatArray], look: Mapp
 
 
 def best_setting(comparison: Comparison, _: Mapping[str, Look]) -> Iterator[Sheet]:
-    """The parameter with the lowest estimated mean squared error, over training, by objective."""
+    """The setting whose estimated mean squared error at the batch size in use is lowest (median over runs).
+
+    Compared are a line's settings that all of its runs measured; none is best if all are alike, as on fresh
+    data. A run measures its own objective with its own other settings, the others with their defaults; each
+    such variant is a line, from the data of the runs that measured it.
+    A measurement that overflowed counts as infinite.
+    """
 
     def draw(axes: Axes, panel: Probe) -> None:
         lines = {variant: best(panel, variant) for variant in labels}

@@ -24,7 +24,10 @@ Line = tuple[FloatArray, FloatArray]
 
 
 def learning_curves(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Metric over environment steps: IQM, its interval, and every run as a thin line."""
+    """Thick: interquartile mean over seeds; shaded: its 95% bootstrap interval; thin: every run.
+
+    Cut to the range of steps that all runs cover.
+    """
 
     def draw(axes: Axes, cell: Cell, runs: Sequence[Line]) -> None:
         grid, own = cell.environment.grid, look[cell.arm.series]
@@ -41,7 +44,7 @@ def learning_curves(comparison: Comparison, look: Mapping[str, Look]) -> Iterato
 
 
 def wall_time(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Metric over time spent, one line per run: wall time has no common grid worth an interval."""
+    """Every run as one line. Times depend on the machine and on what else it did."""
 
     def draw(axes: Axes, cell: Cell, runs: Sequence[Line]) -> None:
         _draw_runs(axes, look[cell.arm.series], runs, linewidth=1.3, alpha=0.8)
@@ -107,7 +110,10 @@ class HealthPanel(Panel):
 
 
 def data_health(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Utilisation, effective sample size, KL and lag over steps, for the smallest and largest buffer."""
+    """Line: interquartile mean over seeds; shaded: lowest to highest seed.
+
+    Utilisation is the share of samples whose gradient coefficient exceeds 0.01.
+    """
 
     def draw(axes: Axes, panel: HealthPanel) -> None:
         axes.set_ylabel(HEALTH_WORDS[HEALTH.index(panel.column)])
@@ -158,7 +164,7 @@ def _recorded(panel: Panel, column: str, grid: FloatArray) -> HealthPanel:
 
 
 def utilisation_by_lag(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
-    """Share of samples that still carry a gradient, by how old they are."""
+    """Interquartile mean over seeds of each run's mean over training, by age of the samples."""
 
     def draw(axes: Axes, panel: Panel) -> None:
         for cell in panel.cells:

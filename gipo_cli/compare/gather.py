@@ -89,14 +89,8 @@ def gather(
 ) -> Comparison:
     """Read, filter and group runs.
 
-    Args:
-        found: as `search` finds it. Runs that a study there planned and that have no folder are left out
-            with what they are doing.
-        filters: ``key=value`` or ``key!=value``, all of which a run must pass.
-        metric: as in `find_criterion`.
-        processes: how many to read with; by default as many as so many runs are worth.
-        console: where to show progress.
-        options: as for `build_comparison`.
+    Runs that a study planned and that have no folder are left out with what they are doing. ``processes`` are
+    by default as many as so many runs are worth reading with; ``options`` are those of `build_comparison`.
 
     Raises:
         UserError: nothing to compare.

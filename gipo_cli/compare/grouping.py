@@ -28,44 +28,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Arm:
-    """One group of runs that differ in their seed only, over all environments.
+    """One group of runs that differ in their seed only, over all environments."""
 
-    Attributes:
-        label: the settings that set it apart, in words.
-        series: the same without the buffer size; arms of one series form one line over buffer sizes.
-        objective: name of the objective, empty if the arm mixes several.
-        buffer: transitions the replay buffer holds; None if the arm mixes several or an import is silent.
-        settings: the grouping keys with this arm's values.
-    """
-
-    label: str
-    series: str
-    objective: str
-    buffer: int | None
-    settings: tuple[tuple[str, Value], ...]
+    label: str  # the settings that set it apart, in words
+    series: str  # the same without the buffer size; arms of one series form one line over buffer sizes
+    objective: str  # empty if the arm mixes several
+    buffer: int | None  # transitions held; None if the arm mixes several or an import is silent
+    settings: tuple[tuple[str, Value], ...]  # the grouping keys with this arm's values
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Runs by arm and environment.
+    """Runs by arm and environment."""
 
-    Attributes:
-        keys: the settings that groups are made of, most important first.
-        arms: in the order in which tables and figures list them.
-        arm_of: the arm of each run, in the order of the runs given.
-        environment_of: likewise the label of its environment.
-        tied: settings that differ but change only together with ``keys``.
-        pooled: settings that differ within a group and an environment, because of ``--group-by``.
-        between: settings that differ within a group between environments only.
-    """
-
-    keys: tuple[str, ...]
-    arms: tuple[Arm, ...]
-    arm_of: tuple[Arm, ...]
-    environment_of: tuple[str, ...]
-    tied: tuple[str, ...]
-    pooled: tuple[str, ...]
-    between: tuple[str, ...]
+    keys: tuple[str, ...]  # the settings that groups are made of, most important first
+    arms: tuple[Arm, ...]  # in the order in which tables and figures list them
+    arm_of: tuple[Arm, ...]  # of each run, in the order of the runs given
+    environment_of: tuple[str, ...]  # likewise the label of its environment
+    tied: tuple[str, ...]  # settings that differ but change only together with the keys
+    pooled: tuple[str, ...]  # settings that differ within a group and an environment
+    between: tuple[str, ...]  # settings that differ within a group between environments only
 
 
 def group_runs(runs: Sequence[Run], group_by: Sequence[str] | None = None) -> Grouping:

@@ -58,14 +58,10 @@ def import_tb(
 ) -> list[str]:
     """Write a run folder from TensorBoard scalars; returns what could not be read, a sentence per place.
 
-    Args:
-        source: a folder with event files of one run, there or below.
-        out: the run folder to write; one from damaged events is a run that is not finished.
-        settings: ``key=value`` lines of configuration; needed are ``env.name``, ``objective.name``, ``seed``.
-        tags: further ``TAG=COLUMN`` pairs; a column named like one of ``eval.csv`` goes there.
-        steps_per_tick: environment steps per unit of the events' step. The authors' script counts
-            iterations and logs the environment steps as `STEP_TAG`, which is then used instead.
-        force: replace ``out`` if it is an earlier import.
+    ``source`` is a folder with event files of one run, there or below; ``settings`` are ``key=value`` lines
+    of configuration, ``tags`` further ``TAG=COLUMN`` pairs, and ``steps_per_tick`` environment steps per unit
+    of the events' step. The authors' script counts iterations and logs the environment steps as `STEP_TAG`,
+    which is then used instead. With ``force`` an earlier import is replaced.
 
     Raises:
         UserError: no events, no known tag, a needed setting is missing, or ``out`` is in the way or cannot

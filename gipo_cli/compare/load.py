@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from gipo_cli.compare.files import DamagedFile, parse_yaml, read_bytes, read_json
-from gipo_cli.compare.parallel import shown, spread
+from gipo_cli.compare.parallel import spread
 from gipo_cli.compare.tables import FloatArray, Mark, Table, read_csv
 from gipo_cli.core.lags import LAG_BUCKETS
 from gipo_cli.runs.durable import unseal_text
@@ -33,47 +33,32 @@ SEAL = b"# sha256 of the lines above"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that is not in the numbers, and why.
+    """A run that is not in the numbers, and why; a planned one has not begun, a plan cannot be read."""
 
-    ``path`` is its folder, or the plan of a study. Of the kinds, ``planned`` is a run that has not begun and
-    ``plan`` a plan that cannot be read.
-    """
-
-    path: Path
+    path: Path  # its folder, or the plan of a study
     reason: str
     kind: Literal["run", "planned", "plan"] = "run"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run folder says.
-
-    Attributes:
-        path: the folder.
-        config: the resolved configuration with dotted keys, such as ``objective.sigma``; ``buffer.size``
-            is the number of transitions held even if the file says null.
-        state: ``done``, ``running``, ``failed`` or ``interrupted``, and the ``reason``.
-        budget: environment steps that the run was given, of which it did ``step``.
-        versions: packages and their versions, over all attempts.
-        changes: settings that were changed on the way, in words.
-        imported: whether another program trained it.
-        eval: ``eval.csv``, None if there is none.
-        metrics: ``metrics.csv`` with the columns that a comparison needs, None if there is none.
-        diagnostics: ``diagnostics.csv``, empty if there is none.
-    """
+    """What one run folder says."""
 
     path: Path
-    config: Mapping[str, Value]
-    state: str
-    budget: int
-    step: object
-    reason: object
-    versions: frozenset[tuple[str, str]]
-    changes: tuple[str, ...]
-    imported: bool
+    seed: int
+    objective: str
+    buffer: int | None  # transitions held; None if an imported run does not say
+    config: Mapping[str, Value]  # resolved, by dotted key; buffer.size is never null
+    state: str  # done, running, failed or interrupted
+    budget: int  # environment steps that the run was given
+    step: object  # of these, how many it did
+    reason: object  # why it ended
+    versions: frozenset[tuple[str, str]]  # packages and their versions, over all attempts
+    changes: tuple[str, ...]  # settings that were changed on the way, in words
+    imported: bool  # whether another program trained it
     eval: Table | None = field(repr=False)
-    metrics: Table | None = field(repr=False)
-    diagnostics: Table = field(repr=False)
+    metrics: Table | None = field(repr=False)  # the columns that a comparison needs
+    diagnostics: Table = field(repr=False)  # empty if there is no file
 
     def table(self, name: str) -> Table | None:
         """Table ``eval`` or ``metrics``."""
@@ -100,22 +85,6 @@ class Run:
             return columns["step"], columns[name]
         return columns["step"][there], columns[name][there]
 
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return int(str(self.config["seed"]))
-
-    @property
-    def objective(self) -> str:
-        """Name of the objective trained."""
-        return str(self.config["objective.name"])
-
-    @property
-    def buffer(self) -> int | None:
-        """Transitions the replay buffer holds; None if an imported run does not say."""
-        size = self.config.get("buffer.size")
-        return size if type(size) is int else None
-
     def wall(self, horizon: float) -> float:
         """Seconds of training by the last row up to that step that says so; NaN if none does."""
         for table in ("metrics", "eval"):
@@ -132,8 +101,9 @@ def read_runs(
 
     ``extra_column`` of ``metrics.csv`` is read besides the usual ones, if it is there.
     """
-    results = spread(_read_or_leave, extra_column, folders, workers=workers)
-    found = list(shown(results, "reading runs", len(folders), console))
+    found = spread(
+        _read_or_leave, extra_column, folders, workers=workers, text="reading runs", console=console
+    )
     return [run for run in found if isinstance(run, Run)], [out for out in found if isinstance(out, LeftOut)]
 
 
@@ -174,6 +144,9 @@ def read_run(folder: Path, *, extra_column: str = "") -> Run:
     attempts = (meta, *meta.get("updates", ()))
     return Run(
         path=folder,
+        seed=int(str(config["seed"])),
+        objective=str(config["objective.name"]),
+        buffer=size if type(size := config.get("buffer.size")) is int else None,
         config=config,
         state=str(status["state"]),
         budget=status["total_steps"],

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from gipo_cli.compare import words
 from gipo_cli.compare.comparison import Comparison, Environment
 from gipo_cli.compare.curves import FINAL_SHARE
 from gipo_cli.compare.load import Run
-from gipo_cli.compare.words import (
-    counts_apart,
-    digits_apart,
-    number_words,
-    objective_words,
-    seen,
-    setting_name,
-    value_words,
-)
 
 ENOUGH_SEEDS = 5
 ENOUGH_STEPS = 0.99
@@ -76,12 +68,12 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
         yield f"{waiting} planned run{' has' if waiting == 1 else 's have'} not begun."
     unfinished = Counter(run.state for run in comparison.used if run.state != "done")
     if unfinished:
-        words = ", ".join(f"{count} {state}" for state, count in sorted(unfinished.items()))
-        yield f"Runs that are not finished are included as asked for: {words}."
+        counted = ", ".join(f"{count} {state}" for state, count in sorted(unfinished.items()))
+        yield f"Runs that are not finished are included as asked for: {counted}."
     for environment in comparison.environments:
         budgets = {run.budget for run in comparison.runs_of(environment)}
         if len(budgets) > 1 or unfinished:
-            *given, end = counts_apart(*sorted(budgets), environment.horizon)
+            *given, end = words.counts_apart(*sorted(budgets), environment.horizon)
             yield f"{environment.label}: budgets of {' and '.join(given)} steps, all cut at {end}."
         yield from _shortest(comparison, environment)
 
@@ -97,7 +89,7 @@ def _shortest(comparison: Comparison, environment: Environment) -> Iterator[str]
     if last[first] < ENOUGH_STEPS * furthest:
         others = sum(step == last[first] for step in last.values()) - 1
         more = f" (and {others} more)" if others else ""
-        end, rest = counts_apart(last[first], furthest)
+        end, rest = words.counts_apart(last[first], furthest)
         yield (
             f"{environment.label}: everything is compared up to step {end}, where {first.name}{more} ends; "
             f"others go on to {rest}."
@@ -113,7 +105,7 @@ def _arms(comparison: Comparison) -> Iterator[str]:
         (grouping.pooled, "Settings that differ within a group, as the grouping was chosen"),
     ):
         if keys:
-            listed = (f"{setting_name(key)} ({_values(comparison, used, key)})" for key in keys)
+            listed = (f"{words.setting_name(key)} ({_values(comparison, used, key)})" for key in keys)
             yield f"{text}: {'; '.join(listed)}."
     if grouping.between:
         listed = (_by_environment(comparison, key) for key in grouping.between)
@@ -134,18 +126,18 @@ def _arms(comparison: Comparison) -> Iterator[str]:
 def _by_environment(comparison: Comparison, key: str) -> str:
     places: dict[str, list[str]] = defaultdict(list)
     for environment in comparison.environments:
-        if words := _values(comparison, comparison.runs_of(environment), key):
-            places[words].append(environment.label)
-    where = (f"{words} in {_listed(labels)}" for words, labels in places.items())
-    return f"{setting_name(key)} ({', '.join(where)})"
+        if values := _values(comparison, comparison.runs_of(environment), key):
+            places[values].append(environment.label)
+    where = (f"{values} in {_listed(labels)}" for values, labels in places.items())
+    return f"{words.setting_name(key)} ({', '.join(where)})"
 
 
 def _values(comparison: Comparison, runs: Iterable[Run], key: str) -> str:
     """The values that a setting has in some runs, told apart from all that it has."""
-    digits = digits_apart(seen(comparison.used, key))
+    digits = words.digits_apart(words.seen(comparison.used, key))
     if key == "objective.name":
-        return " / ".join(sorted(objective_words(str(value)) for value in seen(runs, key)))
-    return " / ".join(sorted(value_words(value, digits) for value in seen(runs, key)))
+        return " / ".join(sorted(words.objective_words(str(value)) for value in words.seen(runs, key)))
+    return " / ".join(sorted(words.value_words(value, digits) for value in words.seen(runs, key)))
 
 
 def _listed(labels: Sequence[str]) -> str:
@@ -164,7 +156,7 @@ def _same_footing(comparison: Comparison) -> Iterator[str]:
             yield f"Runs used different versions of {package}: {', '.join(sorted(own))}."
     protocol = {key for run in runs for key in run.config if key.startswith("eval.")} - {"eval.interval"}
     for key in sorted(protocol):
-        if len(values := seen(runs, key)) > 1:
+        if len(values := words.seen(runs, key)) > 1:
             yield f"Evaluation protocols differ: {key} is {', '.join(sorted(map(str, values)))}."
     if changes := [found for run in runs if (found := _changes(run))]:
         listed = ", ".join(sorted({change for own in changes for change in own}))
@@ -185,12 +177,12 @@ def _resolution(comparison: Comparison) -> Iterator[str]:
     for environment in comparison.environments:
         if comparison.metric.table != "eval" or environment.threshold is None:
             continue
-        own = seen(comparison.runs_of(environment), "eval.interval")
-        intervals = counts_apart(*sorted(value for value in own if isinstance(value, int)))
-        words = [f"every {interval} steps" for interval in intervals] + ["only at the end"] * (None in own)
-        if len(words) > 1:
+        own = words.seen(comparison.runs_of(environment), "eval.interval")
+        intervals = words.counts_apart(*sorted(value for value in own if isinstance(value, int)))
+        told = [f"every {interval} steps" for interval in intervals] + ["only at the end"] * (None in own)
+        if len(told) > 1:
             yield (
-                f"{environment.label}: runs were evaluated {' and '.join(words)}, so steps to the threshold "
+                f"{environment.label}: runs were evaluated {' and '.join(told)}, so steps to the threshold "
                 "and efficiency are only as fine as the coarser."
             )
 
@@ -249,7 +241,7 @@ def _scale(comparison: Comparison, whole: bool) -> Iterator[str]:
     for environment in comparison.environments:
         if not environment.scaled:
             yield (
-                f"{environment.label}: all values are {number_words(environment.low)}, so there is no "
+                f"{environment.label}: all values are {words.number_words(environment.low)}, so there is no "
                 "scale; it is in no aggregate over environments and in no performance profile, and "
                 "has no gap and no threshold but one of --threshold."
             )

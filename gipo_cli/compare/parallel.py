@@ -26,20 +26,26 @@ def worth(runs: int, size: int = 0) -> int:
 
 
 def spread(
-    function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item], *, workers: int
-) -> Iterator[Result]:
-    """``function(shared, item)`` for every item, in order.
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    workers: int,
+    text: str = "",
+    console: Console | None = None,
+) -> list[Result]:
+    """``function(shared, item)`` for every item, in order, with a progress line on a terminal.
 
     Each of so many ``workers`` gets ``shared`` once; one worker is this process, which suits callers that
     have threads. ``function`` is of module level.
     """
     if workers == 1:
-        yield from (function(shared, item) for item in items)
-        return
+        return list(_shown((function(shared, item) for item in items), text, len(items), console))
     task = (os.getpid(), function, shared)
     with ProcessPoolExecutor(workers, initializer=_adopt, initargs=task) as pool:
         try:
-            yield from pool.map(_call, items, chunksize=max(1, len(items) // (8 * workers)))
+            results = pool.map(_call, items, chunksize=max(1, len(items) // (8 * workers)))
+            return list(_shown(results, text, len(items), console))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -64,8 +70,8 @@ def _call(item: Any) -> Any:
     return function(shared, item)
 
 
-def shown(results: Iterable[Result], text: str, total: int, console: Console | None) -> Iterator[Result]:
-    """Pass results on, with a progress line that vanishes when done; none without a terminal."""
+def _shown(results: Iterable[Result], text: str, total: int, console: Console | None) -> Iterator[Result]:
+    """Pass results on, with a line that vanishes when done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     hidden = console is None or not console.is_terminal
     # Without its own refreshing thread, so that worker processes may be forked meanwhile.

@@ -34,14 +34,9 @@ def compare(
 ) -> None:
     """Read runs, write the report folder and print the main table.
 
-    Args:
-        paths: run folders, folders that hold some, or globs.
-        out: the folder to write.
-        force: replace ``out`` if an earlier report is there.
-        watch: seconds between refreshes, until interrupted; None writes once.
-        command: the command line, to be repeated in the report.
-        console: where to print; standard output by default.
-        options: as for `gather`.
+    ``paths`` and ``options`` are those of `search` and `gather`. With ``force`` an earlier report in ``out``
+    is replaced; with ``watch`` it is written every so many seconds until interrupted. The report repeats
+    ``command``, the command line.
 
     Raises:
         UserError: nothing to compare, or a request that cannot be met; nothing was written.

@@ -108,24 +108,24 @@ def _other_settings(run: Run) -> str:
     )
 
 
-def medians(probe: Probe, horizon: float, stage: int) -> dict[tuple[Variant, float], tuple[float, float]]:
-    """Median squared bias and variance of each variant by its parameter (0 if it has none).
+def medians(probe: Probe, horizon: float, stage: int) -> dict[Variant, FloatArray]:
+    """Median squared bias and variance by variant ``[settings, 2]``, in the order of its parameter.
 
-    ``stage`` is the first (0) or last (1) third of training.
+    ``stage`` is the first (0) or last (1) third of training. What is not finite is left out.
     """
     start, end = ((0, horizon / 3), (2 * horizon / 3, horizon))[stage]
     step = probe.columns["step"]
     now = probe.where((step > start) & (step <= end)).columns
     rows: dict[tuple[Variant, float], list[tuple[float, float]]] = defaultdict(list)
     columns = (now[name] for name in ("variant", "knob", "value", "bias2", "variance"))
-    for variant, knob, value, bias2, variance in zip(*columns, strict=True):
-        rows[variant, float(value) if knob else 0.0].append((float(bias2), float(variance)))
-    found = {name: np.median(_overflown(np.array(own)), axis=0).tolist() for name, own in rows.items()}
-    return {
-        name: (bias2, variance)
-        for name, (bias2, variance) in found.items()
-        if np.isfinite(bias2) and np.isfinite(variance) and variance > 0
-    }
+    for variant, knob, value, *point in zip(*columns, strict=True):
+        rows[variant, float(value) if knob else 0.0].append((point[0], point[1]))
+    found: dict[Variant, list[FloatArray]] = defaultdict(list)
+    for (variant, _), points in sorted(rows.items()):
+        middle = np.median(_overflown(np.array(points)), axis=0)
+        if np.isfinite(middle).all() and middle[1] > 0:
+            found[variant].append(middle)
+    return {variant: np.array(points) for variant, points in found.items()}
 
 
 def _overflown(numbers: FloatArray) -> FloatArray:

@@ -19,7 +19,7 @@ from gipo_cli.compare import aggregate
 from gipo_cli.compare.comparison import Comparison
 from gipo_cli.compare.figures import FIGURES, Picture
 from gipo_cli.compare.notes import notes
-from gipo_cli.compare.parallel import shown, spread, worth
+from gipo_cli.compare.parallel import spread, worth
 from gipo_cli.compare.style import GRID, INK, PAPER
 from gipo_cli.compare.summary import HEADINGS, NUMERIC, Row, by_environment
 
@@ -64,8 +64,9 @@ def report_files(
     Figures are drawn on several processes if there are many runs.
     """
     workers = worth(len(comparison.used))
-    drawn = spread(_draw, comparison, range(len(FIGURES)), workers=workers)
-    drawings = [own for some in shown(drawn, "drawing figures", len(FIGURES), console) for own in some]
+    kinds = range(len(FIGURES))
+    drawn = spread(_draw, comparison, kinds, workers=workers, text="drawing figures", console=console)
+    drawings = [own for some in drawn for own in some]
     page = {
         "comparison": comparison,
         "notes": notes(comparison),

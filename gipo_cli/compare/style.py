@@ -8,13 +8,12 @@ of a grey copy. All are legible on white and on the report's dark ground.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from matplotlib.colors import to_rgb
 
-from gipo_cli.compare.grouping import Arm
 from gipo_cli.core.objectives import OBJECTIVES
 
 INK, GRID, PAPER = "#1c1d22", "#d8d9de", "#fefefe"
@@ -78,11 +77,6 @@ def base_look(objective: str) -> tuple[str, str, Dash]:
     A user's own objective gets one of four further looks, picked by its name.
     """
     return LOOKS.get(objective) or OTHERS[zlib.crc32(objective.encode()) % len(OTHERS)]
-
-
-def looks(arms: Sequence[Arm]) -> dict[str, Look]:
-    """The look of every series: its objective's, with lightness and filling for variants of it."""
-    return variant_looks((arm.objective, arm.series) for arm in arms)
 
 
 def variant_looks(names: Iterable[tuple[str, V]]) -> dict[V, Look]:

@@ -10,14 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from gipo_cli.compare.aggregate import (
-    Interval,
-    estimate,
-    iqm_difference,
-    mean,
-    optimality_gap,
-    probability_of_improvement,
-)
+from gipo_cli.compare import aggregate
+from gipo_cli.compare.aggregate import Interval
 from gipo_cli.compare.comparison import Cell, Comparison
 from gipo_cli.compare.grouping import Arm
 from gipo_cli.compare.tables import FloatArray
@@ -37,45 +31,26 @@ NOTHING, GAP = "-", 2
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
-
-    Attributes:
-        environment: its label, or `ALL`, where values are the normalised ones.
-        buffer: transitions that its replay buffers hold here; None if they differ.
-        n: runs.
-        iqm: interquartile mean of the final values, as ``mean`` and ``median`` are of these.
-        optimality_gap: mean shortfall of the normalised final values from 1; None without a scale.
-        rival: series of the baseline; empty for the baseline itself and without one.
-        improvement: probability that a run beats one of the baseline; None without a baseline, and if
-            either has a single run.
-        difference: IQM minus the baseline's.
-        paired: whether seeds were resampled in pairs with the baseline's.
-        area: mean over runs of the learning curve's mean height.
-        threshold: value counted as having learned; None over all environments and without a scale.
-        reached: runs that reached it.
-        steps: median steps to it, a run that never does counting as infinite.
-        efficiency: the baseline's `steps` over this row's; None if either is infinite.
-        wall: median seconds of training; summed over environments in the last rows.
-    """
+    """One line of the table; over all environments (`ALL`) its values are the normalised ones."""
 
     environment: str
     arm: Arm
-    buffer: int | None
-    n: int
-    iqm: Interval
+    buffer: int | None  # transitions held; None if they differ
+    n: int  # runs
+    iqm: Interval  # interquartile mean of the final values
     mean: float
     median: float
-    optimality_gap: float | None
-    rival: str
-    improvement: Interval | None
-    difference: Interval | None
-    paired: bool
-    area: float
-    threshold: float | None
-    reached: int | None
-    steps: float | None
-    efficiency: float | None
-    wall: float
+    optimality_gap: float | None  # mean shortfall of the normalised final values from 1; None without a scale
+    rival: str  # series of the baseline; empty for the baseline itself and without one
+    improvement: Interval | None  # probability that a run beats one of the baseline; None for single runs
+    difference: Interval | None  # IQM minus the baseline's
+    paired: bool  # whether seeds were resampled in pairs with the baseline's
+    area: float  # mean over runs of the learning curve's mean height
+    threshold: float | None  # value counted as learned; None over all environments and without a scale
+    reached: int | None  # runs that reached it
+    steps: float | None  # median steps to it, a run that never does counting as infinite
+    efficiency: float | None  # the baseline's steps over this row's; None if either is infinite
+    wall: float  # median seconds of training; summed over environments
 
     @property
     def verdict(self) -> str:
@@ -177,7 +152,7 @@ def improvement(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Interval | None
     """Probability that a run of ours ends higher than one of theirs; None if that is one run or none."""
     if not theirs or single_run([*ours, *theirs]):
         return None
-    return probability_of_improvement(
+    return aggregate.probability_of_improvement(
         [cell.finals for cell in ours], [cell.finals for cell in theirs], paired=_same_seeds(ours, theirs)
     )
 
@@ -205,13 +180,13 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
         arm=cells[0].arm,
         buffer=cells[0].buffer if len({cell.buffer for cell in cells}) == 1 else None,
         n=len(pooled),
-        iqm=estimate(finals) if normalised else cells[0].iqm,
-        mean=float(mean(pooled)),
+        iqm=aggregate.estimate(finals) if normalised else cells[0].iqm,
+        mean=float(aggregate.mean(pooled)),
         median=float(np.median(pooled)),
-        optimality_gap=float(optimality_gap(np.concatenate(scaled))) if scaled else None,
+        optimality_gap=float(aggregate.optimality_gap(np.concatenate(scaled))) if scaled else None,
         rival=against[0].arm.series if against else "",
         improvement=improvement(cells, against),
-        difference=iqm_difference(finals, theirs, paired=paired) if against else None,
+        difference=aggregate.iqm_difference(finals, theirs, paired=paired) if against else None,
         paired=bool(paired) and all(paired),
         area=float(np.mean(np.concatenate(areas))),
         threshold=threshold,

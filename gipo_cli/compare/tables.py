@@ -31,19 +31,12 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The columns that were asked for.
+    """The columns that were asked for."""
 
-    Attributes:
-        names: all columns of the file.
-        numbers: float64 columns ``[rows]``; NaN where a cell is empty.
-        texts: text columns ``[rows]``.
-        not_finite: by column of ``numbers``, how many cells hold NaN or infinity, as opposed to nothing.
-    """
-
-    names: tuple[str, ...] = ()
-    numbers: Mapping[str, FloatArray] = field(default_factory=dict)
-    texts: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
-    not_finite: Mapping[str, int] = field(default_factory=dict)
+    names: tuple[str, ...] = ()  # all columns of the file
+    numbers: Mapping[str, FloatArray] = field(default_factory=dict)  # [rows]; NaN where a cell is empty
+    texts: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)  # [rows]
+    not_finite: Mapping[str, int] = field(default_factory=dict)  # cells that hold NaN or infinity
 
 
 def read_csv(

@@ -33,6 +33,10 @@ def draw(name, comparison):
     return list(kind.pictures(comparison))
 
 
+def looks(arms):
+    return style.variant_looks((arm.objective, arm.series) for arm in arms)
+
+
 def legend(picture):
     return [text.get_text() for text in picture.figure.legends[0].get_texts()]
 
@@ -94,7 +98,7 @@ def test_sizes_that_belong_to_environments_are_no_panels_and_no_variants(tmp_pat
     for picture in (*profiles, *curves):
         assert [panel.get_title() for panel in picture.figure.axes] == [""]
     assert {legend(picture)[0] for picture in curves} == {"GIPO (n=3)"}
-    look = style.looks(own.arms)
+    look = looks(own.arms)
     assert {name: (look[name].color, look[name].fill) for name in look} == {
         "GIPO": ("#0072b2", "full"), "PPO-clip": ("#d55e00", "full")
     }  # fmt: skip
@@ -490,7 +494,7 @@ class TestStyle:
 
     def test_looks_do_not_depend_on_what_else_is_compared(self, comparison):
         some = [arm for arm in comparison.arms if arm.objective == "ppo_clip"]
-        assert style.looks(some)["PPO-clip"] == style.looks(comparison.arms)["PPO-clip"]
+        assert looks(some)["PPO-clip"] == looks(comparison.arms)["PPO-clip"]
 
     def test_colours_stand_out_from_paper_in_light_and_dark(self):
         for color, _, _ in style.LOOKS.values():
