@@ -226,11 +226,11 @@ def test_the_gridworld_study_writes_what_it_says(tmp_path: Path, monkeypatch: py
     assert found["arguments"] == {"pairs": 4, "points": 8, "seed": 0}
     assert {d["scale"] for d in found["duels"]} == {"raw", "scale_free"}
     assert all(d["lower"] + d["equal"] + d["higher"] == pytest.approx(1.0) for d in found["duels"])
-    # 24 checks: beyond 5 standard errors of 200,000 samples is an error, not bad luck.
+    # 34 checks: beyond 5 standard errors of 200,000 samples is an error, not bad luck.
     assert max(abs(c["z"]) for c in found["monte_carlo"]) < 5.0
     with (out / "gridworld.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 11 * 8 + 1
+    assert len(rows) == 14 * 8 + 3
     exact = [r for r in rows if r["family"] == "no_clip"]
     assert all(float(r["bias2_p50"]) < 1e-20 for r in exact)
     for name in ("frontiers", "frontiers_variants", "duels"):
