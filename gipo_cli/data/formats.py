@@ -49,9 +49,7 @@ def _read_hdf5(path: Path) -> Demonstrations:
     try:
         import h5py
     except ImportError:
-        raise UserError(
-            f"{path} is HDF5, which needs one more package; type: pip install 'gipo-cli[demos]'"
-        ) from None
+        raise UserError(f"{path} is HDF5, which needs one more package; type: pip install h5py") from None
     try:
         with h5py.File(path, "r") as file:
             if "data" in file:

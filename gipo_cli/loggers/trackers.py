@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,7 @@ def missing(config: LoggingConfig) -> str | None:
     return f"logging.{lacking[0]} needs a package that is not installed; type: pip install {packages}"
 
 
-class Tracker:
+class Tracker(ABC):
     """What both have in common: a first error ends it."""
 
     name = ""
@@ -47,18 +48,18 @@ class Tracker:
         """See :class:`gipo_cli.loggers.base.Writer`."""
         self._try(lambda: self._log(values, step))
 
-    def histogram(self, tag: str, values: np.ndarray, step: int) -> None:
+    def histogram(self, tag: str, values: np.ndarray, step: int) -> None:  # noqa: B027 - a tracker has none
         """Nothing: TensorBoard has the histograms."""
 
     def close(self) -> None:
         """See :class:`gipo_cli.loggers.base.Writer`."""
         self._try(self._end)
 
-    def _log(self, values: Mapping[str, float], step: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _log(self, values: Mapping[str, float], step: int) -> None: ...
 
-    def _end(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self) -> None: ...
 
     def _try(self, action: Callable[[], None]) -> None:
         if not self._open:

@@ -159,7 +159,7 @@ class AgentConfig(Record):
     critic_warmup: Annotated[int, Field(ge=0)] = Field(
         0, description="first iterations in which only the critic learns, with init usually"
     )
-    anchor: AnchorConfig = AnchorConfig()
     policy: PolicyConfig = PolicyConfig()
     advantage: AdvantageConfig = AdvantageConfig()
     update: UpdateConfig = UpdateConfig()
+    anchor: AnchorConfig = AnchorConfig()

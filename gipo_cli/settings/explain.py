@@ -120,9 +120,6 @@ def accepting(group: str, number: float) -> list[str]:
         field = owner.model_fields[leaf]
         kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
         whole = int(number) if number.is_integer() else number
-        # What holds on to an initial policy needs one.
-        if key.startswith("agent.anchor."):
-            continue
         if key.startswith(f"{group}.") and group != "objective" and {"integer", "number"} & kinds(key):
             with suppress(ValidationError):
                 found.append(f"{key}={TypeAdapter(kind).validate_python(whole, strict=True):.15g}")

@@ -120,7 +120,7 @@ def check(address: str | None) -> None:
         UserError: Ray is not installed, or no healthy cluster answers at the address.
     """
     if importlib.util.find_spec("ray") is None:
-        raise UserError("Ray is not installed; type: pip install 'gipo-cli[ray]'")
+        raise UserError("Ray is not installed; type: pip install ray")
     if address is not None:
         _check_answer(address)
 

@@ -187,7 +187,7 @@ def check(options: Sequence[str]) -> None:
         UserError: submitit or SLURM is missing, SLURM does not answer, or an option is not one of submitit's.
     """
     if importlib.util.find_spec("submitit") is None:
-        raise UserError("submitit is not installed; type: pip install 'gipo-cli[slurm]'")
+        raise UserError("submitit is not installed; type: pip install submitit")
     if shutil.which("sbatch") is None:
         raise UserError(
             "there is no sbatch here; run this where SLURM's commands are, or use --print-commands"

@@ -119,7 +119,7 @@ def _listeners(run: Run, saved: Checkpoint | None, closed: ExitStack) -> Iterato
             board.hparams(settings, HPARAM_METRICS)
         yield closed.enter_context(closing(board))
     # The same for every attempt, whatever was changed since.
-    created = read_sealed(run.folder.meta)["created"]
+    created = read_sealed(run.folder.meta).get("created")
     run_id = hashlib.sha256(f"{run.folder.name} {created}".encode()).hexdigest()[:12]
     if wanted.wandb:
         yield closed.enter_context(closing(Wandb(run.folder.path, run_id, settings)))

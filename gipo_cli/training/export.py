@@ -114,8 +114,9 @@ def export_run(
             text = card(run, config, saved.step, sees=sees, actions=int(expected.shape[1]), onnx=onnx)
             (folder / "README.md").write_text(text)
             shutil.copyfile(run / "config.yaml", folder / "config.yaml")
-            for film in sorted((run / "videos").glob(f"*{saved.step}*"))[-1:]:
-                shutil.copyfile(film, folder / f"film{film.suffix}", follow_symlinks=False)
+            film = run / "videos" / f"step_{saved.step:012d}.mp4"
+            if film.is_file() and not film.is_symlink():
+                shutil.copyfile(film, folder / "film.mp4")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

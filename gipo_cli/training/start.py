@@ -42,8 +42,9 @@ def train(
         layout.check_name(name)
     config = compose(lines, config_dirs=[Path(folder) for folder in config_dirs]).config
     resolve(config.env)
-    path = layout.runs_root(None if runs is None else Path(runs)) / (name or layout.default_name(config))
-    if session.train(config, run_dir=path, overrides=lines, command=["gipo", "train", *lines], quiet=quiet):
+    root = layout.runs_root(None if runs is None else Path(runs))
+    path, command = root / (name or layout.default_name(config)), ["gipo", "train", *lines]
+    if session.train(config, run_dir=path, overrides=lines, command=command, quiet=quiet, root=root):
         reason = read_status(layout.RunDir(path).status).reason
         raise RunFailed(f"{path} is not finished: {reason}")
     return path

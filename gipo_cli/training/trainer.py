@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -19,21 +19,10 @@ from gipo_cli.learning.tally import UpdateStats
 from gipo_cli.learning.updater import NonFinite
 from gipo_cli.runs.checkpoint import Checkpoint, Tree
 from gipo_cli.training.attempt import Attempt
+from gipo_cli.training.hooks import Every
 from gipo_cli.training.workshop import Workshop
 
 Score = tuple[float, float]
-
-
-class Every(NamedTuple):
-    """An action for each ``interval`` environment steps; None is never."""
-
-    interval: int | None
-    action: Callable[[], None]
-
-    def __call__(self, before: int, now: int) -> None:
-        """Act if a multiple of the interval lies in ``(before, now]``."""
-        if self.interval is not None and now // self.interval > before // self.interval:
-            self.action()
 
 
 class Trainer:
@@ -53,8 +42,10 @@ class Trainer:
         self.attempt, self.record, self.status = attempt, attempt.record, attempt.status
         self.store = attempt.run.checkpoints
         self.collected = [Every(config.diagnostics.interval, self._probe)]
-        self.learned = [Every(config.diagnostics.interval, self._probe_updated)]
-        self.learned += [Every(config.eval.interval, self._evaluate)]
+        self.learned = [
+            Every(config.diagnostics.interval, self._probe_updated),
+            Every(config.eval.interval, self._evaluate),
+        ]
         self.recorded = [
             Every(config.logging.histograms, self._histograms),
             Every(config.checkpoint.interval, self._save),
@@ -121,11 +112,8 @@ class Trainer:
     def run(self) -> None:
         """Iterate, evaluate at the end, and save."""
         learner = self.learner
-        if self.begins and self.config.init is not None:
-            # What training starts from is part of the record, and a checkpoint to return to.
-            self._evaluate()
-            self._save()
-        elif self.owes_evaluation:
+        # What training with init starts from is part of the record, and a checkpoint to return to.
+        if self.owes_evaluation or (self.begins and self.config.init is not None):
             self._evaluate()
             self._save()
         while learner.steps < self.config.total_steps and not self.stopping():
