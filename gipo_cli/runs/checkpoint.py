@@ -84,9 +84,10 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints on disk, good or damaged, oldest first."""
-        if not self.folder.is_dir():
+        try:
+            names = [_FOLDER.fullmatch(entry.name) for entry in os.scandir(self.folder) if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):  # none yet, or going at this moment
             return []
-        names = (_FOLDER.fullmatch(entry.name) for entry in os.scandir(self.folder) if entry.is_dir())
         return sorted(int(name[1]) for name in names if name)
 
     def best_step(self) -> int | None:

@@ -176,9 +176,12 @@ def abandoned(path: Path) -> bool:
     run = RunDir(path)
     own = (run.lock, run.arrivals, run.overrides, run.command, run.git_diff, run.meta, run.initial)
     before = {file.name for file in own}
-    if path.is_symlink() or not path.is_dir():
+    if path.is_symlink():
         return False
-    names = {entry.name for entry in os.scandir(path)}
+    try:
+        names = {entry.name for entry in os.scandir(path)}
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     leftover = all(name in before or name.startswith(TEMPORARY) for name in names)
     record = holder(run.lock)
     # One of another host may be dead; taking the lock will tell.

@@ -86,7 +86,10 @@ def observe_all(folder: StudyDir, runs: Iterable[PlannedRun]) -> dict[str, RunSt
 def places(folder: StudyDir, name: str) -> list[Path]:
     """Folders in which a run's state may lie: the published one first, then its attempts."""
     attempts = folder.attempts(name)
-    found = sorted(attempts.iterdir()) if attempts.is_dir() else []
+    try:
+        found = sorted(attempts.iterdir())
+    except FileNotFoundError:  # there was none, or its run was finished just now
+        found = []
     return [path for path in (folder.run(name), *found) if RunDir(path).exists()]
 
 
@@ -116,8 +119,7 @@ def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
     """The end of what the run's newest process printed, else of the run's log."""
     logs = [RunDir(path).log for path in places(folder, name)]
     printed = [folder.output(name), *folder.attempts(name).glob("*.out")]
-    newest = sorted((file for file in printed if file.is_file()), key=lambda file: file.stat().st_mtime)
-    for file in (*reversed(newest), *reversed(logs)):
+    for file in (*sorted(printed, key=_modified, reverse=True), *reversed(logs)):
         if not file.is_file():
             continue
         try:
@@ -129,6 +131,13 @@ def last_words(folder: StudyDir, name: str, lines: int = 5) -> list[str]:
         if said := [printable(line.rstrip()) for line in text.splitlines() if line.strip()]:
             return said[-lines:]
     return []
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _state(folder: StudyDir, run: PlannedRun, path: Path, status: Status) -> State:

@@ -33,6 +33,22 @@ def test_a_long_evaluation_elsewhere_is_not_silence(tmp_path: Path, reference: P
     assert observe(folder, run).state == "interrupted"
 
 
+def test_attempts_may_go_while_they_are_looked_at(tmp_path: Path, reference: Path, monkeypatch):
+    finished(tmp_path, reference)
+    folder, run = only(tmp_path)
+    attempts = attempt.new_attempt(folder, run).parent
+
+    def gone(path):
+        shutil.rmtree(path)  # as the process that publishes the run does
+        return os.listdir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", gone)
+        assert observe(folder, run).state == "done"
+    assert not attempts.exists()
+    assert observe(folder, run).state == "done"
+
+
 def test_last_words(tmp_path: Path, reference: Path):
     path = finished(tmp_path, reference)
     folder, run = only(tmp_path)
