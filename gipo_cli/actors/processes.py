@@ -61,7 +61,8 @@ class _Process:
     def hangs(self, limit: float) -> bool:
         """Whether one call into an environment lasts longer than the limit."""
         now, begun = time.monotonic(), self.calls.begun
-        same = self.calls.going_on and begun == self.seen
+        # One that died in a call is dead and does not hang: its pipe will say so.
+        same = self.calls.going_on and begun == self.seen and self.process.poll() is None
         # A machine that was suspended must not look like a simulator that hangs.
         self.silent = self.silent + min(now - self.looked, LOOK_SECONDS) if same else 0.0
         self.seen, self.looked = begun, now

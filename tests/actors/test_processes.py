@@ -76,7 +76,7 @@ def heard(crew, count):
 
 def test_faults_are_told_and_nothing_is_left_running(faulty):
     parts, weights = faulty
-    crew = Processes(parts, call_seconds=1.0)
+    crew = Processes(parts, call_seconds=3.0)
     try:
         for actor in range(4):
             crew.hire(actor)
@@ -98,13 +98,34 @@ def test_faults_are_told_and_nothing_is_left_running(faulty):
         assert what[0].rollout.policy_version == 3
         assert isinstance(what[1], Failed)
         assert "(number 0, episode 0, step 5): step raised OSError: the robot is off" in what[1].reason
-        hung = "environment 0 (episode 0, step 5) did not answer within 1 s (runtime.env_timeout_s)"
+        hung = "environment 0 (episode 0, step 5) did not answer within 3 s (runtime.env_timeout_s)"
         assert what[2] == Died(hung)
         assert what[3] == Died("it was ended by SIGKILL: out of memory?")
         crew.collect(0)  # and closed while it is at it
     finally:
         crew.close()
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in mine)
+
+
+def test_an_actor_that_died_in_a_call_does_not_hang(faulty):
+    """Also where its end is looked at late, and nothing has been read of it."""
+    parts, weights = faulty
+    crew = Processes(parts, call_seconds=0.5)
+    try:
+        crew.hire(3)
+        assert isinstance(heard(crew, 1)[3], Ready)
+        crew.begin(3, None)
+        assert isinstance(heard(crew, 1)[3], Begun)
+        crew.publish(0, weights)
+        crew.collect(3)
+        died = crew._processes[3]
+        while died.process.poll() is None:
+            time.sleep(0.01)
+        assert died.calls.going_on
+        assert not any(died.hangs(0.5) or time.sleep(0.2) for _ in range(6))
+        assert heard(crew, 1)[3] == Died("it was ended by SIGKILL: out of memory?")
+    finally:
+        crew.close()
 
 
 def rows(folder):
