@@ -21,6 +21,7 @@ TITLES = {
     "success_last": "success rate (at the last step)",
     "return_mean": "return",
     "length_mean": "episode length",
+    "first_success": "step of the first success",
     "train/return": "training return",
     "train/success": "training success rate",
 }

@@ -102,6 +102,7 @@ EVALUATION: tuple[Metric, ...] = (
     Metric("success_any", "share", "episodes with success at any step"),
     Metric("success_last", "share", "episodes with success at the last step"),
     Metric("length_mean", "steps", "mean length"),
+    Metric("first_success", "steps", "mean step of the first success over the episodes that have one; empty where none has", "near the time limit: success comes late, and once", curve=False),
     Metric("time/wall", "s", "as in metrics.csv"),
 )
 

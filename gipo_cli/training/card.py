@@ -19,6 +19,7 @@ _SHOWN = {
     "return_std": "return (deviation)",
     "episodes": "episodes",
     "length_mean": "episode length (mean)",
+    "first_success": "step of the first success (mean)",
 }
 
 

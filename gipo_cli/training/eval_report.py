@@ -119,6 +119,7 @@ class EvalReport:
     success_high: float | None
     success_any: float | None
     success_last: float | None
+    first_success: float | None
     return_mean: float
     return_std: float
     return_median: float
@@ -137,10 +138,11 @@ class EvalReport:
     def _success_lines(self) -> list[str]:
         if self.success is None:
             return ["success    this task reports none"]
+        first = "" if self.first_success is None else f", first at step {self.first_success:.1f} (mean)"
         return [
             f"success    {self.success:.1%} ({self.successes} of {self.episodes}), 95% Wilson interval "
             f"{self.success_low:.1%} to {self.success_high:.1%}",
-            f"           at any step {self.success_any:.1%}, at the last step {self.success_last:.1%}",
+            f"           at any step {self.success_any:.1%}, at the last step {self.success_last:.1%}{first}",
         ]
 
     def lines(self) -> list[str]:

@@ -36,6 +36,7 @@ class EvalResult:
         success: By the environment's definition, 0 or 1 ``[episodes]``; NaN where the task reports none.
         success_any: At any step, likewise.
         success_last: At the last step, likewise.
+        first_success: Step of the first success, ``[episodes]``; NaN where there is none.
     """
 
     returns: np.ndarray
@@ -43,6 +44,7 @@ class EvalResult:
     success: np.ndarray
     success_any: np.ndarray
     success_last: np.ndarray
+    first_success: np.ndarray
 
     def row(self) -> dict[str, float | int | None]:
         """Columns of ``eval.csv`` that describe the episodes; a success that no task reports is None."""
@@ -56,6 +58,7 @@ class EvalResult:
             "success_any": success_rate(self.success_any),
             "success_last": success_rate(self.success_last),
             "length_mean": float(self.lengths.mean()),
+            "first_success": mean_first(self.first_success),
         }
 
 
@@ -63,6 +66,12 @@ def success_rate(success: np.ndarray) -> float | None:
     """Share of ones; None where there is a NaN."""
     mean = float(success.mean())
     return None if math.isnan(mean) else mean
+
+
+def mean_first(steps: np.ndarray) -> float | None:
+    """Mean step of the first success over the episodes that have one; None where none has."""
+    succeeded = steps[~np.isnan(steps)]
+    return float(succeeded.mean()) if len(succeeded) else None
 
 
 def check_length(env: gym.Env[Any, Any], steps: int) -> None:
@@ -219,22 +228,24 @@ class Episode:
 
         self.env, self.number = env, number
         self._stop_at_success, self._clipped = stop_at_success, clipped
-        self._return, self.steps = 0.0, 0
+        self._return, self.steps, self._first = 0.0, 0, math.nan
         env.get_wrapper_attr("set_episode_index")(number)
         self.observation = env.reset()[0]
 
     def step(self, action: np.ndarray) -> _Outcome | None:
-        """Take one step; return, length and successes (NaN if not reported) if it was the last."""
+        """Take one step; its :class:`EvalResult` values (success NaN if not reported) if it was the last."""
         action = self._clipped(action, self.env.action_space)
         self.observation, reward, terminated, truncated, info = self.env.step(action)
         self._return += float(reward)
         self.steps += 1
         check_length(self.env, self.steps)
+        if math.isnan(self._first) and info["is_success_step"]:
+            self._first = float(self.steps)
         if terminated or truncated:
             successes = (float(info.get(key, np.nan)) for key in _SUCCESSES)
-            return self._return, self.steps, *successes
+            return self._return, self.steps, *successes, self._first
         if self._stop_at_success and info["is_success_step"]:
-            return self._return, self.steps, 1.0, 1.0, 1.0
+            return self._return, self.steps, 1.0, 1.0, 1.0, self._first
         return None
 
 

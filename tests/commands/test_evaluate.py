@@ -130,8 +130,12 @@ def test_metaworlds_protocol_ends_an_episode_at_its_first_success():
     assert set(whole.lengths) == {500}
     assert (ended.lengths < 100).all()
     assert ended.success_any.all()
+    np.testing.assert_array_equal(ended.first_success, ended.lengths)
+    np.testing.assert_array_equal(whole.first_success, ended.lengths)
     idle = evaluate_policy(still, METAWORLD, protocol="metaworld", **arguments)
     assert set(idle.lengths) == {500}
+    assert np.isnan(idle.first_success).all()
+    assert idle.row()["first_success"] is None
 
 
 def test_metaworlds_protocol_visits_each_of_the_training_goals_once():
@@ -162,9 +166,9 @@ def run_config(env, **more):
 def result(success, any_=None):
     flags = np.array(success)
     n = len(flags)
-    return EvalResult(
-        np.arange(n, dtype=float), np.full(n, 7), flags, flags if any_ is None else np.array(any_), flags
-    )
+    any_ = flags if any_ is None else np.array(any_)
+    first = np.where(any_ == 1, np.arange(n) + 3.0, np.nan)
+    return EvalResult(np.arange(n, dtype=float), np.full(n, 7), flags, any_, flags, first)
 
 
 def report(found, config, protocol="standard"):
@@ -181,6 +185,7 @@ def test_the_report_has_wilsons_interval(tmp_path):
     assert found.success_low == pytest.approx(0.59585, abs=1e-5)
     assert found.success_high == pytest.approx(0.98212, abs=1e-5)
     assert (found.return_mean, found.return_median, found.return_max) == (4.5, 4.5, 9.0)
+    assert found.first_success == 7.0  # of nine that succeed at steps 3 to 11
     assert json.loads(json.dumps(found.to_json()))["step"] == 1200
     text = "\n".join(found.lines())
     for part in (
@@ -188,6 +193,7 @@ def test_the_report_has_wilsons_interval(tmp_path):
         "90.0% (9 of 10)",
         "59.6% to 98.2%",
         "step 1200",
+        "first at step 7.0",
         "the newest was damaged",
         "seed 10000",
     ):

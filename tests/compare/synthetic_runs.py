@@ -11,7 +11,7 @@ from gipo_cli.core.objectives import OBJECTIVES
 
 EVAL_COLUMNS = (
     "step", "episodes", "return_mean", "return_std", "return_min", "return_max", "success", "success_any",
-    "success_last", "length_mean", "time/wall",
+    "success_last", "length_mean", "first_success", "time/wall",
 )  # fmt: skip
 DIAGNOSTIC_COLUMNS = (
     "step", "reference", "family", "knob", "value", "trained", "n", "batch_size", "bias2", "bias2_se",
