@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic_core import from_json
 from rich.console import Console
 
 from gipo_cli.compare.files import DamagedFile, parse_yaml, read_bytes, read_json
 from gipo_cli.compare.parallel import spread
 from gipo_cli.compare.tables import FloatArray, Mark, Table, read_csv
 from gipo_cli.core.lags import LAG_BUCKETS
+from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import unseal_text
 from gipo_cli.text import flatten
 
@@ -187,10 +189,10 @@ def _meta(path: Path) -> dict[str, Any]:
 
 def _marks(folder: Path) -> dict[str, Mark]:
     """What the newest checkpoint saw of each table; none if it cannot be read, which is not asked here."""
-    steps = [path for path in folder.glob("checkpoints/*/state.json") if path.parent.name.isdecimal()]
+    store = CheckpointStore(folder / "checkpoints")
     try:
-        newest = max(steps, key=lambda path: int(path.parent.name))
-        marks = read_json(newest)["recorder"].items()
+        newest = store.path(max(store.steps()))
+        marks = from_json(read_bytes(newest / "state.json"))["recorder"].items()
         return {name: Mark(int(own["bytes"]), str(own["sha256"])) for name, own in marks if "sha256" in own}
     except (DamagedFile, AttributeError, LookupError, TypeError, ValueError):
         return {}

@@ -70,7 +70,8 @@ def read_csv(
             cells = _Cells(path.name, block, names, line)
             line += cells.rows
             values.append(cells.numbers(wanted))
-            missing += (cells.lengths(wanted) > 0).sum(axis=0) - np.isfinite(values[-1]).sum(axis=0)
+            if not (finite := np.isfinite(values[-1])).all():
+                missing += (cells.filled(wanted) & ~finite).sum(axis=0)
             for name, words in found.items():
                 words += [cell.decode("utf-8", "replace") for cell in cells.of(name)]
     columns = dict(zip(wanted, np.concatenate(values).T.copy(), strict=True))
@@ -121,25 +122,31 @@ class _Cells:
     def __init__(self, title: str, block: bytes, names: tuple[str, ...], line: int) -> None:
         letters = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero((letters == COMMA) | (letters == NEWLINE))
-        widths = np.diff(np.flatnonzero(letters[ends] == NEWLINE), prepend=-1)
-        if (wrong := np.flatnonzero(widths != len(names))).size:
-            place = f"{title}, line {line + wrong[0]}"
-            raise DamagedFile(f"{place}: {widths[wrong[0]]} cells where the header has {len(names)}")
+        self.rows, width = block.count(b"\n"), len(names)
+        if len(ends) != self.rows * width or (letters[ends[width - 1 :: width]] != NEWLINE).any():
+            widths = np.diff(np.flatnonzero(letters[ends] == NEWLINE), prepend=-1)
+            wrong = np.flatnonzero(widths != width)[0]
+            place = f"{title}, line {line + wrong}"
+            raise DamagedFile(f"{place}: {widths[wrong]} cells where the header has {width}")
         if b'"' in block:
             raise DamagedFile(f"{title} holds quoted text")
         self._title, self._block, self._names, self._letters = title, block, names, letters
-        self._sizes = np.diff(ends, prepend=-1)  # with the comma or newline
-        self._ends = ends.reshape(-1, len(names))
-        self.rows = len(self._ends)
+        self._ends = ends.reshape(-1, width)
+        self._starts = np.append(0, ends[:-1] + 1).reshape(-1, width)
 
-    def lengths(self, names: Collection[str]) -> NDArray[np.intp]:
-        """Letters in the cells of some columns ``[rows, columns]``."""
-        return self._sizes.reshape(self._ends.shape)[:, [self._names.index(name) for name in names]] - 1
+    def filled(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Whether the cells of some columns hold anything ``[rows, columns]``."""
+        columns = [self._names.index(name) for name in names]
+        return self._ends[:, columns] > self._starts[:, columns]
 
     def numbers(self, names: Collection[str]) -> FloatArray:
         """The cells of some columns as numbers ``[rows, columns]``, in the order of the file."""
-        kept = np.tile([name in names for name in self._names], self.rows)
-        text = b"," + self._letters[np.repeat(kept, self._sizes)].tobytes().replace(b"\n", b",")
+        wanted = np.array([name in names for name in self._names])
+        # Columns that stand together are kept or dropped together.
+        last = np.flatnonzero(np.append(wanted[1:] != wanted[:-1], True))
+        sizes = np.diff(self._ends[:, last].ravel(), prepend=-1)
+        kept = np.repeat(np.tile(wanted[last], self.rows), sizes)
+        text = b"," + self._letters[kept].tobytes().replace(b"\n", b",")
         shape = self.rows, len(names)
         try:
             # A JSON reader drops the sign of -0.
@@ -157,10 +164,8 @@ class _Cells:
     def of(self, name: str) -> list[bytes]:
         """The cells of one column."""
         column = self._names.index(name)
-        ends, sizes = self._ends[:, column], self._sizes[column :: len(self._names)]
-        return [
-            self._block[end - size + 1 : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)
-        ]
+        places = zip(self._starts[:, column].tolist(), self._ends[:, column].tolist(), strict=True)
+        return [self._block[start:end] for start, end in places]
 
     def _floats(self, name: str) -> FloatArray:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -90,7 +91,7 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
 
     def set_episode_index(self, episode: int) -> None:
         """Make ``episode`` the number of the episode that the next reset starts."""
-        self.episode_index = episode
+        self.episode_index = operator.index(episode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

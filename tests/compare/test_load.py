@@ -10,6 +10,7 @@ from gipo_cli.compare import tables
 from gipo_cli.compare.grouping import group_runs
 from gipo_cli.compare.load import flat_settings, read_run, read_runs
 from gipo_cli.compare.tables import DamagedFile
+from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import seal_text
 
 
@@ -165,7 +166,7 @@ def checkpoints(run):
     marks["events"] = {"events.out.tfevents.1": 12}
     old = {name: {"bytes": 1, "sha256": "0"} for name in files}
     for step, recorder in ((500, old), (1000, marks)):
-        folder = run / "checkpoints" / f"{step:012d}"
+        folder = CheckpointStore(run / "checkpoints").path(step)
         folder.mkdir(parents=True)
         (folder / "state.json").write_text(json.dumps({"recorder": recorder}))
     return folder

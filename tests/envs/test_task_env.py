@@ -123,6 +123,10 @@ def test_episode_seeds_come_from_seed_index_and_number_alone():
     env.reset()
     assert env.unwrapped.seeds[-1] == episode_seed(7, 2, 1)
     assert env.get_wrapper_attr("episode_index") == 2
+    for no_number in (None, "1", 1.0):
+        with pytest.raises(TypeError):
+            env.set_episode_index(no_number)
+    assert env.get_wrapper_attr("episode_index") == 2
 
 
 def test_an_explicit_seed_becomes_the_base_and_restarts_the_count():

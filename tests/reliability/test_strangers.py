@@ -93,3 +93,11 @@ def test_a_name_is_not_a_field(run, tmp_path):
     said("import-tb", tmp_path, "--out", named, "--force")
     assert (named / "checkpoints").is_dir()
     assert "is an import" not in said("eval", named, "--episodes", "1")
+
+
+def test_compare_names_a_table_that_is_not_what_the_checkpoint_saw(stranger, run, tmp_path):
+    table = stranger / "eval.csv"
+    assert b"-" in table.read_bytes()
+    table.write_bytes(table.read_bytes().replace(b"-", b"-1", 1))
+    refused = said("compare", stranger, run, "--out", tmp_path / "report")
+    assert "eval.csv was changed since the newest checkpoint was saved" in refused
