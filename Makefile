@@ -89,7 +89,7 @@ results: setup ## run the studies of docs/results and draw their figures (hours;
 	for study in reach_lag reach_buffers handle_press_buffers door_close_buffers fetch_reach_buffers; do \
 	  case $$study in fetch_*) threshold=-2 ;; *) threshold=3000 ;; esac; \
 	  $(BIN)/gipo sweep study=$$study $(ARGS) && \
-	  $(BIN)/gipo compare runs/$$study --metric train/return --threshold=$$threshold --force --out comparison-$$study || exit; \
+	  $(BIN)/gipo compare runs/$$study --metric train/return --threshold=$$threshold --out comparison-$$study || exit; \
 	done
 
 docs: setup ## write the reference pages of docs/ from the code

@@ -79,7 +79,7 @@ def compare(repeats: int) -> list[Row]:
         run = partial(subprocess.run, check=True, capture_output=True)
         ours, peer = "gipo compare of 200 runs", "reading the files with Python's csv"
         tasks: dict[str, Callable[[], object]] = {
-            ours: partial(run, [*command, "--force"]),
+            ours: partial(run, command),
             peer: partial(run, [*python(READ), root / "runs"]),
         }
         times = interleave(tasks, repeats, time.perf_counter)

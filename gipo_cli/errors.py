@@ -70,7 +70,11 @@ ALIASES = {
 
 def suggest(word: str, options: Iterable[str]) -> str:
     """`` (did you mean a or b?)`` with the options nearest to ``word``, or nothing if none is near."""
-    near = [name if not re.search(r"\s", name) else repr(name) for name in nearest(word, options)]
+    return guess([name if not re.search(r"\s", name) else repr(name) for name in nearest(word, options)])
+
+
+def guess(near: Sequence[str]) -> str:
+    """The same of words that were found already."""
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 

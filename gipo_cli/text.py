@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -32,3 +37,33 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Draw finite numbers as a row of blocks, each the mean of its share of them; empty without numbers."""
+    count = min(width, len(values))
+    ends = [len(values) * place // count for place in range(count + 1)] if count else []
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(ends)]
+    low, span = (min(means), max(means) - min(means)) if means else (0.0, 0.0)
+    return "".join(_BLOCKS[round(7 * (mean - low) / span) if span else 3] for mean in means)
+
+
+def waiting(text: str) -> None:
+    """Say on a terminal what is being done; whatever is printed next takes its place."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\x1b[2K{text}\r")
+        sys.stderr.flush()
+
+
+@contextmanager
+def counting(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield what tells a terminal how many of ``total`` are done; nothing of it stays."""
+
+    def told(done: int) -> None:
+        waiting(f"{text} {done} of {total}")
+
+    told(0)
+    try:
+        yield told
+    finally:
+        waiting("")

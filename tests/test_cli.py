@@ -313,6 +313,7 @@ def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):
         ("gipo eval first --checkpoint b", "4", ["best"]),
         ("gipo train env = metaworld env.task = soc", "7", ["soccer-v3"]),
         ("gipo sweep study = smo", "4", ["smoke"]),
+        ("gipo compare fi", "2", ["first"]),
     ],
 )
 def test_bash_completion(tmp_path: Path, words: str, position: str, expected: list[str]):
@@ -371,7 +372,7 @@ def test_version_is_the_packages(tmp_path: Path):
         (["train", "-n", "foo"], "there is no option -n; write --name foo"),
         (["sweep", "seed=1,2", "-n"], "there is no option -n; write --name NAME"),
         (["train", "-m", "seed=1,2"], "there is no option -m; several runs are `gipo sweep`"),
-        (["train", "algo=ppo"], "there is no key 'algo' (did you mean objective?)"),
+        (["train", "algo=ppo"], "there is no key 'algo' (did you mean objective=ppo_clip?)"),
         (["train", "objective=ppo"], "(did you mean ppo_clip?)"),
         (["train", "objective=dapo"], "(did you mean ppo_clip?)"),
         (["train", "--wandb"], "there is no option --wandb (did you mean logging=wandb?)"),

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from gipo_cli.text import duration, flatten, printable
+from gipo_cli.text import duration, flatten, printable, sparkline
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,10 @@ def test_ordinary_text_stays(text: str):
 def test_nothing_that_a_terminal_obeys_stays(code: int):
     assert printable(f"a{chr(code)}b").isascii()
     assert printable(f"a{chr(code)}b").isprintable()
+
+
+def test_sparkline():
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    # Pairs are averaged: 1, 5 and 9.
+    assert sparkline([0, 2, 4, 6, 8, 10], 3) == "▁▅█"
+    assert (sparkline([], 5), sparkline([3, 3], 5)) == ("", "▄▄")

@@ -12,6 +12,7 @@ from torch import Tensor
 from gipo_cli.analysis.frontier import SCALES, Best, Duel, best, duel
 from gipo_cli.analysis.gridworld import Pairs, lagged_pairs, moments, random_pairs, relative, scale_free
 from gipo_cli.analysis.swept import GIPO, RIVALS, Swept
+from gipo_cli.text import counting
 
 DISTANCES = (0.5, 1.0, 2.0, 4.0)
 LAGS = (1, 4, 16)
@@ -76,7 +77,12 @@ def run_study(count: int, points: int, seed: int) -> list[Outcome]:
 
     ``points`` are the knob values of the tables, from which the search for the frontier starts.
     """
-    return [_outcome(case, case.make(count, seed=seed + i), points) for i, case in enumerate(CASES)]
+    outcomes = []
+    with counting("kinds of policy pairs measured:", len(CASES)) as told:
+        for i, case in enumerate(CASES):
+            outcomes.append(_outcome(case, case.make(count, seed=seed + i), points))
+            told(i + 1)
+    return outcomes
 
 
 def _outcome(case: Case, pairs: Pairs, points: int) -> Outcome:

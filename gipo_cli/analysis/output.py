@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def check_free(out: Path, record: str, what: str, *, force: bool) -> None:
-    """Refuse an output folder with something in it, unless ``record`` shows an earlier ``what`` to replace.
+def check_free(out: Path, record: str, what: str) -> None:
+    """Refuse an output folder with something in it, unless ``record`` shows an earlier ``what``.
 
     Raises: UserError.
     """
     # The folder of a run may hold a file of that name too.
-    check_output(
-        out, what, lambda folder: (folder / record).is_file() and not RunDir(folder).exists(), force=force
-    )
+    check_output(out, what, lambda folder: (folder / record).is_file() and not RunDir(folder).exists())
 
 
 def replace(out: Path, files: Mapping[str, bytes]) -> None:

@@ -17,6 +17,7 @@ from gipo_cli.commands import (
     export,
     import_tb,
     list,
+    plot,
     posttrain,
     show,
     sweep,
@@ -45,6 +46,7 @@ app.command("demos", cls=SettingsCommand)(demos.demos)
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)
 app.command("show", cls=Command)(show.show)
+app.command("plot", cls=Command)(plot.plot)
 app.command("compare", cls=Command)(compare.compare)
 app.command("import-tb", cls=Command)(import_tb.import_tb)
 listing = typer.Typer(

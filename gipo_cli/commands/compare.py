@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
+from gipo_cli.commands.options import Paths
 from gipo_cli.errors import UserError
 
-Paths = Annotated[
-    list[str], Argument(metavar="PATH...", help="runs by name or folder, folders of runs, globs")
-]
 Metric = Annotated[
     str | None,
     Option(
@@ -46,7 +44,6 @@ def compare(
     group_by: GroupBy = None,
     filters: Filters = None,
     threshold: Threshold = None,
-    force: Annotated[bool, Option("--force", help="replace an earlier report")] = False,
     include_unfinished: Unfinished = False,
     watch: Watch = None,
 ) -> None:
@@ -71,7 +68,6 @@ def compare(
             metric=metric,
             baseline=baseline,
             threshold=threshold,
-            force=force,
             include_unfinished=include_unfinished,
             watch=watch,
             command=shlex.join(["gipo", *sys.argv[1:]]),

@@ -90,7 +90,6 @@ def diagnose(
     probe_size: ProbeSize = None,
     chunks: Chunks = None,
     device: OptionalDevice = None,
-    force: Annotated[bool, Option("--force", help="replace an earlier diagnosis")] = False,
     runs: RunsRoot = None,
     trust: Trust = False,
 ) -> None:
@@ -105,18 +104,18 @@ def diagnose(
         folder = out or Path("gridworld-study")
         typed = {"pairs": pairs, "points": points, "seed": seed, "monte_carlo": monte_carlo}
         chosen = {name: typed[name] if name in given else usual for name, usual in OF_STUDY.items()}
-        lines = _study(folder, chosen, force)
+        lines = _study(folder, chosen)
     else:
         path = open_run(target, runs).path
         folder = out or path / "diagnose"
         knobs = {"gipo_sigma": gipo_sigma, "ppo_eps": ppo_eps, "sapo_tau": sapo_tau, "tis_c": tis_c}
         settings = {**knobs, "probe_size": probe_size, "chunks": chunks}
         changes = {name: value for name, value in settings.items() if name in given}
-        lines = _diagnose(path, folder, changes, checkpoint or (), device or "cpu", force=force, trust=trust)
+        lines = _diagnose(path, folder, changes, checkpoint or (), device or "cpu", trust=trust)
     echo("\n".join([*lines, f"written to {folder}"]))
 
 
-def _study(out: Path, arguments: dict[str, Any], force: bool) -> list[str]:
+def _study(out: Path, arguments: dict[str, Any]) -> list[str]:
     """Run the exact study, write it, and return what to print."""
     import torch
 
@@ -125,7 +124,7 @@ def _study(out: Path, arguments: dict[str, Any], force: bool) -> list[str]:
     from gipo_cli.analysis.monte_carlo import check_all
     from gipo_cli.analysis.output import check_free, replace
 
-    check_free(out, report.RECORD, "study", force=force)
+    check_free(out, report.RECORD, "study")
     torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
     check, seed = arguments.pop("monte_carlo"), arguments["seed"]
     outcomes = run_study(arguments["pairs"], arguments["points"], seed)
@@ -144,7 +143,6 @@ def _diagnose(
     steps: Sequence[int],
     device: str,
     *,
-    force: bool,
     trust: bool,
 ) -> list[str]:
     """Measure every objective on the buffer of each checkpoint, write it, and return what to print.
@@ -161,7 +159,7 @@ def _diagnose(
     run = records.open_run(path, trust=trust)
     config, store = diagnosis.changed(run.config, changes), run.checkpoints
     _check_steps(store, steps)
-    check_free(out, diagnosis.RECORD, "diagnosis", force=force)
+    check_free(out, diagnosis.RECORD, "diagnosis")
     found, skipped = _measured(path, store, config, steps, device)
     if not found:
         # One reason is enough: as a rule all lack the same.

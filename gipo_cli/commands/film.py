@@ -5,14 +5,15 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, cycle, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gipo_cli.commands.pictures import picture_of
+from gipo_cli.commands.pictures import captioned, picture_of, resized, scaled, tiled
 from gipo_cli.commands.renderer import REMEDY
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import TEMPORARY
@@ -57,6 +58,9 @@ def film(
     task_seed: int,
     fps: float | None = None,
     every: int | None = None,
+    height: int | None = None,
+    numbers: bool = False,
+    together: bool = False,
     demonstrated: bool = False,
 ) -> Film:
     """Play episodes of an evaluation, or of demonstrations, and write their pictures to a file.
@@ -70,6 +74,9 @@ def film(
         task_seed: Seed of the task.
         fps: Frames per second; None: the simulated speed.
         every: Steps per picture; None: as few as keep the simulated speed at 30 frames per second at most.
+        height: Pixels of an episode's picture; None: as it is drawn.
+        numbers: Write step, return and success on the pictures.
+        together: Show all episodes at once, side by side.
         demonstrated: They are recorded demonstrations, each played to its first success.
 
     Raises:
@@ -83,19 +90,47 @@ def film(
     if upside_down:
         # Upstream's default view, from behind the robot, hides the gripper; the others are upside down.
         cfg = cfg.model_copy(update={"kwargs": {**cfg.kwargs, "camera_name": METAWORLD_CAMERA}})
-    with closing(_open(cfg, seed, task_seed, demonstrated)) as env:
-        native = float(env.metadata.get("render_fps") or _REAL_TIME_FPS) / cfg.action.repeat
+    with ExitStack() as stack:
+        count = len(episodes) if together else 1
+        envs = [stack.enter_context(closing(_open(cfg, seed, task_seed, demonstrated))) for _ in range(count)]
+        native = float(envs[0].metadata.get("render_fps") or _REAL_TIME_FPS) / cfg.action.repeat
         every = every or max(1, round(native / _REAL_TIME_FPS))
         fps = fps or native / every
-        with _writing(path, fps) as encoder:
+        outcomes: dict[int, tuple[float, ...]] = {}
 
-            def shoot() -> None:
-                picture = _draw(env)
-                encoder.add(picture[::-1, ::-1] if upside_down else picture)
+        def shoot(episode: Episode) -> np.ndarray:
+            picture = _draw(episode.env)
+            picture = picture[::-1, ::-1] if upside_down else picture
+            picture = picture if height is None else scaled(picture, height)
+            return captioned(picture, _numbers(episode)) if numbers else picture
 
-            outcomes = [_play(Episode(env, n, demonstrated), act, every, shoot) for n in episodes]
-    successes = [bool(outcome[2]) for outcome in outcomes if not np.isnan(outcome[2])]
-    return Film(path, encoder.frames, fps, [outcome[0] for outcome in outcomes], successes)
+        def played(number: int, env: gym.Env[Any, Any]) -> Iterator[np.ndarray]:
+            episode = Episode(env, number, demonstrated)
+            yield from _play(episode, act, every, shoot, outcomes)
+
+        encoder = stack.enter_context(_writing(path, fps))
+        streams = list(starmap(played, zip(episodes, cycle(envs), strict=False)))
+        for picture in _beside(streams) if together else chain.from_iterable(streams):
+            encoder.add(picture)
+    found = [outcomes[number] for number in episodes]
+    successes = [bool(outcome[2]) for outcome in found if not np.isnan(outcome[2])]
+    return Film(path, encoder.frames, fps, [outcome[0] for outcome in found], successes)
+
+
+def _numbers(episode: Episode) -> str:
+    won = "" if np.isnan(episode.first_success) else "   success"
+    return f"step {episode.steps}   return {episode.total:.4g}{won}"
+
+
+def _beside(streams: Sequence[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Pictures of all at once; one that has ended keeps its last."""
+    shown = [next(stream) for stream in streams]
+    while True:
+        yield tiled(shown)
+        following = [next(stream, None) for stream in streams]
+        if all(picture is None for picture in following):
+            return
+        shown = [old if new is None else new for old, new in zip(shown, following, strict=True)]
 
 
 def _open(cfg: EnvConfig, seed: int, task_seed: int, demonstrated: bool) -> gym.Env[Any, Any]:
@@ -108,8 +143,14 @@ def _open(cfg: EnvConfig, seed: int, task_seed: int, demonstrated: bool) -> gym.
     return make_env(cfg, seed, EVALUATION_INDEX, task_seed=task_seed, goals="cycle", render_mode="rgb_array")
 
 
-def _play(episode: Episode, act: Act, every: int, shoot: Callable[[], None]) -> tuple[float, ...]:
-    """Play an episode to its end, with a picture of every so many steps and of the last; its outcome."""
+def _play(
+    episode: Episode,
+    act: Act,
+    every: int,
+    shoot: Callable[[Episode], np.ndarray],
+    outcomes: dict[int, tuple[float, ...]],
+) -> Iterator[np.ndarray]:
+    """Play an episode to its end; a picture of every so many steps and of the last. Note its outcome."""
     from gipo_cli.training.evaluate import LANES
 
     # The batch of an evaluation: in one of another size the same actions are rounded differently.
@@ -117,11 +158,11 @@ def _play(episode: Episode, act: Act, every: int, shoot: Callable[[], None]) -> 
     lane, outcome = episode.number % LANES, None  # type: int, tuple[float, ...] | None
     while outcome is None:
         if episode.steps % every == 0:
-            shoot()
+            yield shoot(episode)
         observations[lane] = episode.observation
         outcome = episode.step(act(observations)[lane])
-    shoot()
-    return outcome
+    outcomes[episode.number] = outcome
+    yield shoot(episode)
 
 
 def _check_pictures(cfg: EnvConfig, seed: int) -> None:
@@ -164,10 +205,7 @@ class _Encoder:
         if self._process is None:
             self._size = picture.shape[1], picture.shape[0]
             self._process = self._start()
-        if picture.shape[1::-1] != self._size:
-            from PIL import Image
-
-            picture = np.asarray(Image.fromarray(picture).resize(self._size, Image.Resampling.NEAREST))
+        picture = resized(picture, self._size)
         self.frames += 1
         # Why it stopped reading is known at the end.
         with suppress(BrokenPipeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,15 +28,14 @@ def complete_override(ctx: Context, incomplete: str) -> list[str]:
     from os import environ, pathsep
 
     from gipo_cli.envs.registry import ENVIRONMENTS
-    from gipo_cli.settings.complete import complete
+    from gipo_cli.settings.complete import complete, last_typed
     from gipo_cli.settings.groups import STUDIES, names_in
 
     given = ctx.params.get("config_dir") or environ.get("GIPO_CONFIG_DIR", "").split(pathsep)
     folders = [Path(folder) for folder in given if folder and Path(folder).is_dir()]
     typed = ctx.params.get("overrides") or []
-    # Bash hands over env=NAME in three words.
-    envs = re.findall(r"(?:^|\s)env ?= ?(\S+)", " ".join(typed))
-    more = {"env.task": list(ENVIRONMENTS[envs[-1]].tasks)} if envs and envs[-1] in ENVIRONMENTS else {}
+    env = ENVIRONMENTS.get(last_typed("env", typed))
+    more = {"env.task": [task for one in ([env] if env else ENVIRONMENTS.values()) for task in one.tasks]}
     if ctx.command.name == "sweep":
         more[STUDIES] = names_in(STUDIES, folders)
     return complete(incomplete, typed, folders, more)
@@ -50,6 +48,15 @@ def complete_run(ctx: Context, incomplete: str) -> list[str]:
     root = runs_root(ctx.params.get("runs"))
     names = [run.path.relative_to(root).as_posix() for run in list_runs(root)]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_paths(ctx: Context, incomplete: str) -> list[str]:
+    """Complete a run, a folder of runs, or any other folder."""
+    from glob import glob
+
+    runs = complete_run(ctx, incomplete)
+    folders = {f"{Path(run).parent}" for run in runs} - {"."}
+    return [*sorted(folders), *runs, *(name for name in glob(f"{incomplete}*/") if incomplete)]
 
 
 def complete_checkpoint(ctx: Context, incomplete: str) -> list[str]:
@@ -92,6 +99,14 @@ Run = Annotated[
         metavar="RUN",
         help="a run's folder, its name, the beginning of its name, or latest",
         autocompletion=complete_run,
+    ),
+]
+Paths = Annotated[
+    list[str],
+    Argument(
+        metavar="PATH...",
+        help="runs by name or folder, folders of runs, globs",
+        autocompletion=complete_paths,
     ),
 ]
 RunsRoot = Annotated[

@@ -8,6 +8,7 @@ from typer import BadParameter
 from typer.core import TyperCommand, TyperGroup
 
 from gipo_cli.errors import UserError, suggest
+from gipo_cli.text import waiting
 
 USAGE_ERROR = cast(type[Exception], BadParameter.__mro__[1])
 """What Typer raises for mistakes in the words of a command line; it exports this subclass alone."""
@@ -21,7 +22,6 @@ INSTEAD = {
     "test": "gipo eval RUN",
     "enjoy": "gipo video RUN",
     "render": "gipo video RUN",
-    "plot": "gipo compare RUN ...",
     "ls": "gipo list runs",
     "config": "gipo train --dry-run",
     "tensorboard": "tensorboard --logdir runs",
@@ -55,6 +55,14 @@ class _PlainTypes:
 
 class Command(_PlainTypes, TyperCommand):
     """A command."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; what it needs may take seconds to load."""
+        waiting("starting ...")
+        try:
+            return super().invoke(ctx)
+        finally:
+            waiting("")
 
 
 class SettingsCommand(Command):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy as np
 from gipo_cli.errors import RunFailed
 
 _CHANNELS = (1, 3, 4)
+SMALLEST_TEXT = 8
+"""Pixels below which nobody can read."""
 
 
 def picture_of(rendered: Any) -> np.ndarray:
@@ -39,3 +43,43 @@ def picture_of(rendered: Any) -> np.ndarray:
         )
     unit = picture.dtype.kind == "b" or (picture.dtype.kind == "f" and picture.max() <= 1)
     return np.asarray(np.round(picture * 255.0 if unit else picture), np.uint8)
+
+
+def scaled(picture: np.ndarray, height: int) -> np.ndarray:
+    """The picture at another height, as wide as that makes it."""
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    return resized(picture, (width, height), smooth=True)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int], *, smooth: bool = False) -> np.ndarray:
+    """The picture at some width and height."""
+    from PIL import Image
+
+    if picture.shape[1::-1] == size:
+        return picture
+    how = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(picture).resize(size, how))
+
+
+def captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture with a line of text on top, if there is room for one."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height = picture.shape[0] // 20
+    if height < SMALLEST_TEXT:
+        return picture
+    image = Image.fromarray(picture)
+    drawing, font = ImageDraw.Draw(image, "RGBA"), ImageFont.load_default(height)
+    drawing.rectangle((0, 0, image.width, 2 * height), fill=(0, 0, 0, 130))
+    drawing.text((height // 2, height // 2), text, font=font, fill=(255, 255, 255))
+    return np.asarray(image)
+
+
+def tiled(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures side by side in a grid, all of the first one's size; black where none is left."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    size = pictures[0].shape[1::-1]
+    fitted = [resized(picture, size) for picture in pictures]
+    fitted += [np.zeros_like(fitted[0])] * (-len(fitted) % columns)
+    rows = (fitted[start : start + columns] for start in range(0, len(fitted), columns))
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])

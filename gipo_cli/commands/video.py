@@ -13,6 +13,14 @@ from gipo_cli.errors import UserError
 if TYPE_CHECKING:
     from gipo_cli.commands.film import Film
 
+Height = Annotated[
+    int | None, Option(min=16, metavar="PIXELS", help="height of an episode's picture (as it is drawn)")
+]
+Numbers = Annotated[
+    bool, Option("--numbers/--no-numbers", help="write step, return and success on the pictures")
+]
+Together = Annotated[bool, Option("--side-by-side", help="show all episodes at once")]
+
 
 def video(
     run: Run,
@@ -27,6 +35,9 @@ def video(
     every: Annotated[
         int | None, Option(min=1, help="draw every N-th step (up to 30 pictures a second)")
     ] = None,
+    height: Height = None,
+    numbers: Numbers = True,
+    together: Together = False,
     device: Device = "cpu",
     runs: RunsRoot = None,
     trust: Trust = False,
@@ -36,7 +47,13 @@ def video(
     from gipo_cli.runs.layout import runs_root
 
     if (demos := found(runs_root(runs), run)) is not None:
-        _say(record_demos(demos, out=out, episodes=episodes, fps=fps, every=every))
+        if together:
+            raise UserError("--side-by-side shows episodes of a run, not demonstrations; leave it out")
+        _say(
+            record_demos(
+                demos, out=out, episodes=episodes, fps=fps, every=every, height=height, numbers=numbers
+            )
+        )
         return
     made = record(
         open_run(run, runs).path,
@@ -47,6 +64,9 @@ def video(
         checkpoint=checkpoint,
         fps=fps,
         every=every,
+        height=height,
+        numbers=numbers,
+        together=together,
         device=device,
         trust=trust,
     )
@@ -69,6 +89,9 @@ def record(
     checkpoint: str = "last",
     fps: float | None = None,
     every: int | None = None,
+    height: int | None = None,
+    numbers: bool = False,
+    together: bool = False,
     device: str = "cpu",
     trust: bool = False,
 ) -> Film:
@@ -105,6 +128,9 @@ def record(
         task_seed=config.seed,
         fps=fps,
         every=every,
+        height=height,
+        numbers=numbers,
+        together=together,
     )
 
 
@@ -115,6 +141,8 @@ def record_demos(
     episodes: int = 1,
     fps: float | None = None,
     every: int | None = None,
+    height: int | None = None,
+    numbers: bool = False,
 ) -> Film:
     """Play the first recorded episodes again, which are the same to the bit, and film them.
 
@@ -150,5 +178,7 @@ def record_demos(
         task_seed=seed,
         fps=fps,
         every=every,
+        height=height,
+        numbers=numbers,
         demonstrated=True,
     )

@@ -43,6 +43,21 @@ class Panel:
     title: str
     cells: Sequence[Cell]
 
+    @property
+    def scale(self) -> str:
+        """Panels with the same word here have the same y axis; none is shared without one."""
+        return ""
+
+
+@dataclass(frozen=True)
+class MetricPanel(Panel):
+    """Groups of one environment, whose values are compared between panels."""
+
+    @property
+    def scale(self) -> str:
+        """All have one scale."""
+        return "metric"
+
 
 P = TypeVar("P", bound=Panel)
 
@@ -57,9 +72,9 @@ def by_buffer(comparison: Comparison, environment: Environment) -> list[Panel]:
     cells = comparison.of(environment)
     sizes = sorted({cell.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
     if len(sizes) == 1:
-        return [Panel("", cells)]
+        return [MetricPanel("", cells)]
     by_size = {size: [cell for cell in cells if cell.buffer == size] for size in sizes}
-    return [Panel(_buffer_words(size, own), own) for size, own in by_size.items()]
+    return [MetricPanel(_buffer_words(size, own), own) for size, own in by_size.items()]
 
 
 def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
@@ -78,14 +93,16 @@ def draw_panels(
     *,
     ylabel: str = "",
     height: float = PANEL_HEIGHT,
+    remark: str | None = None,
 ) -> Figure:
     """A figure sized so that everything fits; ``draw`` is called for every panel.
 
-    A warning follows the heading if some of the cells have few seeds. ``legend`` has handles by label,
-    ``height`` is that of a panel in inches.
+    A ``remark`` follows the heading, by default a warning if some of the cells have few seeds. ``legend`` has
+    handles by label, ``height`` is that of a panel in inches. Panels of one ``scale`` share their y axis.
     """
-    if warning := seeds_note(min(len(cell.runs) for cell in cells_of(panels))):
-        heading = f"{heading}\n{warning}"
+    if remark is None:
+        remark = seeds_note(min(len(cell.runs) for cell in cells_of(panels)))
+    heading = f"{heading}\n{remark}" if remark else heading
     columns, legend = min(COLUMNS, len(panels)), legend or {}
     rows = -(-len(panels) // columns)
     longest = max((len(label) for label in legend), default=0)
@@ -105,8 +122,11 @@ def draw_panels(
             columnspacing=1.4,
             borderaxespad=0.2,
         )
+    first: dict[str, Axes] = {}
     for index, panel in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, index + 1)
+        shared = first.get(panel.scale) if panel.scale else None
+        axes = figure.add_subplot(rows, columns, index + 1, sharey=shared)
+        first.setdefault(panel.scale, axes)
         axes.set_title(panel.title)
         axes.set_ylabel(ylabel if index % columns == 0 else "")
         draw(axes, panel)

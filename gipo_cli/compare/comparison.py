@@ -11,12 +11,15 @@ from functools import cached_property
 import numpy as np
 
 from gipo_cli.compare import curves
-from gipo_cli.compare.aggregate import Interval, estimate
+from gipo_cli.compare.aggregate import Interval, estimate, iqm
 from gipo_cli.compare.grouping import Arm, Grouping, group_runs, match_baseline
 from gipo_cli.compare.load import LeftOut, Run
-from gipo_cli.compare.selection import Criterion, select_runs, too_few
+from gipo_cli.compare.selection import Criterion, none_left, select_runs
 from gipo_cli.compare.tables import FloatArray
 from gipo_cli.errors import UserError
+
+LEARNED = 0.75
+"""Share of the way from the runs' first values to the best group's final value that counts as learned."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Environment:
     grid: FloatArray = field(repr=False)  # environment steps [G] on which curves are compared
     low: float  # value that normalises to 0
     high: float  # value that normalises to 1; the same as low if all values are equal
-    threshold: float | None  # value that counts as learned; None without a scale to take one from
+    threshold: float | None  # value that counts as learned; None without one
+    way: tuple[float, float] | None = None  # where runs begin and the best group ends, if that made it
 
     @property
     def horizon(self) -> float:
@@ -39,11 +43,6 @@ class Environment:
     def scaled(self) -> bool:
         """Whether values can be normalised, which takes two that differ."""
         return self.high > self.low
-
-    @property
-    def middle(self) -> float:
-        """The threshold where none is given."""
-        return (self.low + self.high) / 2
 
     def normalise(self, values: FloatArray) -> FloatArray:
         """Values on the scale from `low` to `high`; only if there is one, see `scaled`."""
@@ -83,9 +82,10 @@ class Cell:
         """Median seconds of training up to the horizon."""
         return float(np.median([run.wall(self.environment.horizon) for run in self.runs]))
 
-    def on_grid(self, column: str, grid: FloatArray) -> FloatArray:
-        """A column of ``metrics.csv`` on a grid ``[R, G]``, NaN if there is none."""
-        return np.array([curves.on_grid(grid, *run.column("metrics", column)) for run in self.runs])
+    def on_grid(self, criterion: Criterion, grid: FloatArray) -> FloatArray:
+        """A column on a grid ``[R, G]``, NaN if there is none."""
+        columns = (run.column(criterion.table, criterion.column) for run in self.runs)
+        return np.array([curves.on_grid(grid, *column) for column in columns])
 
     def averages(self, column: str) -> FloatArray:
         """Mean of a column of ``metrics.csv`` up to the horizon ``[R]``, NaN if there is none."""
@@ -158,26 +158,28 @@ def build_comparison(
     """Leave out what cannot be compared, group the rest, and put it on common axes.
 
     ``group_by`` are keys of settings, by default whatever differs; ``baseline`` an objective or a label, by
-    default ``ppo_clip`` if it is there; ``threshold`` is in units of the metric, by default the middle of
-    each environment's scale. ``include_unfinished`` keeps unfinished and failed runs and other budgets.
+    default ``ppo_clip`` if it is there; ``threshold`` is in units of the metric, by default half of a rate,
+    else `LEARNED` of the way to the best group's end. ``include_unfinished`` keeps unfinished and failed runs
+    and other budgets.
     ``unread`` are runs that could not be read or are not there, to be listed.
 
     Raises:
-        UserError: no run is left, or there is nothing to compare.
+        UserError: no run is left.
     """
     used, left_out = select_runs(runs, metric, include_unfinished=include_unfinished)
     left_out = [*unread, *left_out]
-    if len(used) < 2:
-        raise UserError(too_few(used, left_out, include_unfinished))
+    if not used:
+        raise UserError(none_left(left_out, include_unfinished))
     grouping = group_runs(used, group_by)
     members: dict[tuple[str, Arm], list[Run]] = defaultdict(list)
-    by_label: dict[str, list[Run]] = defaultdict(list)
+    places = set(grouping.environment_of)
     for run, arm, label in zip(used, grouping.arm_of, grouping.environment_of, strict=True):
         members[label, arm].append(run)
-        by_label[label].append(run)
     environments = {
-        label: _environment(label, ending, by_label[label], metric, threshold)
-        for label, ending in _endings(sorted(by_label)).items()
+        label: _environment(
+            label, ending, [own for (place, _), own in members.items() if place == label], metric, threshold
+        )
+        for label, ending in _endings(sorted(places)).items()
     }
     return Comparison(
         metric=metric,
@@ -202,8 +204,9 @@ def _endings(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _environment(
-    label: str, ending: str, runs: Sequence[Run], metric: Criterion, threshold: float | None
+    label: str, ending: str, groups: Sequence[Sequence[Run]], metric: Criterion, threshold: float | None
 ) -> Environment:
+    runs = [run for group in groups for run in group]
     columns = [run.column(metric.table, metric.column) for run in runs]
     grid = curves.common_grid([steps for steps, _ in columns])
     if not len(grid):
@@ -212,14 +215,20 @@ def _environment(
             f"The runs of {label} have no common range of steps: {first.path} ended before others had a "
             "value; leave it out."
         )
-    low, high = 0.0, 1.0
-    if not metric.is_rate:
-        seen = np.concatenate([values[steps <= grid[-1]] for steps, values in columns])
-        low, high = float(seen.min()), float(seen.max())
-    environment = Environment(label, ending, grid, low, high, threshold)
-    if threshold is None and environment.scaled:
-        return replace(environment, threshold=environment.middle)
-    return environment
+    if metric.is_rate:
+        return Environment(label, ending, grid, 0.0, 1.0, 0.5 if threshold is None else threshold)
+    seen = np.concatenate([values[steps <= grid[-1]] for steps, values in columns])
+    environment = Environment(label, ending, grid, float(seen.min()), float(seen.max()), threshold)
+    start = float(np.median([values[0] for _, values in columns]))
+    best = max(float(iqm(_finals(group, metric, environment.horizon))) for group in groups)
+    if threshold is not None or best <= start:
+        return environment
+    return replace(environment, threshold=start + LEARNED * (best - start), way=(start, best))
+
+
+def _finals(runs: Sequence[Run], metric: Criterion, horizon: float) -> FloatArray:
+    columns = (run.column(metric.table, metric.column) for run in runs)
+    return np.array([curves.final_value(*column, horizon) for column in columns])
 
 
 def _cell(environment: Environment, arm: Arm, runs: Sequence[Run], metric: Criterion) -> Cell:
@@ -235,7 +244,7 @@ def _cell(environment: Environment, arm: Arm, runs: Sequence[Run], metric: Crite
         environment=environment,
         arm=arm,
         runs=ordered,
-        finals=np.array([curves.final_value(*column, horizon) for column in columns]),
+        finals=_finals(ordered, metric, horizon),
         curves=heights,
         reached=np.array(reached),
         areas=curves.area_under(grid, heights),

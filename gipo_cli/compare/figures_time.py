@@ -14,11 +14,12 @@ from gipo_cli.compare import canvas, curves
 from gipo_cli.compare.aggregate import band, iqm
 from gipo_cli.compare.canvas import Panel, Sheet, by_buffer, cells_of, draw_panels, series_legend
 from gipo_cli.compare.comparison import Cell, Comparison
+from gipo_cli.compare.grouping import Arm
 from gipo_cli.compare.load import HEALTH, UTILISATION_BY_LAG
+from gipo_cli.compare.selection import Criterion
 from gipo_cli.compare.style import Look
 from gipo_cli.compare.tables import FloatArray
 
-HEALTH_WORDS = ("utilisation", "effective sample size", "KL(behaviour || policy)", "mean lag (versions)")
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
 Line = tuple[FloatArray, FloatArray]
 
@@ -101,12 +102,44 @@ def _timed(cell: Cell, table: str) -> list[Line]:
 
 
 @dataclass(frozen=True)
-class HealthPanel(Panel):
-    """A column of ``metrics.csv`` of some cells: on a grid ``[G]``, by cell and run ``[R, G]``."""
+class ColumnPanel(Panel):
+    """A column of some cells' tables: on a grid ``[G]``, by cell and run ``[R, G]``."""
 
-    column: str
+    criterion: Criterion
     grid: FloatArray
     rows: Sequence[FloatArray]
+
+    @property
+    def scale(self) -> str:
+        """Panels of one column have one y axis."""
+        return self.criterion.column
+
+    def draw(self, axes: Axes, look: Mapping[Arm, Look]) -> None:
+        """Interquartile mean over seeds, and the range from the lowest to the highest."""
+        axes.set_ylabel(self.criterion.title)
+        for cell, rows in zip(self.cells, self.rows, strict=True):
+            own = look[cell.arm]
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            axes.fill_between(self.grid, low, high, color=own.color, alpha=0.12, linewidth=0)
+            axes.plot(self.grid, iqm(rows.T), label=cell.arm.series, **canvas.drawn(own, len(self.grid)))
+        # Shares, and what is 0 throughout, as the lag of fresh data is.
+        if self.criterion.is_rate or not any(rows.any() for rows in self.rows):
+            axes.set_ylim(canvas.SHARE)
+        canvas.count_axis(axes, "environment steps")
+
+
+def column_panel(panel: Panel, criterion: Criterion, among: Sequence[Cell]) -> ColumnPanel:
+    """The runs of a panel that recorded a column, on the steps for which all runs ``among`` have it."""
+    steps = [run.column(criterion.table, criterion.column)[0] for cell in among for run in cell.runs]
+    recorded = [own for own in steps if len(own)]
+    grid = curves.common_grid(recorded) if recorded else np.empty(0)
+    found = {}
+    for index, cell in enumerate(panel.cells):
+        rows = cell.on_grid(criterion, grid)
+        if len(rows := rows[np.isfinite(rows).any(axis=1)]):
+            found[index] = rows
+    cells = [panel.cells[index] for index in found]
+    return ColumnPanel(panel.title, cells, criterion, grid, list(found.values()))
 
 
 def data_health(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
@@ -114,53 +147,23 @@ def data_health(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sh
 
     Utilisation is the share of samples whose gradient coefficient exceeds 0.01.
     """
-
-    def draw(axes: Axes, panel: HealthPanel) -> None:
-        axes.set_ylabel(HEALTH_WORDS[HEALTH.index(panel.column)])
-        for cell, rows in zip(panel.cells, panel.rows, strict=True):
-            own = look[cell.arm.series]
-            low, high = rows.min(axis=0), rows.max(axis=0)
-            axes.fill_between(panel.grid, low, high, color=own.color, alpha=0.12, linewidth=0)
-            style = canvas.drawn(own, len(panel.grid))
-            axes.plot(panel.grid, iqm(rows.T), label=cell.arm.series, **style)
-        # Shares, and what is 0 throughout, as the lag of fresh data is.
-        if panel.column in HEALTH[:2] or not any(rows.any() for rows in panel.rows):
-            axes.set_ylim(canvas.SHARE)
-        canvas.count_axis(axes, "environment steps")
-
+    by_arm = {arm: look[arm.series] for arm in comparison.arms}
     for environment in comparison.environments:
-        panels = by_buffer(comparison, environment)
+        panels, cells = by_buffer(comparison, environment), comparison.of(environment)
         between = [panel for panel in panels if panel.cells[0].buffer is not None][1:-1]
-        shown: list[HealthPanel] = []
+        shown: list[ColumnPanel] = []
         for column in HEALTH:
-            grid = _own_grid(comparison.of(environment), column)
-            row = [_recorded(panel, column, grid) for panel in panels if panel not in between]
+            criterion = Criterion("metrics", column)
+            row = [column_panel(panel, criterion, cells) for panel in panels if panel not in between]
             shown += row if any(panel.cells for panel in row) else []
         if shown:
-            legend = series_legend(
-                cells_of(shown), look, markers=any(len(panel.grid) == 1 for panel in shown)
+            single = any(len(panel.grid) == 1 for panel in shown)
+            legend = series_legend(cells_of(shown), look, markers=single)
+            figure = draw_panels(
+                environment.label, shown, lambda axes, panel: panel.draw(axes, by_arm), legend, height=2.5
             )
-            figure = draw_panels(environment.label, shown, draw, legend, height=2.5)
             remark = "The buffer sizes in between are left out of this figure." if between else ""
             yield Sheet(figure, environment.label, environment.ending, remark)
-
-
-def _own_grid(cells: Sequence[Cell], column: str) -> FloatArray:
-    """Steps ``[G]`` between which every run that recorded a column of ``metrics.csv`` has values of it."""
-    steps = [run.column("metrics", column)[0] for cell in cells for run in cell.runs]
-    recorded = [own for own in steps if len(own)]
-    return curves.common_grid(recorded) if recorded else np.empty(0)
-
-
-def _recorded(panel: Panel, column: str, grid: FloatArray) -> HealthPanel:
-    found = {}
-    for index, cell in enumerate(panel.cells):
-        rows = cell.on_grid(column, grid)
-        rows = rows[np.isfinite(rows).any(axis=1)]
-        if len(rows):
-            found[index] = rows
-    cells = [panel.cells[index] for index in found]
-    return HealthPanel(panel.title, cells, column, grid, list(found.values()))
 
 
 def utilisation_by_lag(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from gipo_cli.compare.comparison import Comparison, build_comparison
 from gipo_cli.compare.load import LeftOut, Value, flat_settings, read_runs
 from gipo_cli.compare.parallel import worth
@@ -84,7 +82,6 @@ def gather(
     filters: Sequence[str] = (),
     metric: str | None = None,
     processes: int | None = None,
-    console: Console | None = None,
     **options: Any,
 ) -> Comparison:
     """Read, filter and group runs.
@@ -97,7 +94,7 @@ def gather(
     """
     column = SHORT_METRICS.get(metric or "", metric or "")
     workers = processes or worth(len(found.runs), sum(map(_size, found.runs)))
-    runs, damaged = read_runs(found.runs, extra_column=column, workers=workers, console=console)
+    runs, damaged = read_runs(found.runs, extra_column=column, workers=workers)
     if not runs:
         raise UserError(
             f"None of {len(found.runs)} run folders can be read; {damaged[0].path}: {damaged[0].reason}."

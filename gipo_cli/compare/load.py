@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic_core import from_json
-from rich.console import Console
 
 from gipo_cli.compare.files import DamagedFile, parse_yaml, read_bytes, read_json
 from gipo_cli.compare.parallel import spread
@@ -23,7 +22,8 @@ from gipo_cli.text import flatten
 
 UTILISATION_BY_LAG = tuple(f"health/utilisation_lag_{bucket}" for bucket in LAG_BUCKETS)
 HEALTH = ("health/utilisation", "health/ess", "health/kl", "health/lag_mean")
-METRICS = ("step", *HEALTH, *UTILISATION_BY_LAG, "time/wall")
+TRAINING = ("train/return", "train/success")
+METRICS = ("step", *TRAINING, *HEALTH, *UTILISATION_BY_LAG, "time/wall")
 DIAGNOSTIC_TEXTS = ("reference", "family", "knob")
 DIAGNOSTIC_NUMBERS = ("step", "value", "bias2", "variance", "mse", "batch_size")
 
@@ -97,15 +97,13 @@ class Run:
 
 
 def read_runs(
-    folders: Sequence[Path], *, extra_column: str = "", workers: int = 1, console: Console | None = None
+    folders: Sequence[Path], *, extra_column: str = "", workers: int = 1
 ) -> tuple[list[Run], list[LeftOut]]:
     """Read run folders with so many processes, and name those that are damaged.
 
     ``extra_column`` of ``metrics.csv`` is read besides the usual ones, if it is there.
     """
-    found = spread(
-        _read_or_leave, extra_column, folders, workers=workers, text="reading runs", console=console
-    )
+    found = spread(_read_or_leave, extra_column, folders, workers=workers, text="reading runs")
     return [run for run in found if isinstance(run, Run)], [out for out in found if isinstance(out, LeftOut)]
 
 

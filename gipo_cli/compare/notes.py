@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from gipo_cli.compare import words
-from gipo_cli.compare.comparison import Comparison, Environment
+from gipo_cli.compare.comparison import LEARNED, Comparison, Environment
 from gipo_cli.compare.curves import FINAL_SHARE
 from gipo_cli.compare.load import Run
 
@@ -98,14 +98,14 @@ def _shortest(comparison: Comparison, environment: Environment) -> Iterator[str]
 
 def _arms(comparison: Comparison) -> Iterator[str]:
     grouping, used = comparison.grouping, comparison.used
-    if len(comparison.arms) == 1:
+    if len(comparison.arms) == 1 and len(used) > 1:
         yield "Nothing to compare: all runs have one configuration and differ in their seed only."
     for keys, text in (
         (grouping.tied, "Settings that change together with those in the labels"),
         (grouping.pooled, "Settings that differ within a group, as the grouping was chosen"),
     ):
         if keys:
-            listed = (f"{words.setting_name(key)} ({_values(comparison, used, key)})" for key in keys)
+            listed = (f"{words.setting_name(key)} ({values_words(comparison, used, key)})" for key in keys)
             yield f"{text}: {'; '.join(listed)}."
     if grouping.between:
         listed = (_by_environment(comparison, key) for key in grouping.between)
@@ -126,13 +126,13 @@ def _arms(comparison: Comparison) -> Iterator[str]:
 def _by_environment(comparison: Comparison, key: str) -> str:
     places: dict[str, list[str]] = defaultdict(list)
     for environment in comparison.environments:
-        if values := _values(comparison, comparison.runs_of(environment), key):
+        if values := values_words(comparison, comparison.runs_of(environment), key):
             places[values].append(environment.label)
     where = (f"{values} in {_listed(labels)}" for values, labels in places.items())
     return f"{words.setting_name(key)} ({', '.join(where)})"
 
 
-def _values(comparison: Comparison, runs: Iterable[Run], key: str) -> str:
+def values_words(comparison: Comparison, runs: Iterable[Run], key: str) -> str:
     """The values that a setting has in some runs, told apart from all that it has."""
     digits = words.digits_apart(words.seen(comparison.used, key))
     if key == "objective.name":
@@ -245,18 +245,31 @@ def _scale(comparison: Comparison, whole: bool) -> Iterator[str]:
                 "scale; it is in no aggregate over environments and in no performance profile, and "
                 "has no gap and no threshold but one of --threshold."
             )
+        elif environment.threshold is None:
+            yield (
+                f"{environment.label}: no group ends above where the runs began, so there is no threshold "
+                "but one of --threshold."
+            )
     used = whole or len(scaled) > 1
     if metric.is_rate and used:
         yield "Normalised score: the rate itself, 0 to 1."
-    # Used by a threshold that is the middle of the scale, too.
-    if not metric.is_rate and scaled and (used or any(env.threshold == env.middle for env in scaled)):
+    if not metric.is_rate and scaled and used:
         scales = "; ".join(f"{env.label} {env.low:.4g} to {env.high:.4g}" for env in scaled)
         yield (
             "Normalised score: 0 is the lowest and 1 the highest value that any of these runs shows in "
             f"that environment ({scales}), so it holds within this comparison only."
         )
-    thresholds = [
-        f"{env.label} {env.threshold:.4g}" for env in comparison.environments if env.threshold is not None
-    ]
+    thresholds = [_threshold(env) for env in comparison.environments if env.threshold is not None]
     if thresholds:
         yield f"Threshold for sample efficiency: {'; '.join(thresholds)}."
+
+
+def _threshold(environment: Environment) -> str:
+    text = f"{environment.label} {environment.threshold:.4g}"
+    if environment.way is None:
+        return text
+    start, best = environment.way
+    return (
+        f"{text} ({LEARNED:.0%} of the way from {start:.4g}, where the runs begin, to {best:.4g}, where the "
+        "best group ends)"
+    )

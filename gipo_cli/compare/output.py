@@ -27,8 +27,10 @@ def writing(out: Path) -> Iterator[None]:
         ) from error
 
 
-def check_output(out: Path, kind: str, is_ours: Callable[[Path], bool], *, force: bool) -> None:
-    """Refuse a folder that cannot be made, and anything there but an earlier ``kind`` that may be replaced.
+def check_output(out: Path, kind: str, is_ours: Callable[[Path], bool], *, force: bool = True) -> None:
+    """Refuse a folder that cannot be made, and anything there but an earlier ``kind``.
+
+    Without ``force`` that is refused too.
 
     Raises:
         UserError: ``out`` exists and is in the way, is a link, or nothing can be made there.

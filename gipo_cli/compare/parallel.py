@@ -10,8 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from threading import Thread
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from gipo_cli.text import counting
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -32,7 +31,6 @@ def spread(
     *,
     workers: int,
     text: str = "",
-    console: Console | None = None,
 ) -> list[Result]:
     """``function(shared, item)`` for every item, in order, with a progress line on a terminal.
 
@@ -40,12 +38,12 @@ def spread(
     have threads. ``function`` is of module level.
     """
     if workers == 1:
-        return list(_shown((function(shared, item) for item in items), text, len(items), console))
+        return list(_shown((function(shared, item) for item in items), text, len(items)))
     task = (os.getpid(), function, shared)
     with ProcessPoolExecutor(workers, initializer=_adopt, initargs=task) as pool:
         try:
             results = pool.map(_call, items, chunksize=max(1, len(items) // (8 * workers)))
-            return list(_shown(results, text, len(items), console))
+            return list(_shown(results, text, len(items)))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -70,15 +68,9 @@ def _call(item: Any) -> Any:
     return function(shared, item)
 
 
-def _shown(results: Iterable[Result], text: str, total: int, console: Console | None) -> Iterator[Result]:
+def _shown(results: Iterable[Result], text: str, total: int) -> Iterator[Result]:
     """Pass results on, with a line that vanishes when done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    hidden = console is None or not console.is_terminal
-    # Without its own refreshing thread, so that worker processes may be forked meanwhile.
-    with Progress(*columns, console=console, transient=True, disable=hidden, auto_refresh=False) as progress:
-        task = progress.add_task(text, total=total)
-        progress.refresh()
-        for result in results:
+    with counting(text, total) as told:
+        for done, result in enumerate(results, 1):
             yield result
-            progress.advance(task)
-            progress.refresh()
+            told(done)

@@ -17,16 +17,16 @@ from gipo_cli.compare.notes import notes
 from gipo_cli.compare.output import check_output, write_folder
 from gipo_cli.compare.report import is_report_file, report_files
 from gipo_cli.compare.summary import Row, by_environment, summarise, terminal_table
+from gipo_cli.compare.verdict import verdicts
 from gipo_cli.errors import UserError
 
-LEFT_OUT_SHOWN = 10
+LEFT_OUT_SHOWN, VERDICTS_SHOWN = 10, 8
 
 
 def compare(
     paths: Sequence[str],
     *,
     out: Path,
-    force: bool = False,
     watch: float | None = None,
     command: str = "",
     console: Console | None = None,
@@ -34,9 +34,8 @@ def compare(
 ) -> None:
     """Read runs, write the report folder and print the main table.
 
-    ``paths`` and ``options`` are those of `search` and `gather`. With ``force`` an earlier report in ``out``
-    is replaced; with ``watch`` it is written every so many seconds until interrupted. The report repeats
-    ``command``, the command line.
+    ``paths`` and ``options`` are those of `search` and `gather`. An earlier report in ``out`` is replaced;
+    with ``watch`` it is written every so many seconds until interrupted. The report repeats the command line.
 
     Raises:
         UserError: nothing to compare, or a request that cannot be met; nothing was written.
@@ -44,16 +43,16 @@ def compare(
     console = console or Console()
     # Nothing to compare is the first thing to be told, before a report that is in the way.
     found = search(paths) if watch is None else None
-    check_output(out, "report", _is_report, force=force)
+    check_output(out, "report", _is_report)
     if found is not None:
-        _publish(gather(found, console=console, **options), out, command, console)
+        _publish(gather(found, **options), out, command, console)
         return
     where = "no report was written"
     try:
         while True:
             now = f"{datetime.now():%H:%M:%S}"
             try:
-                comparison = gather(search(paths), console=console, **options)
+                comparison = gather(search(paths), **options)
             except UserError as error:
                 # Too little to compare yet is no mistake.
                 console.print(f"{now} waiting: {escape(str(error))}", highlight=False)
@@ -72,7 +71,7 @@ def _is_report(out: Path) -> bool:
 
 def _publish(comparison: Comparison, out: Path, command: str, console: Console) -> None:
     rows = summarise(comparison)
-    files = report_files(comparison, rows, command=command, console=console)
+    files = report_files(comparison, rows, command=command)
     write_folder(out, files, is_report_file)
     print_comparison(comparison, rows, out, console)
 
@@ -82,16 +81,27 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
     for environment, own in by_environment(rows).items():
         console.print(terminal_table(f"{environment}: {comparison.metric.title}", own, console.width))
         console.print()
+    said = verdicts(comparison, rows)
+    for text in said[:VERDICTS_SHOWN]:
+        console.print(f"[bold]{escape(text)}[/]", highlight=False)
+    if (more := len(said) - VERDICTS_SHOWN) > 0:
+        console.print(f"and {more} more in the table above", highlight=False)
+    console.print()
     for note in notes(comparison, whole=False):
         console.print(f"- {escape(note)}", highlight=False)
+    print_left_out(comparison, console)
+    if out is not None:
+        console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)
+
+
+def print_left_out(comparison: Comparison, console: Console) -> None:
+    """Some of the runs that are not in the numbers, and why."""
     # Of those that have not begun, a note tells the number.
     listed = [left_out for left_out in comparison.left_out if left_out.kind != "planned"]
     for left_out in listed[:LEFT_OUT_SHOWN]:
         console.print(f"  left out: {escape(f'{_near(left_out.path)}: {left_out.reason}')}", highlight=False)
     if (more := len(listed) - LEFT_OUT_SHOWN) > 0:
-        console.print(f"  and {more} more, all listed in the report", highlight=False)
-    if out is not None:
-        console.print(f"\nReport: {escape(str(out / 'report.html'))}", highlight=False)
+        console.print(f"  and {more} more", highlight=False)
 
 
 def print_summary(paths: Sequence[str], console: Console) -> None:
@@ -102,7 +112,7 @@ def print_summary(paths: Sequence[str], console: Console) -> None:
     Raises:
         UserError: nothing to compare.
     """
-    comparison = gather(search(paths), processes=1, console=console)
+    comparison = gather(search(paths), processes=1)
     print_comparison(comparison, summarise(comparison), None, console)
 
 

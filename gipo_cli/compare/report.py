@@ -6,16 +6,19 @@ import csv
 import io
 import json
 import re
+from base64 import b64encode
 from collections.abc import Sequence
+from datetime import date
+from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
-from rich.console import Console
 
-from gipo_cli.compare import aggregate
+from gipo_cli import __version__
+from gipo_cli.compare import aggregate, verdict
 from gipo_cli.compare.comparison import Comparison
 from gipo_cli.compare.figures import FIGURES, Picture
 from gipo_cli.compare.notes import notes
@@ -56,19 +59,31 @@ class Drawing(NamedTuple):
 
 
 def report_files(
-    comparison: Comparison, rows: Sequence[Row], *, command: str = "", console: Console | None = None
+    comparison: Comparison, rows: Sequence[Row], *, command: str = "", day: date | None = None
 ) -> dict[str, bytes]:
     """The files of a report by name: ``summary.csv``, ``.md`` and ``.json``, ``report.html``, ``figures/``.
 
-    ``command`` is the command line, to be repeated in the report, and ``rows`` are those of the table.
-    Figures are drawn on several processes if there are many runs.
+    ``command`` is the command line, to be repeated in the report, ``rows`` are those of the table, and
+    ``day`` is by default today. Figures are drawn on several processes if there are many runs.
     """
     workers = worth(len(comparison.used))
     kinds = range(len(FIGURES))
-    drawn = spread(_draw, comparison, kinds, workers=workers, text="drawing figures", console=console)
+    drawn = spread(_draw, comparison, kinds, workers=workers, text="drawing figures")
     drawings = [own for some in drawn for own in some]
+    common, compared = verdict.settings(comparison)
+    script = files(__package__).joinpath("sort.js").read_text(encoding="utf-8")
     page = {
         "comparison": comparison,
+        "title": verdict.title(comparison),
+        "date": (day or date.today()).isoformat(),
+        "gipo": __version__,
+        "versions": verdict.versions(comparison),
+        "verdicts": verdict.verdicts(comparison, rows),
+        "common": common,
+        "compared": compared,
+        "script": Markup(script),
+        # No other script is run, whatever a label holds.
+        "digest": b64encode(sha256(script.encode()).digest()).decode(),
         "notes": notes(comparison),
         "tables": {label: [row.texts() for row in own] for label, own in by_environment(rows).items()},
         "headings": HEADINGS,
@@ -123,7 +138,8 @@ def _record(comparison: Comparison, rows: Sequence[Row], page: dict[str, Any]) -
     labels = {arm: rival.label for arm, rival in comparison.baselines.items()}
     return {
         "format": FORMAT,
-        "command": page["command"],
+        **{name: page[name] for name in ("title", "date", "gipo", "versions", "verdicts")},
+        **{name: page[name] for name in ("common", "compared", "command")},
         "metric": {"name": comparison.metric.column, "source": comparison.metric.source},
         "statistics": {
             "confidence": aggregate.CONFIDENCE,

@@ -24,7 +24,12 @@ TITLES = {
     "first_success": "step of the first success",
     "train/return": "training return",
     "train/success": "training success rate",
+    "health/utilisation": "utilisation",
+    "health/ess": "effective sample size",
+    "health/kl": "KL(behaviour || policy)",
+    "health/lag_mean": "policy lag (versions)",
 }
+SHARES = ("health/utilisation", "health/ess")
 REASONS_SHOWN = 5
 """Kinds of reasons for leaving runs out that one sentence can hold."""
 
@@ -124,7 +129,7 @@ class Criterion:
     @property
     def is_rate(self) -> bool:
         """Whether this is a share between 0 and 1, which needs no normalisation across environments."""
-        return "success" in self.column
+        return "success" in self.column or self.column in SHARES
 
     @property
     def source(self) -> str:
@@ -220,14 +225,11 @@ def _reason(run: Run, criterion: Criterion, budgets: Counter[int], include_unfin
     return ""
 
 
-def too_few(used: Sequence[Run], left_out: Sequence[LeftOut], include_unfinished: bool) -> str:
-    """Why fewer than two runs are left, with every reason and how many runs it holds for."""
-    only = f"{used[0].path.name} is the only run" if used else "no run is left"
-    if not left_out:
-        return f"Nothing to compare: {only}; name at least two."
+def none_left(left_out: Sequence[LeftOut], include_unfinished: bool) -> str:
+    """Why no run is left, with every reason and how many runs it holds for."""
     counts = Counter(out.reason for out in left_out).most_common()
     reasons = "; ".join(f"{reason} ({count})" for reason, count in counts[:REASONS_SHOWN])
     if len(counts) > REASONS_SHOWN:
         reasons += f"; and {len(counts) - REASONS_SHOWN} other reasons"
     hint = "" if include_unfinished else " --include-unfinished keeps unfinished runs and other budgets."
-    return f"Nothing to compare: {only}. Left out: {reasons}.{hint}"
+    return f"No run is left. Left out: {reasons}.{hint}"

@@ -37,6 +37,7 @@ class Row:
     arm: Arm
     buffer: int | None  # transitions held; None if they differ
     n: int  # runs
+    fewest: int  # runs of this group or its baseline in the environment with fewest
     iqm: Interval  # interquartile mean of the final values
     mean: float
     median: float
@@ -71,7 +72,7 @@ class Row:
             elif name in ("iqm", "improvement", "difference"):
                 own = value or Interval(float("nan"))
                 record |= {name: own.value, f"{name}_low": own.low, f"{name}_high": own.high}
-            elif name != "rival":
+            elif name not in ("rival", "fewest"):
                 record[name] = value
         finite = {
             name: None if isinstance(value, float) and not np.isfinite(value) else value
@@ -180,6 +181,7 @@ def _row(label: str, cells: Sequence[Cell], against: Sequence[Cell], *, normalis
         arm=cells[0].arm,
         buffer=cells[0].buffer if len({cell.buffer for cell in cells}) == 1 else None,
         n=len(pooled),
+        fewest=min(len(cell.runs) for cell in [*cells, *against]),
         iqm=aggregate.estimate(finals) if normalised else cells[0].iqm,
         mean=float(aggregate.mean(pooled)),
         median=float(np.median(pooled)),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.manifest import trust_flag
 from gipo_cli.runs.status import Rate
-from gipo_cli.text import duration
+from gipo_cli.text import duration, sparkline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ _NUMBERS = {
     "utilisation": ("health/utilisation", ".0%"),
     "ess": ("health/ess", ".2f"),
     "lag": ("health/lag_mean", ".1f"),
+    "buffer": ("buffer/size", ",.0f"),
     "max_lag": ("health/lag_max", ".0f"),
     "arrival": ("actors/arrival_lag", ".0f"),
     "queue": ("actors/queue", ".0f"),
@@ -44,6 +45,7 @@ _ACTORS = (
     "arrival lag {arrival} queue {queue} waits {learner_wait} s (learner) {actors_wait} s (actors) "
     "reuse {reuse} dropped {dropped} replaced {replaced}"
 )
+_SPARKLINE = 50
 _PANEL = (
     ("", "[dim]return", "[dim]success", "utilisation", "{utilisation}"),
     ("training", "{train_return}", "{train_success}", "effective sample size", "{ess}"),
@@ -57,6 +59,8 @@ class Display:
     Args:
         title: What is being trained, one short line.
         total_steps: Environment steps of the whole run.
+        name: The run's.
+        capacity: Transitions that its buffer has room for.
         step: Where this attempt starts.
         quiet: Show nothing but the summary.
         console: Where to; default: standard output.
@@ -67,12 +71,16 @@ class Display:
         title: str,
         total_steps: int,
         *,
+        name: str = "",
+        capacity: int | None = None,
         step: int = 0,
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
         self.console = console or lasting_console()
-        self._title, self._total, self._quiet = title, total_steps, quiet
+        self._name, self._title, self._total, self._quiet = name, title, total_steps, quiet
+        self._capacity, self._begun = capacity, time.monotonic()
+        self._returns: list[float] = []
         self._rate, self._step = Rate(), step
         self._rate.report(step)
         self._speed: float | None = None
@@ -91,7 +99,7 @@ class Display:
             )
             self._live.start()
         else:
-            self.note(self._title)
+            self.note(f"{self._name}: {self._title}" if self._name else self._title)
         return self
 
     def __exit__(
@@ -114,6 +122,8 @@ class Display:
             self._train, self._news = values, True
             self._step = step
             self._speed = self._rate.report(step)
+            if math.isfinite(newest := values.get("train/return", math.nan)):
+                self._returns.append(newest)
             if self._live is None and time.monotonic() - self._last_line >= LINE_SECONDS:
                 self._last_line = time.monotonic()
                 self._news = False
@@ -153,12 +163,12 @@ class Display:
         known = self._known()
         head = Table.grid(padding=(0, 2), expand=True)
         head.add_column(ratio=1)
-        for _ in range(3):
-            head.add_column(justify="right", no_wrap=True)
+        head.add_column(justify="right", no_wrap=True)
         bar = ProgressBar(total=self._total, completed=min(self._step, self._total))
-        head.add_row(
-            bar, *(form.format(**known) for form in ("[bold]{percent}", "{speed} steps/s", "{left} left"))
-        )
+        head.add_row(bar, f"[bold]{known['percent']}[/] [dim]of {self._total:,} steps")
+        pace = "{speed} steps/s   {elapsed} elapsed   {left} left   buffer {buffer}"
+        if self._capacity:
+            pace += f" of {self._capacity:,}"
         body = Table.grid(padding=(0, 3))
         for width in (0, 9, 9, 0, 7):
             name = "dim" if not width else None
@@ -166,8 +176,11 @@ class Display:
         for row in _PANEL:
             body.add_row(*(cell.format(**known) for cell in row))
         more = [f"[dim]{_ACTORS.format(**known)}[/]"] if "actors/queue" in self._train else []
-        done = f"[dim]{self._step:,} of {self._total:,} steps[/]"
-        return Group(f"[bold]{escape(self._title)}[/]  {done}", head, body, *more)
+        drawn = "" if self.console.options.ascii_only else sparkline(self._returns, _SPARKLINE)
+        curve = f"[dim]return[/]  {drawn}"
+        title = f"[bold]{escape(self._name)}[/]  " if self._name else ""
+        top, facts = f"{title}{escape(self._title)}", f"[dim]{pace.format(**known)}[/]"
+        return Group(top, head, facts, body, *more, curve)
 
     def _known(self) -> dict[str, str]:
         """Every number that is shown, as text."""
@@ -180,6 +193,7 @@ class Display:
             "percent": percent,
             "speed": _number(self._speed, ",.0f"),
             "left": duration(left),
+            "elapsed": duration(time.monotonic() - self._begun),
         }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gipo_cli.errors import ALIASES, UnknownChoice, UserError, nearest, suggest
+from gipo_cli.errors import ALIASES, UnknownChoice, UserError, guess, nearest, suggest
 from gipo_cli.settings.explain import FOLLOWS, accepting, as_text, is_number, kinds, known_keys
 from gipo_cli.settings.groups import IMPLIED, STUDIES, find_file, group_choices, read
 from gipo_cli.settings.schema import RunConfig
@@ -141,8 +141,11 @@ def check_key(key: str, choices: Mapping[str, Sequence[str]], value: str = "NAME
     known = known_keys()
     open_ended = key.startswith(("env.kwargs.", "objective."))
     if not (open_ended or key in known or any(name.startswith(f"{key}.") for name in known)):
-        near = suggest(key, [*known, *choices]) or "; `gipo train --dry-run` prints all keys"
-        raise UserError(f"there is no key {key!r}{near}")
+        near = [
+            f"{name}={choice}" if (choice := next(iter(nearest(value, choices.get(name, []))), "")) else name
+            for name in nearest(key, [*known, *choices])
+        ]
+        raise UserError(f"there is no key {key!r}{guess(near) or '; `gipo list settings` prints all keys'}")
 
 
 def check_files(data: Mapping[str, Any], picked: Mapping[str, str], config_dirs: Sequence[Path]) -> None:
@@ -196,5 +199,4 @@ def _unknown_option(option: str, value: str, word: str, options: Mapping[str, bo
     near = [f"{group}={name}" for group, names in groups.items() if name in names]
     near = near or ([] if name in ALIASES else nearest(option, options)[:1])
     near = near or [as_typed(found, value) for found in nearest(name, [*known_keys(), *groups])]
-    guess = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"there is no option {option}{guess}; settings are typed key=value, without dashes"
+    return f"there is no option {option}{guess(near)}; settings are typed key=value, without dashes"

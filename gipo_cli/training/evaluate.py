@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gipo_cli.errors import RunFailed, StoppedError
+from gipo_cli.text import counting
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -126,7 +127,13 @@ class Evaluator:
             env = make_env(self._cfg, self._seed, EVALUATION_INDEX, task_seed=self._task_seed, goals="cycle")
             self._envs.append(env)
 
-    def run(self, act: Act, episodes: int, stop: Callable[[], bool] = lambda: False) -> EvalResult:
+    def run(
+        self,
+        act: Act,
+        episodes: int,
+        stop: Callable[[], bool] = lambda: False,
+        told: Callable[[int], None] = lambda done: None,
+    ) -> EvalResult:
         """Play the first ``episodes`` episodes.
 
         Args:
@@ -134,6 +141,7 @@ class Evaluator:
                 hold anything.
             episodes: How many.
             stop: Asked after each step of each environment.
+            told: Told the number of episodes played, after each.
 
         Returns:
             The episodes in order of their numbers.
@@ -158,6 +166,7 @@ class Evaluator:
                 outcome = episode.step(actions[lane])
                 if outcome is not None:
                     outcomes[episode.number] = outcome
+                    told(len(outcomes))
                     following = playing.pop(lane).number + self._lanes
                     if following < episodes:
                         playing[lane] = Episode(episode.env, following, self._stop_at_success)
@@ -185,10 +194,10 @@ class TrainingEvaluator(Evaluator):
         self._cfg, self._vector, self._lanes, self._stop_at_success = cfg, vector, 1, False
         self._envs = [_First(vector)]
 
-    def run(self, act: Act, episodes: int, stop: Callable[[], bool] = lambda: False) -> EvalResult:
+    def run(self, act: Act, episodes: int, **callbacks: Any) -> EvalResult:
         """As :meth:`Evaluator.run`; training episodes keep their numbers."""
         following = self._vector.get_attr("episode_index")
-        result = super().run(act, episodes, stop)
+        result = super().run(act, episodes, **callbacks)
         for index, number in enumerate(following):
             self._vector.env_method("set_episode_index", number, indices=index)
         return result
@@ -221,14 +230,20 @@ _SUCCESSES = ("is_success", "success_any", "success_last")
 
 
 class Episode:
-    """One episode of an evaluation; ``number`` alone decides how it starts."""
+    """One episode of an evaluation; ``number`` alone decides how it starts.
+
+    Attributes:
+        steps: Steps so far.
+        total: Sum of their raw rewards.
+        first_success: The first successful one of them; NaN before.
+    """
 
     def __init__(self, env: gym.Env[Any, Any], number: int, stop_at_success: bool = False) -> None:
         from gipo_cli.envs.spaces import clipped
 
         self.env, self.number = env, number
         self._stop_at_success, self._clipped = stop_at_success, clipped
-        self._return, self.steps, self._first = 0.0, 0, math.nan
+        self.total, self.steps, self.first_success = 0.0, 0, math.nan
         env.get_wrapper_attr("set_episode_index")(number)
         self.observation = env.reset()[0]
 
@@ -236,16 +251,16 @@ class Episode:
         """Take one step; its :class:`EvalResult` values (success NaN if not reported) if it was the last."""
         action = self._clipped(action, self.env.action_space)
         self.observation, reward, terminated, truncated, info = self.env.step(action)
-        self._return += float(reward)
+        self.total += float(reward)
         self.steps += 1
         check_length(self.env, self.steps)
-        if math.isnan(self._first) and info["is_success_step"]:
-            self._first = float(self.steps)
+        if math.isnan(self.first_success) and info["is_success_step"]:
+            self.first_success = float(self.steps)
         if terminated or truncated:
             successes = (float(info.get(key, np.nan)) for key in _SUCCESSES)
-            return self._return, self.steps, *successes, self._first
+            return self.total, self.steps, *successes, self.first_success
         if self._stop_at_success and info["is_success_step"]:
-            return self._return, self.steps, 1.0, 1.0, 1.0, self._first
+            return self.total, self.steps, 1.0, 1.0, 1.0, self.first_success
         return None
 
 
@@ -265,7 +280,6 @@ def evaluate_policy(
         RunFailed: An environment raised or returned something unusable.
         UserError: The environment cannot be made.
     """
-    with closing(
-        Evaluator(cfg, seed=seed, task_seed=task_seed, n_envs=n_envs, protocol=protocol)
-    ) as evaluator:
-        return evaluator.run(act, episodes)
+    made = Evaluator(cfg, seed=seed, task_seed=task_seed, n_envs=n_envs, protocol=protocol)
+    with closing(made) as evaluator, counting("episodes played:", episodes) as told:
+        return evaluator.run(act, episodes, told=told)

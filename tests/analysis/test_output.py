@@ -22,10 +22,8 @@ def test_files_take_the_place_of_earlier_ones_and_others_stay(tmp_path: Path) ->
 
 
 def test_an_earlier_result_is_known_by_its_table(tmp_path: Path) -> None:
-    check_free(tmp_path, "gridworld.csv", "study", force=False)
+    check_free(tmp_path, "gridworld.csv", "study")
     (tmp_path / "gridworld.csv").write_text("")
-    with pytest.raises(UserError, match=r"already holds an earlier study; add --force"):
-        check_free(tmp_path, "gridworld.csv", "study", force=False)
-    check_free(tmp_path, "gridworld.csv", "study", force=True)
+    check_free(tmp_path, "gridworld.csv", "study")
     with pytest.raises(UserError, match="is no earlier diagnosis"):
-        check_free(tmp_path, "diagnostics.csv", "diagnosis", force=True)
+        check_free(tmp_path, "diagnostics.csv", "diagnosis")

@@ -158,9 +158,8 @@ def test_what_too_few_probe_rows_suggest_works(runs: Path, tmp_path: Path) -> No
 def test_an_output_folder_in_use_is_left_alone(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     for target in ("gridworld", "kept"):
-        for force in ([], ["--force"]):
-            with pytest.raises(UserError, match=r"is no earlier (study|diagnosis), so it is left alone"):
-                call("diagnose", target, "--runs", runs, "--out", tmp_path, *force)
+        with pytest.raises(UserError, match=r"is no earlier (study|diagnosis), so it is left alone"):
+            call("diagnose", target, "--runs", runs, "--out", tmp_path)
     with pytest.raises(UserError, match="no checkpoint of step 77; it holds: 128, 256"):
         call("diagnose", "kept", "--runs", runs, "--out", tmp_path, "--checkpoint", 77)
 
@@ -169,22 +168,18 @@ def test_the_folder_of_a_run_is_no_earlier_diagnosis(runs: Path) -> None:
     """It holds a file diagnostics.csv as well."""
     before = (runs / "kept" / "diagnostics.csv").read_bytes()
     with pytest.raises(UserError, match="is no earlier diagnosis"):
-        call("diagnose", "dropped", "--runs", runs, "--out", runs / "kept", "--force")
+        call("diagnose", "dropped", "--runs", runs, "--out", runs / "kept")
     assert (runs / "kept" / "diagnostics.csv").read_bytes() == before
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_an_earlier_diagnosis_is_replaced_when_asked(runs: Path, tmp_path: Path) -> None:
+def test_an_earlier_diagnosis_is_replaced(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     small = ["--chunks", 4, "--probe-size", 64, "--checkpoint", 256]
     call("diagnose", "kept", "--runs", runs, "--out", out, *small)
     (out / "notes.txt").write_text("mine")
     files = sorted(path.name for path in out.iterdir())
-    before = (out / "diagnostics.csv").read_bytes()
-    with pytest.raises(UserError, match=r"already holds an earlier diagnosis; add --force"):
-        call("diagnose", "kept", "--runs", runs, "--out", out, *small)
-    assert (out / "diagnostics.csv").read_bytes() == before
-    call("diagnose", "kept", "--runs", runs, "--out", out, *small, "--gipo-sigma", 7, "--force")
+    call("diagnose", "kept", "--runs", runs, "--out", out, *small, "--gipo-sigma", 7)
     with (out / "diagnostics.csv").open() as file:
         assert "7.0" in {row["value"] for row in csv.DictReader(file)}
     assert sorted(path.name for path in out.iterdir()) == files
@@ -195,14 +190,8 @@ def test_a_link_is_no_place_for_a_diagnosis(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "there")
     for target in ("gridworld", "kept"):
         with pytest.raises(UserError, match=f"{tmp_path / 'out'} is a link, and gipo writes through none"):
-            call("diagnose", target, "--runs", runs, "--out", tmp_path / "out", "--force")
+            call("diagnose", target, "--runs", runs, "--out", tmp_path / "out")
     assert not any((tmp_path / "there").iterdir())
-
-
-def test_an_earlier_study_is_known_by_its_table(tmp_path: Path) -> None:
-    (tmp_path / "gridworld.csv").write_text("")
-    with pytest.raises(UserError, match=r"already holds an earlier study; add --force"):
-        call("diagnose", "gridworld", "--out", tmp_path)
 
 
 def test_the_gridworld_study_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
+import base64
 import csv
 import errno
+import hashlib
+import html
 import json
 import re
 import subprocess
@@ -89,14 +92,40 @@ def test_the_page_needs_nothing_from_outside(report):
     assert page.links
     assert all(link.startswith("#") for link in page.links)
     assert not re.search(r"@import|url\((?!#)", text)
-    assert "script" not in page.tags
+
+
+def test_the_page_runs_one_script_which_is_ours(report):
+    """The browser refuses any other, by its digest."""
+    text = (report / "report.html").read_text()
+    assert Page(text).tags.count("script") == 1
+    script = text[text.index("<script>") + 8 : text.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'" in text
+    )
+
+
+def test_what_came_out_stands_on_top(report):
+    content = json.loads((report / "summary.json").read_text())
+    text = html.unescape((report / "report.html").read_text())
+    assert len(content["verdicts"]) == 2
+    for name in ("title", "date", "gipo", "versions"):
+        assert content[name]
+        assert content[name] in text
+    for said in content["verdicts"]:
+        assert text.index(said) < text.index("<h2>")
+        assert said in (report / "summary.md").read_text()
+    assert {"objective.name", "buffer.size"} <= content["compared"].keys()
+    assert content["common"]["env.name"] == "reach"
+    assert not content["common"].keys() & content["compared"].keys()
 
 
 def test_the_page_has_every_figure_and_table_and_follows_light_and_dark(report):
     text = (report / "report.html").read_text()
     page = Page(text)
     assert page.tags.count("svg") == page.tags.count("figure") == 12
-    assert page.tags.count("table") == 1
+    # The summary, and the settings compared and in common.
+    assert page.tags.count("table") == 3
     assert len(set(page.ids)) == len(page.ids)
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert "prefers-color-scheme: dark" in text
@@ -145,31 +174,27 @@ def test_several_environments_get_an_aggregate_and_figures_of_their_own(tmp_path
 
 
 class TestOutput:
-    def test_an_earlier_report_needs_force(self, report, study):
-        with pytest.raises(UserError, match="--force"):
-            compare([str(study)], out=report, console=Console(quiet=True))
-
-    def test_force_replaces_it_and_keeps_what_others_put_there(self, study, tmp_path, figures):
+    def test_an_earlier_report_is_replaced_and_what_others_put_there_is_kept(self, study, tmp_path, figures):
         figures("final_vs_buffer")
         out = tmp_path / "out"
         compare([str(study)], out=out, console=Console(quiet=True))
         (out / "figures" / "mine.png").write_text("precious")
         (out / "notes" / "deep").mkdir(parents=True)
         (out / "notes" / "deep" / "thesis.tex").write_text("precious")
-        compare([str(study)], out=out, console=Console(quiet=True), force=True, filters=["buffer=2000"])
+        compare([str(study)], out=out, console=Console(quiet=True), filters=["buffer=2000"])
         assert not (out / "figures" / "final_vs_buffer.png").exists()
         for name in ("figures/mine.png", "notes/deep/thesis.tex"):
             assert (out / name).read_text() == "precious"
 
-    def test_anything_else_is_left_alone_even_with_force(self, study, tmp_path):
+    def test_anything_else_is_left_alone(self, study, tmp_path):
         (tmp_path / "thesis.tex").write_text("precious")
         with pytest.raises(UserError, match="no earlier report"):
-            compare([str(study)], out=tmp_path, console=Console(quiet=True), force=True)
+            compare([str(study)], out=tmp_path, console=Console(quiet=True))
         assert (tmp_path / "thesis.tex").read_text() == "precious"
 
-    def test_a_wrong_path_is_told_before_a_report_in_the_way(self, report):
+    def test_a_wrong_path_is_told_before_a_folder_in_the_way(self, study):
         with pytest.raises(UserError, match="Nothing is at"):
-            compare(["nosuch"], out=report, console=Console(quiet=True))
+            compare(["nosuch"], out=study, console=Console(quiet=True))
 
     @pytest.fixture
     def unread(self, monkeypatch):
@@ -178,9 +203,9 @@ class TestOutput:
 
         monkeypatch.setattr(gather, "read_runs", read)
 
-    def test_a_report_in_the_way_is_told_before_runs_are_read(self, report, study, unread):
-        with pytest.raises(UserError, match="already holds an earlier report"):
-            compare([str(study)], out=report, console=Console(quiet=True))
+    def test_a_folder_in_the_way_is_told_before_runs_are_read(self, study, unread):
+        with pytest.raises(UserError, match="is no earlier report"):
+            compare([str(study)], out=study, console=Console(quiet=True))
 
     def test_a_place_that_cannot_be_written_is_told_before_runs_are_read(
         self, study, tmp_path, monkeypatch, unread
@@ -211,7 +236,7 @@ class TestOutput:
 
         monkeypatch.setattr(present, "report_files", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            compare([str(study)], out=report, console=Console(quiet=True), force=True)
+            compare([str(study)], out=report, console=Console(quiet=True))
         assert (report / "report.html").read_bytes() == before
         assert not [path for path in report.parent.iterdir() if path.name.startswith(".report")]
 

@@ -19,6 +19,7 @@ ROW = {
     "health/ess": 0.912,
     "health/lag_mean": 12.34,
     "health/lag_max": 56,
+    "buffer/size": 4096,
 }
 EVALUATION = {"eval/return_mean": 4321.9, "eval/success": 1.0}
 TITLE = "metaworld/pick-place-wall-v3 gipo"
@@ -37,15 +38,17 @@ def panel(width, display):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_panel_shows_everything_on_five_lines(width):
-    display = Display(TITLE, 1_000_000, console=screen(width))
+def test_the_panel_shows_everything_on_seven_lines(width):
+    display = Display(TITLE, 1_000_000, name="first", capacity=20_000, console=screen(width))
     display.scalars(ROW, STEP)
     display.scalars(EVALUATION, STEP)
     lines = panel(width, display)
-    assert len(lines) == 5
+    assert len(lines) == 7
     assert all(len(line) <= width for line in lines)
     text = "\n".join(lines)
-    for part in (TITLE, "12,345 of 1,000,000 steps", "1%", "steps/s", "left", "-1235", "85%", "4322", "100%"):
+    for part in (f"first  {TITLE}", "1% of 1,000,000 steps", "steps/s", "elapsed", "left", "-1235"):
+        assert part in text
+    for part in ("85%", "4322", "100%", "buffer 4,096 of 20,000", "return  ▄"):
         assert part in text
     for part in ("98%", "0.91", "12.3 (max 56)", "…"):
         assert (part in text) == (part != "…")
@@ -53,7 +56,7 @@ def test_the_panel_shows_everything_on_five_lines(width):
 
 def test_before_anything_is_known():
     lines = panel(80, Display(TITLE, 500, console=screen(80)))
-    assert len(lines) == 5
+    assert len(lines) == 7
     assert "nan" not in "".join(lines)
 
 
@@ -87,7 +90,7 @@ def test_a_terminal_sees_a_live_panel_with_notes_above_it():
     assert "[dim]" not in text
     # The cursor is hidden while the panel moves, and shown again.
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
-    assert text.rstrip().splitlines()[-2].startswith("evaluation")
+    assert text.rstrip().splitlines()[-3].startswith("evaluation")
 
 
 def test_elsewhere_plain_lines_appear_now_and_then():
@@ -145,7 +148,9 @@ def test_the_summary_can_be_pasted_into_a_shell(tmp_path):
 def test_an_ascii_terminal_is_enough():
     code = (
         "from gipo_cli.loggers.terminal import Display\n"
-        "with Display('t', 10) as d: d.scalars({'iteration': 1}, 5); d.console.print(d.render())"
+        "with Display('t', 10) as d:\n"
+        "    d.scalars({'iteration': 1, 'train/return': 2.0}, 5)\n"
+        "    d.console.print(d.render())"
     )
     result = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", code],
