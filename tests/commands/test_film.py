@@ -9,7 +9,7 @@ import pytest
 from command import gipo
 
 from gipo_cli.commands.film import film
-from gipo_cli.commands.pictures import picture_of
+from gipo_cli.commands.pictures import captioned, picture_of, scaled, tiled
 from gipo_cli.errors import RunFailed
 from gipo_cli.settings.schema import EnvConfig
 
@@ -115,19 +115,43 @@ def test_odd_pictures_on_the_command_line(tmp_path):
     assert "the environment renders NoneType instead of pictures [height, width, 3]" in done.stderr
 
 
-def test_pictures_that_change_their_size_are_shown_in_that_of_the_first(tmp_path, monkeypatch):
+def test_scaled_captioned_and_tiled():
+    picture = np.zeros((200, 300, 3), np.uint8)
+    assert scaled(picture, 100).shape == (100, 150, 3)
+    text = captioned(picture, "step 3")
+    assert text[:20].any()
+    assert not text[20:].any()
+    # There is no room for it.
+    np.testing.assert_array_equal(captioned(RGB, "step 3"), RGB)
+    grid = tiled([np.full((4, 6, 3), number, np.uint8) for number in (1, 2, 3)])
+    assert grid.shape == (8, 12, 3)
+    assert grid[::4, ::6, 0].tolist() == [[1, 2], [3, 0]]
+
+
+@pytest.fixture
+def grown(tmp_path, monkeypatch):
     spec = gym.envs.registration.EnvSpec("Growing-v0", entry_point=Growing)
     monkeypatch.setitem(gym.registry, "Growing-v0", spec)
-    cfg = EnvConfig(name="gymnasium", id="Growing-v0")
-    made = film(
-        lambda o: np.zeros((len(o), 1)),
-        cfg,
-        tmp_path / "a.gif",
-        episodes=range(1),
-        seed=1,
-        task_seed=1,
-        every=1,
-    )
+    cfg, act = EnvConfig(name="gymnasium", id="Growing-v0"), lambda o: np.zeros((len(o), 1))
+
+    def made(episodes, **kwargs):
+        return film(act, cfg, tmp_path / "a.gif", episodes=episodes, seed=1, task_seed=1, every=1, **kwargs)
+
+    return made
+
+
+def test_episodes_side_by_side_are_as_long_as_one(grown):
+    made = grown(range(3), together=True, height=16, numbers=True)
+    assert (made.frames, made.returns) == (4, [3.0, 3.0, 3.0])
+    # Two columns of 24 pixels, two rows of 16, the last place empty.
+    pictures = iio.imread(made.path)
+    assert pictures.shape[1:] == (32, 48, 3)
+    assert not pictures[:, 16:, 24:].any()
+    assert pictures[0, :16, :24].any()
+
+
+def test_pictures_that_change_their_size_are_shown_in_that_of_the_first(grown):
+    made = grown(range(1))
     assert (made.frames, made.fps, made.returns, made.successes) == (4, 10, [3.0], [])
     pictures = iio.imread(made.path)
     assert pictures.shape[1:] == (32, 48, 3)
