@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import to_hex
+from numpy.typing import NDArray
 from rich.text import Text
 
 from gipo_cli.compare.aggregate import iqm
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 HEIGHT, MARGIN = 10, 10
 DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 """Bits of a braille letter's four rows of two dots."""
-FRAME, PLAIN_FRAME = "│└─━", "|+--"
+FRAME, PLAIN_FRAME = ("│", "└", "─", "━"), ("|", "+", "-", "-")
 
 
 def chart(panel: ColumnPanel, look: Mapping[Arm, Look], width: int, *, plain: bool = False) -> Text:
@@ -62,7 +63,9 @@ def chart(panel: ColumnPanel, look: Mapping[Arm, Look], width: int, *, plain: bo
     return text
 
 
-def _dots(grid: FloatArray, line: FloatArray, low: float, high: float, shape: tuple[int, int]) -> np.ndarray:
+def _dots(
+    grid: FloatArray, line: FloatArray, low: float, high: float, shape: tuple[int, int]
+) -> NDArray[np.int_]:
     """Braille bits ``[rows, columns]`` of a line through the points of a grid."""
     height, width = 4 * shape[0], 2 * shape[1]
     values = np.interp(np.linspace(grid[0], grid[-1], width), grid, line)
@@ -75,4 +78,4 @@ def _dots(grid: FloatArray, line: FloatArray, low: float, high: float, shape: tu
         start, end = (row, max(before, row + 1)) if row <= before else (before + 1, row + 1)
         dots[start:end, column] = True
     cells = dots.reshape(shape[0], 4, shape[1], 2)
-    return np.einsum("rdce,de->rc", cells, DOTS)
+    return (cells * DOTS[:, None]).sum(axis=(1, 3))

@@ -75,17 +75,14 @@ def _best(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
 def settings(comparison: Comparison) -> tuple[dict[str, str], dict[str, str]]:
     """Settings in common and those compared, as text by dotted key, without those that change no result."""
     grouping, used = comparison.grouping, comparison.used
-    compared = (*grouping.keys, *grouping.tied, *grouping.pooled, *grouping.between)
-    keys = dict.fromkeys(key for run in used for key in run.config)
-    common = [
-        key
-        for key in keys
-        if not f"{key}.".startswith(SIDE)
-        and all(key in run.config for run in used)
-        and len(words.seen(used, key)) == 1
-    ]
+    keys = dict.fromkeys(key for run in used for key in run.config if not f"{key}.".startswith(SIDE))
+    shared = [key for key in keys if all(key in run.config for run in used)]
+    # Parameters that only some objectives have set groups apart, too.
+    own = [key for key in keys if key.startswith("objective.") and key not in shared]
+    compared = dict.fromkeys([*grouping.keys, *own, *grouping.tied, *grouping.pooled, *grouping.between])
+    common = [key for key in shared if key not in compared and len(words.seen(used, key)) == 1]
     return (
-        {key: values_words(comparison, used, key) for key in common if key not in compared},
+        {key: values_words(comparison, used, key) for key in common},
         {key: values_words(comparison, used, key) for key in compared},
     )
 

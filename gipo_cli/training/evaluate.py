@@ -194,10 +194,16 @@ class TrainingEvaluator(Evaluator):
         self._cfg, self._vector, self._lanes, self._stop_at_success = cfg, vector, 1, False
         self._envs = [_First(vector)]
 
-    def run(self, act: Act, episodes: int, **callbacks: Any) -> EvalResult:
+    def run(
+        self,
+        act: Act,
+        episodes: int,
+        stop: Callable[[], bool] = lambda: False,
+        told: Callable[[int], None] = lambda done: None,
+    ) -> EvalResult:
         """As :meth:`Evaluator.run`; training episodes keep their numbers."""
         following = self._vector.get_attr("episode_index")
-        result = super().run(act, episodes, **callbacks)
+        result = super().run(act, episodes, stop, told)
         for index, number in enumerate(following):
             self._vector.env_method("set_episode_index", number, indices=index)
         return result

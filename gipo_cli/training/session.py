@@ -188,8 +188,8 @@ def _train(
     """Work on a run whose lock the caller holds; ``manifest`` is that of a run to be continued."""
     config, step = run.config, saved.step if saved else 0
     title = f"{config.objective.name} on {config.env.subject}, seed {config.seed}"
-    about = {"name": run.folder.name, "capacity": config.buffer_size}
-    display = Display(title, config.total_steps, **about, step=step, quiet=quiet)
+    name, size = run.folder.name, config.buffer_size
+    display = Display(title, config.total_steps, name=name, capacity=size, step=step, quiet=quiet)
     stop = Stop(display.note)
     with log_to(run.folder.log) as log, suppress(StoppedError):
         remarks = _remarks(run, saved, manifest) if manifest else []

@@ -59,5 +59,6 @@ def test_without_a_baseline_the_highest_is_named(compared):
 def test_settings_in_common_and_compared(compared):
     common, differing = settings(compared(gipo=HIGH, ppo_clip=LOW)[0])
     assert differing["objective.name"] == "GIPO / PPO-clip"
+    assert differing["objective.eps"] == "0.2"
     assert common["buffer.size"] == "2k"
-    assert not common.keys() & {"seed", "objective.sigma", "logging.tensorboard", *differing}
+    assert not common.keys() & {"seed", "logging.tensorboard", *differing}
