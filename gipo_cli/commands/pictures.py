@@ -76,8 +76,8 @@ def captioned(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def tiled(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures side by side in a grid, all of the first one's size; black where none is left."""
-    columns = math.ceil(math.sqrt(len(pictures)))
+    """Pictures side by side, more than three in a grid; all of the first one's size, black where none is left."""
+    columns = len(pictures) if len(pictures) <= 3 else math.ceil(math.sqrt(len(pictures)))
     size = pictures[0].shape[1::-1]
     fitted = [resized(picture, size) for picture in pictures]
     fitted += [np.zeros_like(fitted[0])] * (-len(fitted) % columns)
