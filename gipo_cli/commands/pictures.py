@@ -76,7 +76,7 @@ def captioned(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def tiled(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures side by side, more than three in a grid; all of the first one's size, black where none is left."""
+    """Pictures side by side, more than three in a grid; all have the first one's size."""
     columns = len(pictures) if len(pictures) <= 3 else math.ceil(math.sqrt(len(pictures)))
     size = pictures[0].shape[1::-1]
     fitted = [resized(picture, size) for picture in pictures]
