@@ -158,6 +158,7 @@ def _next_commands(run: RunDir, root: Path, status: Status | None, *, has_checkp
     trust = trust_flag(run)
     if status is None or status.state != "done":
         yield f"gipo train --resume {name}{trust}"
+    yield f"gipo plot {shlex.quote(str(run.path))}"
     if has_checkpoint:
         yield f"gipo eval {name}{trust}"
         yield f"gipo video {name}{trust}"

@@ -122,9 +122,12 @@ class ColumnPanel(Panel):
             low, high = rows.min(axis=0), rows.max(axis=0)
             axes.fill_between(self.grid, low, high, color=own.color, alpha=0.12, linewidth=0)
             axes.plot(self.grid, iqm(rows.T), label=cell.arm.series, **canvas.drawn(own, len(self.grid)))
-        # Shares, and what is 0 throughout, as the lag of fresh data is.
-        if self.criterion.is_rate or not any(rows.any() for rows in self.rows):
+        if self.criterion.is_rate:
             axes.set_ylim(canvas.SHARE)
+        elif not any(rows.any() for rows in self.rows):
+            # As the lag of fresh data is: on the ground of its axis, which other panels may share.
+            axes.update_datalim([(self.grid[0], 0), (self.grid[0], 1)])
+            axes.autoscale_view()
         canvas.count_axis(axes, "environment steps")
 
 

@@ -99,7 +99,7 @@ class Display:
             )
             self._live.start()
         else:
-            self.note(f"{self._name}: {self._title}" if self._name else self._title)
+            self.note(self._title)
         return self
 
     def __exit__(

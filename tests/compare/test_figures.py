@@ -166,7 +166,7 @@ def test_health_shows_four_quantities_for_both_buffers(comparison):
     (picture,) = draw("data_health", comparison)
     panels = picture.figure.axes
     assert [panel.get_ylabel() for panel in panels[::2]] == [
-        "utilisation", "effective sample size", "KL(behaviour || policy)", "mean lag (versions)"
+        "utilisation", "effective sample size", "KL(behaviour || policy)", "policy lag (versions)"
     ]  # fmt: skip
     assert {len(panel.lines) for panel in panels} == {2}
 
@@ -323,8 +323,18 @@ class TestOneEvaluation:
         for folder in write_study(tmp_path):
             write_metrics(folder, yaml.safe_load((folder / "config.yaml").read_text()), lag=0)
         (picture,) = draw("data_health", loaded(tmp_path))
-        lags = [panel for panel in picture.figure.axes if panel.get_ylabel() == "mean lag (versions)"]
-        assert {panel.get_ylim() for panel in lags} == {(-0.03, 1.03)}
+        lags = [panel for panel in picture.figure.axes if panel.get_ylabel() == "policy lag (versions)"]
+        (limits,) = {panel.get_ylim() for panel in lags}
+        assert limits == pytest.approx((-0.05, 1.05))
+
+    def test_fresh_data_does_not_cut_the_lag_of_stale_data(self, tmp_path):
+        for folder in write_study(tmp_path, buffers=(500, 2000), seeds=2):
+            tree = yaml.safe_load((folder / "config.yaml").read_text())
+            write_metrics(folder, tree, lag=0 if tree["buffer"]["size"] == 500 else 7)
+        (picture,) = draw("data_health", loaded(tmp_path))
+        lags = [panel for panel in picture.figure.axes if panel.get_ylabel() == "policy lag (versions)"]
+        (limits,) = {panel.get_ylim() for panel in lags}
+        assert limits[0] < 0 < 7 < limits[1]
 
 
 def test_what_has_no_scale_is_in_no_profile_and_no_sample_efficiency(tmp_path):
