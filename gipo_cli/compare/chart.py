@@ -78,4 +78,4 @@ def _dots(
         start, end = (row, max(before, row + 1)) if row <= before else (before + 1, row + 1)
         dots[start:end, column] = True
     cells = dots.reshape(shape[0], 4, shape[1], 2)
-    return (cells * DOTS[:, None]).sum(axis=(1, 3))
+    return np.asarray((cells * DOTS[:, None]).sum(axis=(1, 3)))
