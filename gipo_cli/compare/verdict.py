@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from gipo_cli.compare import words
+from gipo_cli.compare.aggregate import Interval
 from gipo_cli.compare.comparison import Comparison
 from gipo_cli.compare.notes import ENOUGH_SEEDS, values_words
 from gipo_cli.compare.summary import ALL, NO_DIFFERENCE, Row, interval_words
@@ -30,16 +31,15 @@ def _some(names: Sequence[str], what: str, between: str) -> str:
 def verdicts(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     """One sentence per comparison with the baseline, those over all environments first."""
     found = [
-        _verdict(row, f"final {comparison.metric.title}")
+        _verdict(row, row.difference, f"final {comparison.metric.title}")
         for row in sorted(rows, key=lambda row: row.environment != ALL)
         if row.rival and row.difference
     ]
     return found or [*_best(comparison, rows)]
 
 
-def _verdict(row: Row, metric: str) -> str:
-    assert row.difference is not None
-    ours, theirs = row.iqm.value, row.iqm.value - row.difference.value
+def _verdict(row: Row, difference: Interval, metric: str) -> str:
+    ours, theirs = row.iqm.value, row.iqm.value - difference.value
     numbers = f"{metric} {words.number_words(ours)} against {words.number_words(theirs)}"
     pair, place = (
         f"{row.arm.label} and {row.rival}",
@@ -47,7 +47,7 @@ def _verdict(row: Row, metric: str) -> str:
     )
     if row.improvement is None:
         return f"{pair} cannot be compared {place} with a single run in a group ({numbers})."
-    evidence = f"{numbers}, difference {interval_words(row.difference)}, {row.n} runs"
+    evidence = f"{numbers}, difference {interval_words(difference)}, {row.n} runs"
     # A warning stands where few seeds make the intervals too narrow.
     few = (
         f"; fewer than {ENOUGH_SEEDS} seeds, so believe it only after more"
