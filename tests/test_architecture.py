@@ -10,7 +10,7 @@ LAYERS = [
     {"settings"},
     {"data", "envs", "runs"},
     {"learning", "loggers", "compare", "sweep"},
-    {"analysis", "actors"},
+    {"analysis", "actors", "tune"},
     {"training"},
     {"commands"},
     {"__main__"},

@@ -253,8 +253,8 @@ def test_in_a_pipe_the_names_of_runs_are_whole(tmp_path: Path):
     assert [line.split()[0] for line in lines[1:3]] == names
 
 
-HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "show", "compare", "import-tb", "demos",
-        "clone", "posttrain", "list", "list settings",
+HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "tune", "show", "compare", "import-tb",
+        "demos", "clone", "posttrain", "list", "list settings",
         "list studies", "list metrics", "list envs", "list objectives", "list presets",
         "list runs", "list demos"]  # fmt: skip
 

@@ -22,6 +22,7 @@ from gipo_cli.commands import (
     show,
     sweep,
     train,
+    tune,
     video,
 )
 from gipo_cli.commands.parsing import USAGE_ERROR, Command, Group, SettingsCommand, usage
@@ -45,6 +46,7 @@ app.command("posttrain", cls=SettingsCommand)(posttrain.posttrain)
 app.command("demos", cls=SettingsCommand)(demos.demos)
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("sweep", cls=SettingsCommand)(sweep.sweep)
+app.command("tune", cls=SettingsCommand)(tune.tune)
 app.command("show", cls=Command)(show.show)
 app.command("plot", cls=Command)(plot.plot)
 app.command("compare", cls=Command)(compare.compare)

@@ -13,6 +13,11 @@ Status = Annotated[str | None, typer.Option("--status", metavar="STUDY", help="s
 AllowChanges = Annotated[
     bool, typer.Option("--allow-changes", help="continue runs that other versions of libraries began")
 ]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", help="runs at a time (one per core)")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed runs again")]
+Backend = Annotated[str, typer.Option(help="local, ray or slurm")]
+Cpus = Annotated[int, typer.Option(min=1, help="on a cluster: cores per run")]
+Gpus = Annotated[int, typer.Option(min=0, help="on a cluster: GPUs per run")]
 Address = Annotated[str | None, typer.Option(help="host:port of a Ray cluster (one on this machine)")]
 Slurm = Annotated[
     list[str] | None,
@@ -24,13 +29,13 @@ def sweep(
     overrides: Overrides = None,
     status: Status = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="runs at a time (one per core)")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed runs again")] = False,
+    jobs: Jobs = None,
+    retry_failed: RetryFailed = False,
     allow_changes: AllowChanges = False,
     name: Annotated[str | None, typer.Option(help="the study's folder; made up if left out")] = None,
-    backend: Annotated[str, typer.Option(help="local, ray or slurm")] = "local",
-    cpus: Annotated[int, typer.Option(min=1, help="on a cluster: cores per run")] = 1,
-    gpus: Annotated[int, typer.Option(min=0, help="on a cluster: GPUs per run")] = 0,
+    backend: Backend = "local",
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
     address: Address = None,
     slurm: Slurm = None,
     print_commands: Annotated[

@@ -163,3 +163,8 @@ class AgentConfig(Record):
     advantage: AdvantageConfig = AdvantageConfig()
     update: UpdateConfig = UpdateConfig()
     anchor: AnchorConfig = AnchorConfig()
+
+    @property
+    def decays(self) -> bool:
+        """Whether anything depends on ``total_steps``, so that a longer run is another one."""
+        return self.update.decays or (self.anchor.active and self.anchor.decay == "linear")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -116,6 +116,11 @@ def validate(data: dict[str, Any], *, imports: bool = True) -> RunConfig:
 
 def to_yaml(config: RunConfig) -> str:
     """The configuration as YAML, in the schema's order."""
+    return as_yaml(config.model_dump(mode="json"))
+
+
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML that reads back as they are."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -124,7 +129,7 @@ def to_yaml(config: RunConfig) -> str:
     # Text such as 1e5 is a number to other readers of YAML, OmegaConf among them, unless it is quoted.
     Dumper.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+.0123456789"))
     Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LIST, data, flow_style=True))
-    return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, width=100)
+    return yaml.dump(settings, Dumper=Dumper, sort_keys=False, width=100)
 
 
 def config_hash(config: RunConfig) -> str:

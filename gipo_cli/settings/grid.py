@@ -51,7 +51,7 @@ def expand(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> lis
         UserError: an axis that is empty, repeats a value or cannot be enumerated, a key given twice, or a
             knob that none of the grid's objectives has.
     """
-    axes = [_axis(override) for override in parse_overrides(overrides)]
+    axes = [read_axis(override) for override in parse_overrides(overrides)]
     keys = [axis.key for axis in axes]
     for key in keys:
         if keys.count(key) > 1:
@@ -76,7 +76,12 @@ def expand(overrides: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> lis
     return [list(lines) for lines in runs]
 
 
-def _axis(override: Override) -> Axis:
+def read_axis(override: Override) -> Axis:
+    """The lines that one override stands for.
+
+    Raises:
+        UserError: It is an axis that is empty, repeats a value or cannot be enumerated.
+    """
     from hydra.errors import HydraException
 
     line, typed = str(override.input_line), override.get_key_element()

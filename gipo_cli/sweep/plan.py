@@ -99,14 +99,19 @@ def plan(overrides: Sequence[str], *, name: str | None = None, config_dirs: Sequ
         name, lines = name or file.name, _combine(file, lines)
     if not lines:
         raise UserError("name what to sweep over, as in gipo sweep objective=gipo,ppo_clip seed='range(1,6)'")
-    runs = _runs(expand(lines, config_dirs=config_dirs), config_dirs)
+    runs = planned_runs(expand(lines, config_dirs=config_dirs), config_dirs)
     digest = hashlib.sha256(repr(sorted(run.key for run in runs)).encode()).hexdigest()[:8]
     name = name or f"sweep-{digest}"
     check_name(name)
     return Study(name, tuple(lines), tuple(runs))
 
 
-def _runs(grid: Sequence[Sequence[str]], config_dirs: Sequence[Path]) -> list[PlannedRun]:
+def planned_runs(grid: Sequence[Sequence[str]], config_dirs: Sequence[Path] = ()) -> list[PlannedRun]:
+    """The runs of a grid, named and checked, from the overrides of each.
+
+    Raises:
+        UserError: A mistake in the overrides, or two runs that learn the same.
+    """
     objective = {line for lines in grid for line in lines if line.startswith("objective.")}
     keys = [line.partition("=")[0] for line in objective]
     swept = {key for key in keys if keys.count(key) > 1}

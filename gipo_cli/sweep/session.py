@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,22 +55,13 @@ def run_study(
     study = plan(overrides, name=name, config_dirs=config_dirs)
     study = replace(study, allow_changes=options.allow_changes)
     folder = StudyDir(root / study.name)
-    session = _Session(study, folder, options, Console(highlight=False))
+    session = Session(study, folder, options, Console(highlight=False))
     check_same(folder, study)
     if dry_run:
         session.announce(keep=False)
         session.say(f"nothing was written; the study's folder would be {folder.path}")
         return 0
-    refuse_links(folder.path, but=folder.submitted)
-    try:
-        folder.private.mkdir(parents=True, exist_ok=True)
-        fsync_dir(folder.path.parent)
-    except OSError as error:
-        raise UserError(
-            f"cannot create {folder.path}: {error.strerror or error}; choose a folder with --runs"
-        ) from error
-    with run_lock(folder.lock):
-        remove_leftovers(folder.private)
+    with held(folder):
         # Looked at again: a sweep that ended just now may have left other runs.
         check_same(folder, study)
         if not folder.manifest.exists() and any(folder.run(run.name).exists() for run in study.runs):
@@ -80,6 +72,26 @@ def run_study(
                 session.console.file.write(printable_command(folder, run.name) + "\n")
             return 0
         return session.run(summary)
+
+
+@contextmanager
+def held(folder: StudyDir) -> Iterator[None]:
+    """Make a study's folder if it is not there, and hold its lock.
+
+    Raises:
+        UserError: It cannot be made, holds a link, or another sweep works there.
+    """
+    refuse_links(folder.path, but=folder.submitted)
+    try:
+        folder.private.mkdir(parents=True, exist_ok=True)
+        fsync_dir(folder.path.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot create {folder.path}: {error.strerror or error}; choose a folder with --runs"
+        ) from error
+    with run_lock(folder.lock):
+        remove_leftovers(folder.private)
+        yield
 
 
 def show_status(ref: str, root: Path) -> None:
@@ -108,13 +120,16 @@ def show_status(ref: str, root: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Session:
+class Session:
+    """One execution of a study, and what is said of it."""
+
     study: Study
     folder: StudyDir
     options: Options
     console: Console
 
     def say(self, text: str) -> None:
+        """Print a line as it is."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def unfinished(self, states: Mapping[str, RunState]) -> list[PlannedRun]:
@@ -151,8 +166,8 @@ class _Session:
         self.say(", ".join(parts))
         return todo, estimate, jobs
 
-    def run(self, summary: Summary) -> int:
-        """Do what is not done and sum up; returns the exit code."""
+    def work(self) -> tuple[int, Mapping[str, RunState]]:
+        """Do what is not done and say how it ended; returns the exit code and the runs' states."""
         todo, estimate, jobs = self.announce(keep=True)
         sweep = Sweep(self.folder, self.study, View(self.study.name, self.console), estimate, jobs)
         if todo:
@@ -165,8 +180,15 @@ class _Session:
             self.say("\n    ".join([f"{name}: {reason}", *last_words(self.folder, name)]))
         if sweep.signal is not None:
             self.say("stopped; type the same command again to go on")
-            return 128 + sweep.signal
-        if failed:
+            return 128 + sweep.signal, states
+        return int(bool(failed)), states
+
+    def run(self, summary: Summary) -> int:
+        """Do what is not done and sum up; returns the exit code."""
+        code, states = self.work()
+        if code > 1:
+            return code
+        if code:
             self.say("type the same command again to go on, with --retry-failed to try failed runs again")
         if any(state.state == "done" for state in states.values()):
             path = str(self.folder.path)
@@ -177,7 +199,7 @@ class _Session:
                 self.say(f"\n{error}\ngipo list runs --runs {shlex.quote(path)}")
             else:
                 self.say(f"\ngipo compare {shlex.quote(path)}")
-        return 1 if failed else 0
+        return code
 
     def _at_once(self, todo: Sequence[PlannedRun], trials: Mapping[str, Trial]) -> int | None:
         """Runs at a time that there are cores and memory for; None: as many as the cluster grants."""
