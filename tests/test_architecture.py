@@ -5,7 +5,7 @@ import ast
 from benchmarks.house import MODULES, PACKAGE, TREES, cycles, hidden, imports, room, upward
 
 LAYERS = [
-    {"errors", "children", "text", ""},
+    {"errors", "children", "streams", "text", ""},
     {"core"},
     {"settings"},
     {"data", "envs", "runs"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO, cast
 
 import typer
 
@@ -27,6 +27,7 @@ from gipo_cli.commands import (
 )
 from gipo_cli.commands.parsing import USAGE_ERROR, Command, Group, SettingsCommand, usage
 from gipo_cli.errors import RunFailed, UnknownChoice, UserError
+from gipo_cli.streams import Lasting
 from gipo_cli.text import printable
 
 app = typer.Typer(
@@ -95,8 +96,14 @@ def _said(error: UserError) -> str:
 def main() -> NoReturn:
     """Run the command line; users' mistakes exit with 2 and failed runs with 1, both without a traceback."""
     protect()
+    out = Lasting(sys.stdout)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, Lasting(sys.stderr))
+    code, message = 0, ""
     try:
-        sys.exit(app(prog_name="gipo", standalone_mode=False))
+        code = app(prog_name="gipo", standalone_mode=False) or 0
+        sys.stdout.flush()
+        if not code and out.lost:
+            code, message = 1, f"what was printed is not whole: {out.lost}"
     except UserError as error:
         code, message = 2, _said(error)
     except USAGE_ERROR as error:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO, cast
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.manifest import trust_flag
 from gipo_cli.runs.status import Rate
+from gipo_cli.streams import Lasting
 from gipo_cli.text import duration, sparkline
 
 if TYPE_CHECKING:
@@ -197,48 +196,13 @@ class Display:
         }
 
 
-class _Lasting:
-    """A stream whose reader may leave, whose terminal may close and whose disk may fill.
-
-    Printing is never a reason for a run to fail: what cannot be written is dropped, from then on silently.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Write, or give up writing."""
-        with self._give_up_where_it_fails():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, or give up writing."""
-        with self._give_up_where_it_fails():
-            self._stream.flush()
-
-    @contextmanager
-    def _give_up_where_it_fails(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            # In place of the stream, so that what it still holds, and Python's last flush, end well.
-            with suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self._stream.fileno())
-                os.close(nowhere)
-
-
 def lasting_console() -> Console:
-    """Standard output, to which printing never fails."""
+    """Standard output for a run, which goes on whatever becomes of what is printed."""
     from rich.console import Console
 
     # FORCE_COLOR would draw the live panel into a file.
     terminal = None if sys.stdout.isatty() else False
-    return Console(file=cast(Any, _Lasting(sys.stdout)), highlight=False, force_terminal=terminal)
+    return Console(file=cast(TextIO, Lasting(sys.stdout)), highlight=False, force_terminal=terminal)
 
 
 def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.fuzz
 
 CASES = int(os.environ.get("FUZZ_CASES", "500"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
-PATIENCE = 60
+PATIENCE = 300
 TINY = [
     "env=gymnasium",
     "env.id=Pendulum-v1",

@@ -1,0 +1,52 @@
+"""Streams to which printing never fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+UNREAD = (errno.EPIPE, errno.EIO)
+"""The reader has left, or the terminal is closed."""
+
+
+class Lasting:
+    """A stream whose reader may leave, whose terminal may close and whose disk may fill.
+
+    What cannot be written is dropped, from then on silently; ``lost`` says why, unless nobody reads it.
+    """
+
+    def __init__(self, stream: TextIO | Lasting | None) -> None:
+        if stream is None:  # closed by whoever started this process
+            stream = open(os.devnull, "w")  # noqa: SIM115 - open to the end
+        self._stream: TextIO = stream._stream if isinstance(stream, Lasting) else stream
+        self.lost: str | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or give up writing."""
+        with self._give_up_where_it_fails():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or give up writing."""
+        with self._give_up_where_it_fails():
+            self._stream.flush()
+
+    @contextmanager
+    def _give_up_where_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in UNREAD:
+                self.lost = self.lost or str(error.strerror)
+            # In place of the stream, so that what it still holds, and Python's last flush, end well.
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
