@@ -274,6 +274,16 @@ def test_help_of_every_command_was_looked_at():
     assert set(HELP) - {""} == set(commands)
 
 
+def test_environments_tell_for_which_presets_settings_were_found(tmp_path: Path):
+    tuned = {
+        row["name"]: row["tuned"] for row in json.loads(gipo("list", "envs", "--json", cwd=tmp_path).stdout)
+    }
+    assert tuned["fetch_reach"] == ["default", "default_0_1"]
+    assert "posttrain" in tuned["metaworld"]
+    assert tuned["hand_reach"] == []
+    assert "preset=default_0_1" in gipo("list", "envs", cwd=tmp_path).stdout
+
+
 def test_a_finished_run_is_not_offered_for_resuming_and_a_silent_one_is_lost(tmp_path: Path):
     done = run_folder(tmp_path, "done")
     StatusFile(done.status, total_steps=100, step=100).finish("done")
@@ -307,7 +317,7 @@ def test_an_empty_runs_folder_says_how_to_start(tmp_path: Path):
         (
             "gipo train preset",
             "2",
-            ["preset=authors", "preset=default", "preset=posttrain", "preset=sb3_ppo"],
+            ["preset=authors", "preset=default", "preset=default_0_1", "preset=posttrain", "preset=sb3_ppo"],
         ),
         ("gipo show fir", "2", ["first"]),
         ("gipo eval first --checkpoint b", "4", ["best"]),

@@ -32,19 +32,24 @@ def list_envs(as_json: AsJson = False) -> None:
     from rich.text import Text
 
     from gipo_cli.envs.registry import ENVIRONMENTS
+    from gipo_cli.settings.groups import names_in
 
+    found = set(names_in("tuned"))
+    tuned = {env: [p for p in names_in("preset") if f"{p}_{env}" in found] for env in ENVIRONMENTS}
     if as_json:
-        names = ("name", "description", "success")
+        names = ("name", "description", "success", "installed")
         _dump(
             {name: getattr(entry, name) for name in names}
-            | {"rewards": [*entry.rewards], "tasks": [*entry.tasks], "installed": entry.installed}
+            | {"rewards": [*entry.rewards], "tasks": [*entry.tasks], "tuned": tuned[entry.name]}
             for entry in ENVIRONMENTS.values()
         )
         return
     console, table = Console(highlight=False), plain_table("env=", "reward=", "what it is; success")
     for entry in ENVIRONMENTS.values():
         missing = "" if entry.installed else f" (not installed: pip install {entry.distribution})"
+        presets = ", ".join(f"preset={preset}" for preset in tuned[entry.name])
         what = Text(f"{entry.description}{missing}\nsuccess: {entry.success}")
+        what.append(f"\nsettings found for it: {presets}" if presets else "")
         table.add_row(entry.name, "\n".join(entry.rewards) or "its own", what)
     console.print(table)
     for entry in ENVIRONMENTS.values():

@@ -72,6 +72,7 @@ ENVIRONMENTS = {
     "metaworld": [
         "env=metaworld",
         "env.task=reach-v3",
+        "env.n_envs=1",
         "env.max_episode_steps=150",
         "agent.rollout_steps=70",
         "total_steps=6300",

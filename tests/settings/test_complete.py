@@ -8,7 +8,7 @@ from gipo_cli.settings.complete import complete
     [
         ("env=fetch_p", [], ["env=fetch_pick_and_place", "env=fetch_push"]),
         ("fetch_p", ["env", "="], ["fetch_pick_and_place", "fetch_push"]),
-        ("", ["seed=1", "preset"], ["authors", "default", "posttrain", "sb3_ppo"]),
+        ("", ["seed=1", "preset"], ["authors", "default", "default_0_1", "posttrain", "sb3_ppo"]),
         ("agent.ratio=", [], ["agent.ratio=joint", "agent.ratio=per_dimension"]),
         ("objective.side=u", [], ["objective.side=upper"]),
         ("logging.tens", [], ["logging.tensorboard=true", "logging.tensorboard=false"]),

@@ -165,8 +165,8 @@ def test_users_folder_comes_first_and_a_typed_choice_outweighs_tuning(tmp_path: 
     tuned = "# @package _global_\nbuffer:\n  size: 999\nagent:\n  update:\n    rounds: 3\n"
     (tmp_path / "tuned" / "default_fetch_push.yaml").write_text(tuned)
     dirs = [tmp_path]
-    assert compose(["env=metaworld"], config_dirs=dirs).config.buffer.size == 777
-    assert compose(["env=metaworld", "buffer=mine"], config_dirs=dirs).config.buffer.size == 888
+    assert compose(["env=fetch_slide"], config_dirs=dirs).config.buffer.size == 777
+    assert compose(["env=fetch_slide", "buffer=mine"], config_dirs=dirs).config.buffer.size == 888
     push = compose(["env=fetch_push"], config_dirs=dirs)
     assert (push.config.buffer.size, push.config.agent.update.rounds) == (999, 3)
     assert push.choices["tuned"] == "default_fetch_push"
@@ -320,7 +320,7 @@ def test_a_preset_gives_each_objective_its_own_learning_rate(tmp_path: Path) -> 
     (folder / "default_ppo_clip.yaml").write_text("# @package _global_\nagent: {update: {actor_lr: 0.001}}\n")
 
     def rate(*overrides: str) -> float:
-        return compose(["env=metaworld", *overrides], config_dirs=[tmp_path]).config.agent.update.actor_lr
+        return compose(["env=fetch_push", *overrides], config_dirs=[tmp_path]).config.agent.update.actor_lr
 
     usual = rate()
     assert (rate("objective=ppo_clip"), rate("objective=sapo")) == (0.001, usual)
