@@ -31,8 +31,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev,ray,slurm]'
 	@touch $(STAMP)
 
-train: setup ## train the default run, or make train ARGS="env=fetch_push seed=3"
-	$(BIN)/gipo train $(ARGS)
+train: setup ## teach a robot to press a button, or make train ARGS="env=fetch_push seed=3"
+	$(BIN)/gipo train $(or $(ARGS),env=metaworld env.task=button-press-v3)
 
 test: setup lint types tests ## set up, then lint, types and tests: the gate
 
@@ -97,7 +97,7 @@ docs: setup ## write the reference pages of docs/ from the code
 
 site: pyproject.toml constraints.txt ## build the documentation as a site in site/, every link checked (an environment of its own)
 	$(PYTHON) -m venv $(SITE)
-	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) 'mkdocs-material>=9.5'
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) 'mkdocs-material>=9.5' latex2mathml
 	$(SITE)/bin/mkdocs build --quiet --strict
 
 clean: ## remove caches and build products; runs/ and .venv/ stay

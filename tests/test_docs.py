@@ -10,6 +10,8 @@ import pytest
 from doc_blocks import PAGES, ROOT, files, gipo_commands, parse, snippets, without_blocks
 from warm import finish
 
+from gipo_cli.core.objectives import OBJECTIVES
+from gipo_cli.envs.registry import ENVIRONMENTS
 from gipo_cli.settings.compose import compose
 from gipo_cli.sweep.plan import plan
 
@@ -129,3 +131,34 @@ def test_every_page_is_in_the_site():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in PAGES if ROOT / "docs" in path.parents]
     assert [page for page in pages if f" {page}\n" not in text and "/example/" not in page] == []
+
+
+def test_every_objective_has_a_page_and_a_curve():
+    """Pictures are those of docs/pictures.py."""
+    pages = ROOT / "docs" / "objectives"
+    shipped = {name for name, kind in OBJECTIVES.items() if kind.__module__.startswith("gipo_cli.")}
+    assert {path.stem for path in pages.glob("*.md")} == {"index", *shipped}
+    for name in shipped:
+        text = (pages / f"{name}.md").read_text(encoding="utf-8")
+        assert f"](../images/objectives/{name}.png)" in text
+        assert f"(../configuration.md#{name})" in text
+        assert f"]({name}.md)" in (pages / "index.md").read_text(encoding="utf-8")
+
+
+def test_every_environment_has_a_picture():
+    text = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
+    names = set(ENVIRONMENTS) - {"gymnasium"}
+    assert {name for name in names if f"(images/environments/{name}.jpg)" not in text} == set()
+
+
+def test_the_table_of_results_is_that_of_the_studies():
+    """Every interval of the summary stands in the page that its row names."""
+    folder = ROOT / "docs" / "results"
+    checked = 0
+    for line in (folder / "index.md").read_text(encoding="utf-8").splitlines():
+        if found := re.search(r"\(([a-z_]+\.md)\)", line):
+            page = (folder / found[1]).read_text(encoding="utf-8")
+        for cell in re.findall(r"-?[\d.]+ \[[^\]]+\]", line) if line.startswith("|") else ():
+            assert cell in page, cell
+            checked += 1
+    assert checked == 52

@@ -1,5 +1,7 @@
 """Every command of the README runs as printed; tests/test_docs.py runs its Python."""
 
+import html
+import io
 import os
 import re
 import shlex
@@ -7,22 +9,24 @@ import subprocess
 
 import pytest
 from doc_blocks import README, ROOT, blocks, files, lines, parse
+from rich.console import Console
 from typer.testing import CliRunner
 from warm import finish
 
 from gipo_cli.commands.app import app
+from gipo_cli.loggers.terminal import Display
 
 # What is run for a command of the README, where {} is the command itself: the same, but shorter. A command
 # that is not here fails, and so does one that is here and not in the README.
 TINY = "total_steps=400 eval.episodes=1"
 PENDULUM = "env=gymnasium env.id=Pendulum-v1 total_steps=512 buffer.size=512 eval.episodes=1 --quiet"
-PARSED = "parsed"  # needs a cluster: make test-cluster runs such ones
+PARSED = "parsed"  # run by another test
 STUDY = (
     "gipo sweep env=fetch_reach objective=gipo,ppo_clip buffer.size=512,8192 'seed=range(1,4)' --name study"
 )
 RUN_AS = {
     "make train": ["gipo train --name default " + TINY],  # the target itself is looked at below
-    "make test": [],  # the gate, of which this is a part
+    ".venv/bin/gipo video latest": [PARSED],  # tests/commands/test_film.py films
     "gipo train env=fetch_push objective=sapo buffer.size=50000 seed=3": ["{} " + TINY],
     # The grid is planned; two short runs stand in for its twelve. Sweeps as such are run in tests/sweep.
     STUDY: [
@@ -33,11 +37,10 @@ RUN_AS = {
     "gipo compare runs/study": ["{}"],
     "gipo train env=gymnasium env.id=Slide-v0 'env.imports=[my_envs]'": ["{} " + TINY],
     "gipo train --config-dir my_conf objective=tanh": ["{} " + TINY],
-    "gipo sweep study=reach_buffers --dry-run": [PARSED],
-    "gipo sweep study=reach_buffers": ["{} --print-commands --runs planned"],
-    "gipo sweep study=reach_buffers --backend ray --address head:6379": [PARSED],
-    "gipo sweep study=reach_buffers --backend slurm --jobs 20 --slurm timeout_min=240": [PARSED],
-    "gipo sweep study=reach_buffers --print-commands": ["{} --runs planned"],
+    "gipo posttrain env.task=coffee-button-v3 --demos 5": [
+        PARSED
+    ],  # tests/commands/test_posttrain.py runs it
+    "gipo diagnose gridworld": [PARSED],  # tests/commands/test_diagnose.py runs it
 }
 OWN_CODE = ("my_envs", "my_conf")  # must not be registered in the process of the tests
 
@@ -73,34 +76,35 @@ def test_every_command_has_its_short_form(printed):
 def test_commands_run_as_printed(printed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files(tmp_path)
-    said = []
     for command in printed:
         for form in RUN_AS[command]:
             words = shlex.split(command if form == PARSED else form.format(command))[1:]
             if form == PARSED:
                 parse(words)
             elif "default" in words or any(own in command for own in OWN_CODE):
-                said.append(apart(words, tmp_path))
+                apart(words, tmp_path)
             else:
-                said.append(here(words))
-    training, comparison = blocks(README, "text")
-    # Of the comparison only the heading: its rows and notes are those of the study that was compared.
-    shown = {*shape(training), next(line for line in shape(comparison) if line.startswith("group "))}
-    assert shown <= shape("".join(said))
+                here(words)
 
 
-def shape(output):
-    """Lines without their numbers and spacing."""
-    return {
-        " ".join(re.sub(r"-?\d[\d.:,]*%?|(?<= )-(?= )", "#", line).split()) for line in output.splitlines()
-    }
+def test_the_picture_of_the_panel_has_the_words_of_the_panel():
+    """Numbers apart: what a run shows on a terminal now is what the picture shows."""
+    console = Console(width=100, record=True, file=io.StringIO(), force_terminal=True)
+    display = Display("gipo", 100, quiet=True, console=console)
+    display.scalars({"iteration": 1, "train/return": 1.0, "health/utilisation": 1.0}, 50)
+    console.print(display.render())
+    picture = (ROOT / "docs" / "images" / "panel.svg").read_text(encoding="utf-8")
+    shown = set(re.findall(r"[a-z]{4,}", html.unescape(re.sub("<[^>]*>", " ", picture))))
+    labels = set(re.findall(r"[a-z]{4,}", console.export_text())) - {"gipo"}
+    assert len(labels) > 8
+    assert labels <= shown
 
 
 def test_make_targets_do_what_the_readme_says():
     # What was typed at the make that runs this test is none of theirs.
     env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "WORKERS", "ARGS"))}
     for target, expected in (
-        ("train", [".venv/bin/gipo train"]),
+        ("train", [".venv/bin/gipo train env=metaworld env.task=button-press-v3"]),
         ("test", [".venv/bin/ruff check .", ".venv/bin/mypy", ".venv/bin/pytest -n 2"]),
     ):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, env=env, capture_output=True, text=True)
