@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal, NamedTuple
 
-Overflow = Literal["pace", "drop"]
+Overflow = Literal["pace", "drop", "mask"]
 
 
 class Arrival(NamedTuple):
@@ -14,7 +14,7 @@ class Arrival(NamedTuple):
     actor: int
     version: int
     lag: int
-    fate: Literal["used", "dropped"]
+    fate: Literal["used", "dropped", "masked"]
 
 
 class Pacing:
@@ -23,8 +23,9 @@ class Pacing:
     The learner takes rollouts in the order in which they are finished, and each raises its version by one. A
     rollout that was begun may therefore be overtaken by all others that were. With ``pace`` one is begun only
     if none of those under way, the new one included, could then arrive with a lag above ``max_lag``: taken
-    last, the oldest has the learner's version plus the number of the others. With ``drop`` an actor
-    waits only while one of its rollouts waits, and what arrives with a larger lag is thrown away.
+    last, the oldest has the learner's version plus the number of the others. With ``drop`` and ``mask`` an
+    actor waits only while one of its rollouts waits. What arrives with a larger lag is thrown away, or takes
+    an iteration of its own and is masked.
 
     Args:
         max_lag: In versions.
@@ -69,10 +70,10 @@ class Pacing:
         """The learner takes the rollout that waits longest; its update makes the next version."""
         actor, version = self.waiting.popleft()
         lag = self.next_version - version
-        if lag > self.max_lag:
+        if lag > self.max_lag and self.overflow != "mask":
             return Arrival(actor, version, lag, "dropped")
         self.next_version += 1
-        return Arrival(actor, version, lag, "used")
+        return Arrival(actor, version, lag, "used" if lag <= self.max_lag else "masked")
 
     def publish(self, version: int) -> None:
         """The learner's update is done."""

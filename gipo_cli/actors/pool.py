@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gipo_cli.actors.crew import Collected, Crew, Died, Event, Failed
@@ -24,7 +25,7 @@ BEAT_SECONDS = 0.5
 STOP_SECONDS = 0.1
 DEATHS = 3
 """In a row without a rollout, after which the run ends."""
-COUNTERS = ("dropped", "replaced", "collected", "used")
+COUNTERS = ("dropped", "masked", "replaced", "collected", "used")
 
 
 class Pool:
@@ -147,10 +148,11 @@ class Pool:
                 self._arrivals.append((arrival, len(found.rollout)))
                 self._counts["collected"] += len(found.rollout)
                 self._crew.wake()
-                if arrival.fate == "used":
+                if arrival.fate != "used":
+                    self._counts[arrival.fate] += 1
+                if arrival.fate != "dropped":
                     self._learner_waited = time.perf_counter() - begun
-                    return found.rollout
-                self._counts[arrival.fate] += 1
+                    return replace(found.rollout, masked=arrival.fate == "masked")
 
     def arrivals(self) -> list[dict[str, Any]]:
         """Rows of ``arrivals.csv`` since they were last asked for."""
@@ -189,8 +191,7 @@ class Pool:
             counts = self._counts
             return {
                 "actors/queue": self._queue,
-                "actors/dropped": counts["dropped"],
-                "actors/replaced": counts["replaced"],
+                **{f"actors/{fate}": counts[fate] for fate in ("dropped", "masked", "replaced")},
                 "actors/reuse": counts["used"] / counts["collected"] if counts["collected"] else math.nan,
                 "time/learner_wait": self._learner_waited,
                 "time/actors_wait": waited / self._config.n,

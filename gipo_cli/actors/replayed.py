@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ class Replayed(ExitStack):
             done += 1
             if row.fate != "dropped":
                 self._positions, self._done = positions, done
-                return rollout
+                return replace(rollout, masked=row.fate == "masked")
 
     def position(self) -> Position:
         """As :class:`Source`."""

@@ -68,17 +68,23 @@ def cells_of(panels: Iterable[Panel]) -> list[Cell]:
 
 
 def by_buffer(comparison: Comparison, environment: Environment) -> list[Panel]:
-    """One environment's cells by buffer size, so that each line of a panel is another series."""
+    """One environment's cells by buffer size or scheduled lag: each line of a panel is another series."""
     cells = comparison.of(environment)
-    sizes = sorted({cell.buffer for cell in cells}, key=lambda size: (size is None, size or 0))
-    if len(sizes) == 1:
+    places = sorted({_place(cell) for cell in cells}, key=lambda place: [(x is None, x or 0) for x in place])
+    if len(places) == 1:
         return [MetricPanel("", cells)]
-    by_size = {size: [cell for cell in cells if cell.buffer == size] for size in sizes}
-    return [MetricPanel(_buffer_words(size, own), own) for size, own in by_size.items()]
+    by_place = {place: [cell for cell in cells if _place(cell) == place] for place in places}
+    return [MetricPanel(_place_words(*place, own), own) for place, own in by_place.items()]
 
 
-def _buffer_words(size: int | None, cells: Sequence[Cell]) -> str:
+def _place(cell: Cell) -> tuple[int | None, int | None]:
+    return cell.buffer, cell.arm.lag
+
+
+def _place_words(size: int | None, lag: int | None, cells: Sequence[Cell]) -> str:
     """Arms that mix several, by a grouping of the user's, have no size, nor have imports that do not say."""
+    if lag is not None:
+        return f"lag {lag}"
     if size is not None:
         return f"buffer {value_words(size)}"
     several = any(run.buffer is not None for cell in cells for run in cell.runs)

@@ -50,7 +50,7 @@ FIGURES = (
     Kind("Final value against buffer size", figures_groups.final_vs_buffer),
     Kind("Learning curves", figures_time.learning_curves),
     Kind("Final value", figures_groups.final_scores),
-    Kind("Final value against measured policy lag", figures_groups.final_vs_lag),
+    Kind("Final value against policy lag", figures_groups.final_vs_lag),
     Kind("Sample efficiency", figures_groups.sample_efficiency),
     Kind("Probability of improvement", figures_groups.probability_of_improvement),
     Kind("Performance profiles", figures_groups.performance_profiles),

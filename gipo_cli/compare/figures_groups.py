@@ -74,11 +74,10 @@ def _apart(sizes: Sequence[int]) -> list[int]:
 def final_vs_lag(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
     """Marker: interquartile mean over seeds; bar: 95% bootstrap interval; dots: every run.
 
-    Lag is the mean over training of learner version minus behaviour version.
+    Lag is the mean over training of learner version minus behaviour version, or the setting actors.lag
+    where that varies.
     """
-    lags = {
-        key: float(aggregate.iqm(cell.averages("health/lag_mean"))) for key, cell in comparison.cells.items()
-    }
+    lags = {key: _lag(cell) for key, cell in comparison.cells.items()}
     known = [lag for lag in lags.values() if np.isfinite(lag)]
     if not known:
         return
@@ -86,9 +85,15 @@ def final_vs_lag(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[S
     def scale(axes: Axes) -> None:
         if min(known) > 0:
             canvas.log_axis(axes, "x", min(known), max(known))
-        axes.set_xlabel("mean policy lag (versions)")
+        scheduled = any(arm.lag is not None for arm in comparison.arms)
+        axes.set_xlabel("scheduled lag (versions)" if scheduled else "mean policy lag (versions)")
 
     yield Sheet(_against(comparison, look, lags, scale))
+
+
+def _lag(cell: Cell) -> float:
+    scheduled = cell.arm.lag
+    return float(aggregate.iqm(cell.averages("health/lag_mean")) if scheduled is None else scheduled)
 
 
 def _against(
@@ -212,13 +217,13 @@ def performance_profiles(comparison: Comparison, look: Mapping[str, Look]) -> It
         return
     several = len(canvas.by_buffer(comparison, scaled[0])) > 1
     by_size = "buffer.size" in comparison.grouping.keys
-    sizes = sorted({arm.buffer for arm in arms}, key=lambda size: size or 0) if by_size else [None]
+    places = {arm: (arm.buffer or 0 if by_size else 0, arm.lag) for arm in arms}
     panels = [
         Panel(
-            f"buffer {value_words(size)}" if size and several else "",
-            [cell for arm, own in arms.items() if not by_size or arm.buffer == size for cell in own],
+            f"lag {lag}" if lag is not None else f"buffer {value_words(size)}" if size and several else "",
+            [cell for arm, own in arms.items() if places[arm] == (size, lag) for cell in own],
         )
-        for size in sizes
+        for size, lag in sorted(set(places.values()), key=lambda place: (place[0], place[1] or 0))
     ]
     legend = series_legend((cell for own in arms.values() for cell in own), look, markers=False)
     heading = scaled[0].label if len(scaled) == 1 else f"over {len(scaled)} environments"

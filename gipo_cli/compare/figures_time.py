@@ -165,7 +165,8 @@ def data_health(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sh
             figure = draw_panels(
                 environment.label, shown, lambda axes, panel: panel.draw(axes, by_arm), legend, height=2.5
             )
-            remark = "The buffer sizes in between are left out of this figure." if between else ""
+            kind = "buffer sizes" if panels[0].cells[0].arm.lag is None else "lags"
+            remark = f"The {kind} in between are left out of this figure." if between else ""
             yield Sheet(figure, environment.label, environment.ending, remark)
 
 

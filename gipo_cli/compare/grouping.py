@@ -21,7 +21,7 @@ from gipo_cli.errors import UserError, suggest
 from gipo_cli.settings.schema import keys_that_change
 
 NO_TREATMENT = (*keys_that_change("draw", "budget", "scores", "origin", "nothing"), "env.kwargs")
-FIRST_KEYS = ("objective.name", "buffer.size")
+FIRST_KEYS = ("objective.name", "buffer.size", "actors.lag", "demos.episodes")
 DEFAULT_BASELINE = "ppo_clip"
 T = TypeVar("T")
 
@@ -31,9 +31,10 @@ class Arm:
     """One group of runs that differ in their seed only, over all environments."""
 
     label: str  # the settings that set it apart, in words
-    series: str  # the same without the buffer size; arms of one series form one line over buffer sizes
+    series: str  # the same without the buffer size (or lag); arms of one series form one line over them
     objective: str  # empty if the arm mixes several
     buffer: int | None  # transitions held; None if the arm mixes several or an import is silent
+    lag: int | None  # actors.lag if groups differ by it and not by buffer size
     settings: tuple[tuple[str, Value], ...]  # the grouping keys with this arm's values
 
 
@@ -73,7 +74,8 @@ def group_runs(runs: Sequence[Run], group_by: Sequence[str] | None = None) -> Gr
     differing = _differing(runs)
     keys = _sufficient(environments, differing) if group_by is None else _chosen(group_by, runs)
     digits = {key: digits_apart(seen(runs, key)) for key in keys}
-    arms = {values: _arm(values, members, digits) for values, members in _groups(runs, keys).items()}
+    axis = _axis(keys, runs)
+    arms = {values: _arm(values, members, digits, axis) for values, members in _groups(runs, keys).items()}
     others = [key for key in differing if key not in keys]
     pooled = [key for key in others if any(_mixed(own, keys, key) for own in environments)]
     between = [key for key in others if key not in pooled and _mixed(runs, keys, key)]
@@ -148,7 +150,13 @@ def _values(run: Run, keys: Iterable[str]) -> tuple[Value, ...]:
     return tuple(run.config.get(key) for key in keys)
 
 
-def _arm(values: Sequence[Value], members: Sequence[Run], digits: Mapping[str, int]) -> Arm:
+def _axis(keys: Sequence[str], runs: Iterable[Run]) -> str:
+    """The setting over which the arms of a series form a line."""
+    scheduled = "actors.lag" in keys and all(type(run.config.get("actors.lag")) is int for run in runs)
+    return "actors.lag" if scheduled and "buffer.size" not in keys else "buffer.size"
+
+
+def _arm(values: Sequence[Value], members: Sequence[Run], digits: Mapping[str, int], axis: str) -> Arm:
     """The arm of some runs, from its values of the keys that ``digits`` holds, in that order."""
     settings = tuple(zip(digits, values, strict=True))
     parts = {
@@ -159,12 +167,14 @@ def _arm(values: Sequence[Value], members: Sequence[Run], digits: Mapping[str, i
     objective = _only({run.objective for run in members})
     if objective is not None:
         parts = {"objective.name": setting_words("objective.name", objective), **parts}
-    series = _join({key: words for key, words in parts.items() if key != "buffer.size"})
+    series = _join({key: words for key, words in parts.items() if key != axis})
+    lag = dict(settings).get("actors.lag") if axis == "actors.lag" else None
     return Arm(
         label=_join(parts) or "all runs",
         series=series or "all runs",
         objective=objective or "",
         buffer=_only({run.buffer for run in members}),
+        lag=lag if type(lag) is int else None,
         settings=settings,
     )
 

@@ -35,11 +35,14 @@ SEAL = b"# sha256 of the lines above"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that is not in the numbers, and why; a planned one has not begun, a plan cannot be read."""
+    """A run that is not in the numbers, and why.
+
+    A planned one has not begun, a plan cannot be read, a clone is no run.
+    """
 
     path: Path  # its folder, or the plan of a study
     reason: str
-    kind: Literal["run", "planned", "plan"] = "run"
+    kind: Literal["run", "planned", "plan", "clone"] = "run"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Run:
     eval: Table | None = field(repr=False)
     metrics: Table | None = field(repr=False)  # the columns that a comparison needs
     diagnostics: Table = field(repr=False)  # empty if there is no file
+    success: Mapping[str, Value] = field(default_factory=dict)  # rates of success.json, by dotted key
 
     def table(self, name: str) -> Table | None:
         """Table ``eval`` or ``metrics``."""
@@ -109,6 +113,8 @@ def read_runs(
 
 def _read_or_leave(extra_column: str, folder: Path) -> Run | LeftOut:
     try:
+        if (folder / "clone.json").exists():
+            return LeftOut(folder, "a clone, which begins other runs", kind="clone")
         return read_run(folder, extra_column=extra_column)
     except DamagedFile as error:
         return LeftOut(folder, f"damaged: {error}")
@@ -125,7 +131,14 @@ def read_run(folder: Path, *, extra_column: str = "") -> Run:
     status, meta = _status(folder / "status.json"), _meta(folder / "meta.json")
     # Every run that was trained here has a list of its files; an imported one has none, and no digest.
     config = _config(folder / "config.yaml", sealed="files" in meta)
-    marks = _marks(folder)
+    marks, success = _marks(folder), _success(folder / "success.json")
+    if type(count := success.get("demonstrations")) is int:
+        # As many as were cloned, also where the setting says all of a file.
+        config["demos.episodes"] = count
+    for key in ("demos.path", "init"):
+        if isinstance(path := config.get(key), str):
+            # Files and clones that are alike but for the seed make no groups.
+            config[key] = re.sub(rf"(-s{config['seed']})+$", "", Path(path).stem)
 
     def table(name: str, mark: str, *columns: Sequence[str]) -> Table | None:
         path, alive = folder / name, status["state"] == "running"
@@ -160,6 +173,7 @@ def read_run(folder: Path, *, extra_column: str = "") -> Run:
         eval=evaluated,
         metrics=metrics,
         diagnostics=diagnostics,
+        success=success,
     )
 
 
@@ -183,6 +197,16 @@ def _meta(path: Path) -> dict[str, Any]:
         if not isinstance(facts.get("versions", {}), dict) or not isinstance(facts.get("changes", []), list):
             raise DamagedFile("meta.json has versions or changes that are none")
     return meta
+
+
+def _success(path: Path) -> dict[str, Value]:
+    """What a run that began as another policy says of success before and after; empty for others."""
+    found = flatten(read_json(path)) if path.exists() else {}
+    rates = {key: rate for key, rate in found.items() if key.startswith(("before.", "after."))}
+    for key, rate in rates.items():
+        if rate is not None and not (type(rate) in (int, float) and 0 <= rate <= 1):
+            raise DamagedFile(f"success.json has {rate!r} as {key}, which is no rate")
+    return found
 
 
 def _marks(folder: Path) -> dict[str, Mark]:

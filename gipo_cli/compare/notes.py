@@ -166,6 +166,9 @@ def _same_footing(comparison: Comparison) -> Iterator[str]:
             f"{foreign} runs were imported from TensorBoard; their evaluation protocol and settings are "
             "not known."
         )
+    if any(run.config.get("actors.kind", "inline") != "inline" for run in runs):
+        own = "of the learner" if metric.table == "eval" else "of the older policies that collect"
+        yield f"With actors other than inline, {metric.title} is {own}; compare by evaluations."
     if metric.table == "metrics":
         noise = ": it includes exploration noise, of which groups may keep different amounts"
         played = metric.column.startswith("train/")

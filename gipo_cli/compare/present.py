@@ -12,15 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from gipo_cli.compare.comparison import Comparison
+from gipo_cli.compare.gains import HEADINGS as GAIN_HEADINGS
+from gipo_cli.compare.gains import gain_texts
 from gipo_cli.compare.gather import gather, search
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.output import check_output, write_folder
 from gipo_cli.compare.report import is_report_file, report_files
-from gipo_cli.compare.summary import Row, by_environment, summarise, terminal_table
+from gipo_cli.compare.summary import Row, by_environment, plain_table, summarise, terminal_table
 from gipo_cli.compare.verdict import verdicts
 from gipo_cli.errors import UserError
 
-LEFT_OUT_SHOWN, VERDICTS_SHOWN = 10, 8
+LEFT_OUT_SHOWN, VERDICTS_SHOWN, WIDE = 10, 8, 160
 
 
 def compare(
@@ -80,6 +82,11 @@ def print_comparison(comparison: Comparison, rows: Sequence[Row], out: Path | No
     """The main table, what to know before believing it, and where the rest is."""
     for environment, own in by_environment(rows).items():
         console.print(terminal_table(f"{environment}: {comparison.metric.title}", own, console.width))
+        console.print()
+    for environment, texts in gain_texts(comparison).items():
+        title = f"{environment}: success before -> after, and the gain"
+        columns = GAIN_HEADINGS if console.width >= WIDE else GAIN_HEADINGS[:4]
+        console.print(plain_table(title, columns, [row[: len(columns)] for row in texts]))
         console.print()
     said = verdicts(comparison, rows)
     for text in said[:VERDICTS_SHOWN]:

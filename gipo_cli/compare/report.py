@@ -21,6 +21,8 @@ from gipo_cli import __version__
 from gipo_cli.compare import aggregate, verdict
 from gipo_cli.compare.comparison import Comparison
 from gipo_cli.compare.figures import FIGURES, Picture
+from gipo_cli.compare.gains import HEADINGS as GAIN_HEADINGS
+from gipo_cli.compare.gains import gain_texts, gains
 from gipo_cli.compare.notes import notes
 from gipo_cli.compare.parallel import spread, worth
 from gipo_cli.compare.style import GRID, INK, PAPER
@@ -86,6 +88,8 @@ def report_files(
         "digest": b64encode(sha256(script.encode()).digest()).decode(),
         "notes": notes(comparison),
         "tables": {label: [row.texts() for row in own] for label, own in by_environment(rows).items()},
+        "gains": gain_texts(comparison),
+        "gain_headings": GAIN_HEADINGS,
         "headings": HEADINGS,
         "numeric": NUMERIC,
         "drawings": drawings,
@@ -163,6 +167,7 @@ def _record(comparison: Comparison, rows: Sequence[Row], page: dict[str, Any]) -
             for arm in comparison.arms
         ],
         "rows": [row.flat() for row in rows],
+        "gains": [gain.flat() for gain in gains(comparison)],
         "notes": page["notes"],
         "runs": [
             {

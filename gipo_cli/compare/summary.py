@@ -209,17 +209,25 @@ def _efficiency(steps: float | None, against: Sequence[Cell]) -> float | None:
 def terminal_table(title: str, rows: Sequence[Row], width: int) -> Table:
     """One environment's rows; a narrow terminal gets fewer columns, never cut numbers."""
     shown = NARROW if width < 100 else MIDDLE
-    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False)
-    table.padding = (0, GAP, 0, 0)
     texts = [dict(zip(HEADINGS, row.texts(), strict=True)) for row in rows]
     columns = {name: [row[name] for row in texts] for name in shown}
     headings = _headings(rows, columns, width)
-    for name in shown:
-        numeric = name in NUMERIC
-        table.add_column(
-            headings[name], justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
-        )
-    for row in zip(*columns.values(), strict=True):
+    numeric = [name in NUMERIC for name in shown]
+    return plain_table(
+        title, [headings[name] for name in shown], zip(*columns.values(), strict=True), numeric
+    )
+
+
+def plain_table(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool] = ()
+) -> Table:
+    """Texts in columns; all but the first are numbers unless ``numeric`` says which."""
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, pad_edge=False)
+    table.padding = (0, GAP, 0, 0)
+    for index, name in enumerate(headings):
+        right = numeric[index] if numeric else index > 0
+        table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows:
         table.add_row(*map(Text, row))
     return table
 

@@ -20,6 +20,7 @@ SETTINGS = {
     "objective.name": "objective",
     **{f"objective.{name}": text for kind in OBJECTIVES.values() for name, text in kind.symbols.items()},
     "buffer.size": "buffer",
+    "demos.episodes": "demonstrations",
     "agent.rollout_steps": "rollout",
     "agent.ratio": "ratio",
     "agent.advantage.kind": "advantage",

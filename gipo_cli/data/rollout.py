@@ -41,7 +41,8 @@ class Rollout:
     and the one after the last row. ``tail_row [k]`` is the flat row ``t * E + e`` they follow (ascending),
     ``tail_obs [k, ...]`` the observations and ``tail_value [k]`` the behaviour critic's values of them.
     ``episodes [n, 5]`` are the finished episodes, in the order of :data:`EPISODE`.
-    Units: rewards and observations raw, ``policy_version`` in iterations of the learner.
+    Units: rewards and observations raw, ``policy_version`` in iterations of the learner. Steps and episodes
+    of a ``masked`` rollout count, and nothing is learned from its rows.
     """
 
     obs: Observation
@@ -57,6 +58,7 @@ class Rollout:
     policy_version: int
     distribution: NDArray[np.float32] | None = None
     episodes: NDArray[np.float64] = field(default_factory=no_episodes)
+    masked: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -120,11 +120,12 @@ class Learner:
         return Snapshot(self.policy, self.version)
 
     def take(self, rollout: Rollout) -> None:
-        """Add a rollout to the buffer."""
-        self.buffer.add(rollout, self.agent.advantage)
+        """Count a rollout, and add it to the buffer unless it is masked."""
         self.steps += len(rollout)
         self.episodes.add(rollout.episodes)
-        self._unseen.append(rollout.obs)
+        if not rollout.masked:
+            self.buffer.add(rollout, self.agent.advantage)
+            self._unseen.append(rollout.obs)
 
     def update(self, total_steps: int) -> UpdateStats:
         """Learn from the buffer; one more version of the policy.

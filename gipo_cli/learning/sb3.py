@@ -16,14 +16,17 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
 from gipo_cli.core.objectives import ObjectiveParams, known
-from gipo_cli.data.rollout import Observation
+from gipo_cli.data.demos import Demonstrations
+from gipo_cli.data.rollout import Observation, each
 from gipo_cli.errors import nearest
 from gipo_cli.learning.actor import Actor
+from gipo_cli.learning.cloning import clone
 from gipo_cli.learning.learner import Learner
 from gipo_cli.learning.policies import NAMED, MlpPolicy, networks
 from gipo_cli.learning.precision import resolve
 from gipo_cli.learning.source import Inline, Past, stream
 from gipo_cli.settings.explain import known_keys
+from gipo_cli.settings.posttrain import CloneConfig
 from gipo_cli.settings.schema import ActorsConfig, AgentConfig, BufferConfig, PolicyConfig, RunConfig
 
 
@@ -31,7 +34,8 @@ class GIPO(OnPolicyAlgorithm):
     """Policy optimisation from a replay buffer of older rollouts, with any registered objective.
 
     ``learn``, ``predict``, ``save``, ``load``, callbacks and ``evaluate_policy`` work as in
-    Stable-Baselines3. ``learner`` and ``actor`` are what does the work.
+    Stable-Baselines3. ``clone`` begins with demonstrations. ``learner`` and ``actor``
+    are what does the work.
 
     Defaults are those of ``gipo train``, except for ``window``, which is Stable-Baselines3's.
 
@@ -198,6 +202,26 @@ class GIPO(OnPolicyAlgorithm):
         action = policy.head.mode(output) if deterministic else policy.head.sample(output, generator)
         numbers: NDArray[Any] = action.cpu().numpy()
         return numbers
+
+    def clone(self, demos: Demonstrations, how: CloneConfig | None = None) -> Self:
+        """Become the clone of demonstrations, from which ``learn`` trains on.
+
+        The observation statistics are theirs from here on. Actions count as those of ``action_space``, a Box.
+
+        Raises: ValueError if observations or actions are of another shape.
+        """
+        spaces_of = {"observations": self.observation_space, "actions": self.action_space}
+        for (name, space), given in zip(spaces_of.items(), (demos.obs, demos.action), strict=True):
+            theirs = each(lambda part: part.shape[1:], given)
+            if not isinstance(space, spaces.Box) or space.shape != theirs:
+                raise ValueError(
+                    f"the demonstrations have {name} of shape {theirs}, and the agent's are {space}"
+                )
+        clone(
+            self.policy, demos.obs, demos.action, demos.length.tolist(), how or CloneConfig(), self.seed or 0
+        )
+        self.learner.begin_from()
+        return self
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         _ = self.actor  # whose error says what is missing, before Stable-Baselines3's assertion

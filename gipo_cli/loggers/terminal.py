@@ -37,12 +37,13 @@ _NUMBERS = {
     "learner_wait": ("time/learner_wait", ".2f"),
     "actors_wait": ("time/actors_wait", ".2f"),
     "dropped": ("actors/dropped", ".0f"),
+    "masked": ("actors/masked", ".0f"),
     "replaced": ("actors/replaced", ".0f"),
     "reuse": ("actors/reuse", ".3g"),
 }
 _ACTORS = (
     "arrival lag {arrival} queue {queue} waits {learner_wait} s (learner) {actors_wait} s (actors) "
-    "reuse {reuse} dropped {dropped} replaced {replaced}"
+    "reuse {reuse} dropped {dropped} masked {masked} replaced {replaced}"
 )
 _SPARKLINE = 50
 _PANEL = (

@@ -29,10 +29,10 @@ class ActorsConfig(Record):
     max_lag: Annotated[int, Field(ge=0)] = Field(
         1, description="processes and ray: bound on the lag with which a rollout is taken, in versions"
     )
-    overflow: Literal["pace", "drop"] = Field(
+    overflow: Literal["pace", "drop", "mask"] = Field(
         "pace",
         description="processes and ray: pace: no rollout is begun that could exceed the bound; drop: one "
-        "that does is thrown away",
+        "that does is thrown away; mask: it counts, and nothing is learned from its rows",
     )
 
     address: Annotated[str | None, Changes("nothing")] = Field(

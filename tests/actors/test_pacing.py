@@ -66,6 +66,16 @@ def test_what_is_too_old_is_dropped_and_only_that():
     assert pacing.next_version == 1
 
 
+def test_what_is_too_old_is_masked_and_makes_a_version():
+    pacing = Pacing(max_lag=0, overflow="mask")
+    for actor in (0, 1):
+        pacing.begin(actor)
+        pacing.finished(actor)
+    assert pacing.take() == (0, 0, 0, "used")
+    assert pacing.take() == (1, 0, 1, "masked")
+    assert pacing.next_version == 2
+
+
 @given(st.integers(1, 5), st.integers(0, 6), st.data())
 def test_any_order_of_events_keeps_the_bound_and_never_stands_still(actors, max_lag, data):
     pacing, version, updating = Pacing(max_lag, "pace"), 0, False

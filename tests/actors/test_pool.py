@@ -23,7 +23,7 @@ def begun(*overrides, **given):
     return agent, crew, pool
 
 
-@pytest.mark.parametrize("overflow", ["pace", "drop"])
+@pytest.mark.parametrize("overflow", ["pace", "drop", "mask"])
 def test_the_bound_holds_and_everything_is_counted(overflow):
     agent, crew, pool = begun(*THREE, f"actors.overflow={overflow}", deaths=0.1)
     try:
@@ -31,16 +31,19 @@ def test_the_bound_holds_and_everything_is_counted(overflow):
     finally:
         pool.close()
     arrivals, report = pool.arrivals(), pool.report(160)
-    used = [row for row in arrivals if row["fate"] == "used"]
-    assert len(used) == 40
-    assert [row["iteration"] for row in used] == list(range(40))
-    assert all(row["lag"] == row["iteration"] - row["version"] <= 2 for row in used)
-    assert report["actors/dropped"] == sum(row["fate"] == "dropped" for row in arrivals)
+    taken = [row for row in arrivals if row["fate"] != "dropped"]
+    assert [row["iteration"] for row in taken] == list(range(40))
+    assert all(row["lag"] == row["iteration"] - row["version"] for row in arrivals)
+    assert all((row["lag"] <= 2) == (row["fate"] == "used") for row in arrivals)
+    fates = {row["fate"] for row in arrivals}
+    assert fates == {"pace": {"used"}, "drop": {"used", "dropped"}, "mask": {"used", "masked"}}[overflow]
+    for fate in ("dropped", "masked"):
+        assert report[f"actors/{fate}"] == sum(row["fate"] == fate for row in arrivals)
     assert report["actors/replaced"] == crew.died > 0
     assert report["actors/reuse"] == 160 / (32 * len(arrivals))
-    assert overflow == "drop" or len(arrivals) == 40
     assert {row["actor"] for row in arrivals} == {0, 1, 2}
     assert agent.learner.steps == 40 * 32
+    assert agent.learner.buffer.added == 32 * sum(row["fate"] == "used" for row in arrivals)
 
 
 def test_no_transition_comes_twice_when_actors_die():

@@ -16,6 +16,7 @@ from gipo_cli.compare.comparison import build_comparison
 from gipo_cli.compare.figures import FIGURES
 from gipo_cli.compare.gather import search
 from gipo_cli.compare.load import read_runs
+from gipo_cli.compare.notes import notes
 from gipo_cli.compare.selection import Criterion
 from gipo_cli.compare.summary import summarise
 
@@ -130,6 +131,31 @@ def test_final_against_lag_stands_at_the_measured_lag(comparison):
     (panel,) = picture.figure.axes
     line = next(line for line in panel.lines if len(line.get_xdata()) == 2)
     np.testing.assert_allclose(line.get_xdata(), [2, 20], rtol=0.05)
+
+
+def test_a_scheduled_lag_is_the_axis_and_makes_panels(tmp_path):
+    for objective in ("gipo", "ppo_clip"):
+        for lag in (0, 4, 16):
+            for seed in (1, 2):
+                settings = {"actors.kind": "scheduled", "actors.lag": lag}
+                tree = config(objective, seed=seed, **settings)
+                write_run(tmp_path / f"{objective}-{lag}-{seed}", tree, [0.1, 0.8 - lag / 40])
+    own = loaded(tmp_path)
+    assert {arm.series for arm in own.arms} == {"GIPO", "PPO-clip"}
+    assert [arm.label for arm in own.arms][:3] == ["GIPO, lag 0", "GIPO, lag 4", "GIPO, lag 16"]
+    # Each is compared with the baseline of the same lag.
+    assert all(rival.lag == arm.lag for arm, rival in own.baselines.items())
+    (picture,) = draw("final_vs_lag", own)
+    (panel,) = picture.figure.axes
+    lines = [line for line in panel.lines if len(line.get_xdata()) == 3]
+    assert [list(line.get_xdata()) for line in lines] == [[0, 4, 16]] * 2
+    assert panel.get_xlabel() == "scheduled lag (versions)"
+    (picture,) = draw("learning_curves", own)
+    assert [axes.get_title() for axes in picture.figure.axes] == ["lag 0", "lag 4", "lag 16"]
+    (picture,) = draw("performance_profiles", own)
+    assert [axes.get_title() for axes in picture.figure.axes] == ["lag 0", "lag 4", "lag 16"]
+    said = "With actors other than inline, success rate is of the learner; compare by evaluations."
+    assert said in notes(own)
 
 
 def test_runs_that_never_reach_the_threshold_are_drawn_and_counted(comparison):
