@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, echo
 
@@ -72,6 +72,8 @@ def clone(
             f"{folder.path}: {len(found)} demonstrations, {fit['steps']} steps, loss {fit['loss']:.3g}"
             + ("" if held is None else f", {held:.3g} on validation episodes")
         )
+        from gipo_cli.loggers.terminal import success_lines
+
         echo("\n".join(success_lines(facts.get("success"))))
         echo(f"type next: gipo train {shlex.join(typed)} init={folder.name}")
 
@@ -95,16 +97,6 @@ def assumed(found: Demonstrations, overrides: Sequence[str]) -> list[str]:
     for key in ("task", "id"):
         if env.get(key) and f"env.{key}" not in keys:
             lines.append(f"env.{key}={env[key]}")
-    return lines
-
-
-def success_lines(success: dict[str, Any] | None) -> list[str]:
-    """Success by the mode and by samples, one time limit a line."""
-    words = {"limit": "training's time limit", "task": "task's own time limit"}
-    lines = []
-    for limit, rates in (success or {}).items():
-        shown = [f"{kind} {'unknown' if rate is None else f'{rate:.0%}'}" for kind, rate in rates.items()]
-        lines.append(f"success, {words.get(limit, limit)}: {', '.join(shown)}")
     return lines
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option, echo
 
-from gipo_cli.commands.clone import assumed, success_lines
+from gipo_cli.commands.clone import assumed
 from gipo_cli.commands.options import ConfigDir, Overrides, Quiet, RunsRoot
 from gipo_cli.errors import UserError
 
@@ -33,6 +33,7 @@ def posttrain(
 
     gipo posttrain env.task=coffee-button-v3 --demos 5; Meta-World and preset=posttrain unless typed.
     """
+    from gipo_cli.loggers.terminal import success_lines
     from gipo_cli.runs import layout
     from gipo_cli.runs.durable import read_sealed
     from gipo_cli.settings.compose import compose
@@ -56,22 +57,15 @@ def posttrain(
     if not quiet:
         echo(f"{path}: {len(found)} demonstrations; clone {clone.path}")
         echo("\n".join(f"before: {line}" for line in success_lines(read_sealed(clone.clone).get("success"))))
-    run_dir = root / (name or layout.default_name(config))
-    command = ["gipo", *sys.argv[1:]]
     code = train(
         config,
-        run_dir=run_dir,
+        run_dir=root / (name or layout.default_name(config)),
         overrides=lines,
-        command=command,
+        command=["gipo", *sys.argv[1:]],
         quiet=quiet,
         unique=name is None,
         root=root,
     )
-    success = layout.RunDir(run_dir).success
-    if not code and not quiet and success.is_file():
-        facts = read_sealed(success)
-        for when in ("before", "after"):
-            echo("\n".join(f"{when}: {line}" for line in success_lines(facts.get(when))))
     raise Exit(code)
 
 

@@ -109,8 +109,8 @@ def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tu
 
 def _success(run: RunDir) -> Iterator[tuple[str, str]]:
     """Success before and after training, of a run with init; that of a clone."""
-    from gipo_cli.commands.clone import success_lines
     from gipo_cli.errors import UserError
+    from gipo_cli.loggers.terminal import success_lines
     from gipo_cli.runs.durable import read_sealed
 
     for path, keys in ((run.success, ("before", "after")), (run.clone, ("success",))):

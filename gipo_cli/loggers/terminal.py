@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
+from gipo_cli.runs.durable import read_sealed
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.manifest import trust_flag
 from gipo_cli.runs.status import Rate
@@ -207,9 +208,11 @@ def lasting_console() -> Console:
 
 
 def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:
-    """Say where the results are and what to type next."""
+    """Say how often a run that began as another policy succeeds, where results are and what to type next."""
     ref, trust = shlex.quote(str(run.path)), trust_flag(run)
+    facts = read_sealed(run.success) if run.success.is_file() else {}
     lines = [
+        *(f"{when}: {line}" for when in ("before", "after") for line in success_lines(facts.get(when))),
         f"results in {run.path}",
         f"  gipo show {ref}",
         f"  gipo eval {ref}{trust}",
@@ -219,6 +222,16 @@ def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:
         lines.append(f"  tensorboard --logdir {shlex.quote(str(run.tensorboard))}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def success_lines(success: dict[str, Any] | None) -> list[str]:
+    """Success by the mode and by samples, one time limit a line."""
+    words = {"limit": "training's time limit", "task": "task's own time limit"}
+    lines = []
+    for limit, rates in (success or {}).items():
+        shown = [f"{kind} {'unknown' if rate is None else f'{rate:.0%}'}" for kind, rate in rates.items()]
+        lines.append(f"success, {words.get(limit, limit)}: {', '.join(shown)}")
+    return lines
 
 
 def _number(value: float | None, form: str) -> str:

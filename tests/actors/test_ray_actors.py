@@ -1,11 +1,14 @@
 """Actors on real Ray: in this machine's own cluster, and on two nodes of which one is lost."""
 
+import csv
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from stage import composed, iterate
+from stage import SMALL, composed, iterate
 from test_on_ray import cluster  # noqa: F401 - a fixture
 
 from gipo_cli.actors.on_ray import OnRay
@@ -15,6 +18,7 @@ from gipo_cli.envs.make import make_env
 from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.runs.machine import versions
+from gipo_cli.runs.status import read_status
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.sweep import on_ray
 
@@ -55,3 +59,31 @@ def test_two_nodes_of_which_one_is_lost(cluster, monkeypatch):  # noqa: F811
         assert all(row["lag"] <= 2 for row in pool.arrivals())
     finally:
         pool.close()
+
+
+def test_the_command_trains_to_its_end(tmp_path):
+    """On a cluster of its own, as one types it, and again from its record without Ray."""
+
+    def gipo(*words):
+        command = [sys.executable, "-m", "gipo_cli", "train", *words, "--runs", str(tmp_path), "--quiet"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+    actors = ["actors=ray", "actors.n=2", "actors.max_lag=2", "total_steps=640"]
+    gipo(*SMALL, *actors, "--name", "run")
+    assert read_status(tmp_path / "run" / "status.json").state == "done"
+    with (tmp_path / "run" / "arrivals.csv").open(newline="") as file:
+        arrivals = list(csv.DictReader(file))
+    assert [int(row["iteration"]) for row in arrivals] == list(range(20))
+    assert all(0 <= int(row["lag"]) <= 2 for row in arrivals)
+    gipo("--replay-arrivals", "run", "--name", "again")
+    assert trained(tmp_path / "again") == trained(tmp_path / "run")
+
+
+def trained(run):
+    """Cells of ``metrics.csv`` that say what was learned."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: cell for name, cell in row.items() if name.startswith(("loss/", "train/"))} for row in rows
+    ]
