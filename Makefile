@@ -56,8 +56,8 @@ test-learning: setup ## tests that train until something is learned (minutes)
 test-long: setup ## exhaustive versions of the gate's tests (tens of minutes)
 	$(PYTEST) -m long
 
-test-kills: setup ## kill real runs 200 times at random and compare their results (10 to 20 minutes)
-	$(PYTEST) -m kills -rP
+test-kills: setup ## kill real runs at random and compare their results (20 minutes; ARGS=tests/actors: actors alone)
+	$(PYTEST) -m kills -rP $(ARGS)
 
 test-fuzz: setup ## 500 cases: damaged folders, crafted checkpoints, odd values and environments, kills (minutes)
 	$(PYTEST) -m fuzz tests/fuzz
