@@ -27,7 +27,7 @@ SETTINGS = [
     "checkpoint.interval=512",
     "diagnostics=never",
 ]
-ACTORS = ("dropped", "replaced", "queue", "reuse")
+ACTORS = ("dropped", "masked", "replaced", "queue", "reuse")
 
 
 def actors_of(session):
