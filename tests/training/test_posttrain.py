@@ -127,7 +127,7 @@ def test_actors_elsewhere_begin_as_the_clone_too(robot, monkeypatch):
 
 def test_a_clone_collects_for_as_many_versions_as_the_scheduled_lag(robot):
     """While only the critic learns every policy is the clone: its rollouts are those of the inline run."""
-    fixed = ["agent.critic_warmup=2", "buffer=fresh", "objective=gipo_decoupled"]
+    fixed = ["agent.critic_warmup=2", "buffer=fresh", "buffer.demos=0", "objective=gipo_decoupled"]
     inline = rows(run(robot, "inline", *fixed).metrics)
     lagged = rows(run(robot, "lagged", *fixed, "actors=scheduled", "actors.lag=2").metrics)
     assert [row["actors/arrival_lag"] for row in lagged] == ["0", "1", "2", "2"]
