@@ -7,6 +7,7 @@ import pytest
 import toy_robot
 
 from gipo_cli.commands.app import main
+from gipo_cli.runs import layout
 from gipo_cli.runs.layout import RunDir, list_runs
 
 SMALL = ["clone.steps=200", "eval.episodes=3"]
@@ -36,20 +37,23 @@ def by_hand(tmp_path):
     return tmp_path / "my.npz"
 
 
-def test_one_command_for_ones_own_robot(gipo, by_hand, tmp_path):
+def test_one_command_for_ones_own_robot(gipo, by_hand, tmp_path, monkeypatch):
     root = tmp_path / "runs"
+    # The name that it would get is taken, and a number is appended.
+    monkeypatch.setattr(layout, "default_name", lambda config: "own")
+    (root / "own").mkdir(parents=True)
     short = ["total_steps=128", "agent.rollout_steps=32", "agent.update.batch_size=64", "logging=csv"]
-    words = ["posttrain", *TOY, *SMALL, *short, "--demos", by_hand, "--name", "own", "--runs", root]
+    words = ["posttrain", *TOY, *SMALL, *short, "--demos", by_hand, "--runs", root]
     code, said = gipo(*words)
     assert code == 0, said
     assert said.count("before: success, training's time limit: deterministic") == 2
     assert said.count("after: success, training's time limit: deterministic") == 1
-    assert [run.name for run in list_runs(root)] == ["own"]
-    assert (root / "own" / "eval.csv").read_text().splitlines()[1].startswith("0,")
-    code, said = gipo("show", "own", "--runs", root)
+    assert [run.name for run in list_runs(root)] == ["own-2"]
+    assert (root / "own-2" / "eval.csv").read_text().splitlines()[1].startswith("0,")
+    code, said = gipo("show", "own-2", "--runs", root)
     assert "before" in said
     assert "after" in said
-    code, said = gipo(*words)
+    code, said = gipo(*words, "--name", "own-2")
     assert (code, "already exists and is not overwritten" in said) == (2, True)
 
 
