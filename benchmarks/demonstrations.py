@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -63,21 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/WHAT.csv")
     given = parser.parse_args(arguments)
     out = given.out or ROOT / "benchmarks" / "results" / f"{given.what}.csv"
-    done = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
+    # Whole seeds first, so that a part of the table is of use.
+    cases = [(task, count, seed) for seed in SEEDS for task in given.task for count in given.demos]
+    head: tuple[str, ...] = CLONES
+    line: Callable[..., Cells] = clones
+    wanted: Sequence[Cells] = cases
+    if given.what == "scripted":
+        head, line, wanted = SCRIPTED, scripted, [(task,) for task in given.task]
+    done = list(csv.reader(out.read_text().splitlines())) if out.exists() else []
     with out.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if not done:
-            writer.writerow(SCRIPTED if given.what == "scripted" else CLONES)
-        for task in given.task:
-            own = [row for row in done if row["task"] == task]
-            if given.what == "scripted" and not own:
-                writer.writerow(scripted(task))
-            known = {(row.get("demonstrations"), row.get("seed")) for row in own}
-            for count, seed in product(given.demos if given.what == "clones" else (), SEEDS):
-                if (str(count), str(seed)) not in known:
-                    writer.writerow(clones(task, count, seed))
-                    file.flush()
-            file.flush()
+            writer.writerow(head)
+        for case in wanted:
+            if [*map(str, case)] not in [row[: len(case)] for row in done]:
+                writer.writerow(line(*case))
+                file.flush()
 
 
 if __name__ == "__main__":
