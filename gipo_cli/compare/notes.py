@@ -167,10 +167,10 @@ def _same_footing(comparison: Comparison) -> Iterator[str]:
             "not known."
         )
     if any(run.config.get("actors.kind", "inline") != "inline" for run in runs):
-        own = "from evaluations of the learner"
+        whose = "from evaluations of the learner"
         if metric.column.startswith("train/"):
-            own = "of those: leave --metric out, which compares by evaluations of the learner"
-        yield f"Policies older than the learner collect in some runs; {metric.title} is {own}."
+            whose = "of those: leave --metric out, which compares by evaluations of the learner"
+        yield f"Policies older than the learner collect in some runs; {metric.title} is {whose}."
     if metric.table == "metrics":
         noise = ": it includes exploration noise, of which groups may keep different amounts"
         played = metric.column.startswith("train/")
