@@ -25,11 +25,12 @@ _LARGEST = 2**33
 """Bytes of one array at most: a small file may claim to hold far more."""
 
 
-def read(path: Path) -> Demonstrations:
+def read(path: Path | str) -> Demonstrations:
     """Read demonstrations: our NPZ, Minari's folder or its HDF5 file, or robomimic's HDF5 file.
 
     Raises: UserError if the file is none of these, points at other files, or holds no demonstrations.
     """
+    path = Path(path).expanduser()
     if path.is_dir():
         found = [file for file in (path / MINARI_FILE, path / "data" / MINARI_FILE) if file.is_file()]
         if not found:

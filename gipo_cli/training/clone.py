@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def obtain(config: RunConfig) -> Demonstrations:
             noise=wanted.noise,
             successful=wanted.successful,
         )
-    found = read(Path(path).expanduser())
+    found = read(path)
     kept = np.flatnonzero(found.successful) if wanted.successful else np.arange(len(found))
     if not len(kept):
         raise UserError(
