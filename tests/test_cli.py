@@ -256,7 +256,7 @@ def test_in_a_pipe_the_names_of_runs_are_whole(tmp_path: Path):
 HELP = ["", "train", "eval", "video", "export", "diagnose", "sweep", "tune", "show", "compare", "import-tb",
         "demos", "clone", "posttrain", "list", "list settings",
         "list studies", "list metrics", "list envs", "list objectives", "list presets",
-        "list runs", "list demos"]  # fmt: skip
+        "list runs", "plot", "list demos"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", HELP)
