@@ -30,6 +30,9 @@ BLOCK = 256
 ELEMENTWISE = 32
 """Multiplications that one pass over an element of the sample gram costs, about."""
 
+FEW = 64
+"""Parameters up to which one pass for each is cheaper than one for each estimator and chunk."""
+
 
 class Policy(Protocol):
     """What is needed of a policy; those of ``learning.policies`` have it, and so may any ``nn.Module``."""
@@ -90,10 +93,41 @@ class Trace:
             if isinstance(layer.module, nn.LayerNorm):
                 gram += _gram(_layer_norm_gradients(layer.module, layer.inputs, delta, coefficients))
             else:
-                gram += _linear_gram(layer.module, layer.inputs, delta, coefficients)
+                gram += _linear_gram(_with_bias(layer, delta), delta, coefficients)
         if self.others:
             gram += _gram(self._explicit(coefficients))
         return gram
+
+    def against(self, coefficients: Tensor, other: Trace, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Inner products with the chunk gradients of one estimator on other samples, and of these.
+
+        Shapes: ``coefficients [R, C, m, F]`` of these samples, ``weights [J, l, F]`` of those of ``other``, a
+        trace of the same policy; returns ``[R, C, J]`` and ``[J, J]`` in float64.
+        """
+        rows, chunks, size, factors = coefficients.shape
+        cross = coefficients.new_zeros(rows, chunks, len(weights), dtype=torch.float64)
+        gram = weights.new_zeros(len(weights), len(weights), dtype=torch.float64)
+        layers = zip(self.layers, self._deltas(), other.layers, other._deltas(), strict=True)
+        for layer, delta, twin, of_twin in layers:
+            delta = delta.view(chunks, size, *delta.shape[1:])
+            of_twin = of_twin.view(*weights.shape[:2], *of_twin.shape[1:])
+            if isinstance(layer.module, nn.LayerNorm):
+                far = _layer_norm_gradients(twin.module, twin.inputs, of_twin, weights[None])[0]
+                own = _layer_norm_gradients(layer.module, layer.inputs, delta, coefficients)
+                cross += (own @ far.T).double()
+            else:
+                far = _linear_gradients(_with_bias(twin, of_twin), of_twin, weights)
+                inputs, across = _with_bias(layer, delta), far.permute(1, 2, 0).flatten(1)
+                for c in range(chunks):
+                    through = (inputs[c] @ across).view(size, -1, len(weights))
+                    products = torch.bmm(delta[c], through).view(size * factors, -1)
+                    cross[:, c] += (coefficients[:, c].flatten(1) @ products).double()
+            gram += _gram(far.flatten(1))
+        if self.others:
+            far = other._explicit(weights[None])[0]
+            cross += (self._explicit(coefficients) @ far.T).double()
+            gram += _gram(far)
+        return cross, gram
 
     def _deltas(self) -> list[Tensor]:
         """Derivative of every factor by every layer's output: ``[N, F, out]``."""
@@ -108,6 +142,9 @@ class Trace:
 
     def _explicit(self, coefficients: Tensor) -> Tensor:
         """Chunk gradients ``[R, C, p]`` of the parameters outside the recorded layers."""
+        if sum(p.numel() for p in self.others) <= FEW:
+            each = self._per_sample().view(*coefficients.shape[1:], -1)
+            return torch.einsum("rcmf,cmfp->rcp", coefficients, each)
         chunks = []
         size = coefficients.shape[2]
         for c in range(coefficients.shape[1]):
@@ -119,6 +156,21 @@ class Trace:
             )
             chunks.append(torch.cat([g.flatten(1) for g in grads], 1))
         return torch.stack(chunks, 1)
+
+    def _per_sample(self) -> Tensor:
+        """Derivative of every factor by each of these parameters, ``[N, F, p]``.
+
+        A vector-Jacobian product is linear in its vector, so its derivative by that vector is a column.
+        """
+        with torch.enable_grad():
+            vector = torch.zeros_like(self.factors, requires_grad=True)
+            products = torch.autograd.grad(
+                self.factors, self.others, vector, create_graph=True, materialize_grads=True
+            )
+            # The last term lets also those be differentiated of which no factor is a function.
+            every = torch.cat([one.flatten() for one in products]) + 0 * vector.sum()
+        columns = [torch.autograd.grad(one, vector, retain_graph=True)[0] for one in every]
+        return torch.stack(columns, -1)
 
 
 @contextmanager
@@ -160,11 +212,20 @@ def _layer_norm_gradients(
     return torch.einsum("rcmf,cmfo->rco", coefficients, torch.cat(parts, -1))
 
 
-def _linear_gram(module: nn.Linear, inputs: Tensor, delta: Tensor, coefficients: Tensor) -> Tensor:
+def _with_bias(layer: _Layer, delta: Tensor) -> Tensor:
+    """Inputs of a linear layer by chunk, ``[C, m, in]``, and 1 where it has a bias."""
+    inputs = layer.inputs.view(*delta.shape[:2], -1)
+    return inputs if layer.module.bias is None else torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)
+
+
+def _linear_gradients(inputs: Tensor, delta: Tensor, coefficients: Tensor) -> Tensor:
+    """Chunk gradients ``[C, in, out]`` of one estimator, whose coefficients are ``[C, m, F]``."""
+    weighted = torch.matmul(coefficients.unsqueeze(-2), delta).squeeze(-2)
+    return torch.bmm(inputs.transpose(1, 2), weighted)
+
+
+def _linear_gram(inputs: Tensor, delta: Tensor, coefficients: Tensor) -> Tensor:
     """Chunk gram of weight and bias, by the way that needs fewer multiplications."""
-    inputs = inputs.view(*delta.shape[:2], -1)
-    if module.bias is not None:
-        inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)
     groups = _groups(delta)
     rows, chunks, size, factors = coefficients.shape
     n, width, out = chunks * size, inputs.shape[-1], delta.shape[-1]
@@ -186,11 +247,7 @@ def _groups(delta: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _gram_by_gradients(inputs: Tensor, delta: Tensor, coefficients: Tensor) -> Tensor:
-    grams = []
-    for row in coefficients:
-        weighted = torch.matmul(row.unsqueeze(-2), delta).squeeze(-2)
-        grams.append(_gram(torch.bmm(inputs.transpose(1, 2), weighted).flatten(1)))
-    return torch.stack(grams)
+    return torch.stack([_gram(_linear_gradients(inputs, delta, row).flatten(1)) for row in coefficients])
 
 
 def _gram_by_samples(

@@ -111,17 +111,18 @@ def run_probe(
     n, joint = size * chunks, ratio == "joint"
     rows, share = _fresh_layout(len(fresh.obs), size, probe.advantage)
     probe, fresh = probe.take(slice(n)), fresh.take(rows)
-    trace = Trace(policy, torch.cat([probe.obs, fresh.obs]), torch.cat([probe.action, fresh.action]), joint)
+    trace, newest = (Trace(policy, batch.obs, batch.action, joint) for batch in (probe, fresh))
     objectives = [NoClip(), *grid]
-    g = [_coefficients(objective, trace.log_prob[:n], probe, joint) for objective in objectives]
-    own = _weights(torch.stack(g), probe.advantage).view(-1, chunks, size, trace.log_prob.shape[1]) / size
-    newest = _weights(_coefficients(NoClip(), trace.log_prob[n:], fresh, joint)[None], fresh.advantage)
-    newest = newest.view(1, -1, size, newest.shape[-1]) * share[:, None]
-    gram, difference = _grams(trace, own, newest)
-    inside = gram[:, :chunks, :chunks]
+    g = [_coefficients(objective, trace.log_prob, probe, joint) for objective in objectives]
+    own = _weights(torch.stack(g), probe.advantage).view(len(g), chunks, size, -1) / size
+    weights = _weights(_coefficients(NoClip(), newest.log_prob, fresh, joint), fresh.advantage)
+    weights = weights.view(-1, size, weights.shape[-1]) * share[:, None]
+    gram = trace.chunk_grams(torch.cat([own, own[1:] - own[:1]])).cpu()
+    reference, inside, difference = gram[:1], gram[1 : len(g)], gram[len(g) :]
+    cross, on_policy = (part.cpu() for part in trace.against(own[1:], newest, weights))
     comparisons = {
-        "importance_sampled": paired(inside[1:], inside[:1], difference, size),
-        "on_policy": independent(inside[1:], gram[1:, chunks:, chunks:], gram[1:, :chunks, chunks:], size),
+        "importance_sampled": paired(inside, reference, difference, size),
+        "on_policy": independent(inside, on_policy[None], cross, size),
     }
     sees = probe.proximal_log_prob is not None
     estimators = [_about(kind, trained, one, sees) for kind, one in zip(grid, g[1:], strict=True)]
@@ -184,18 +185,6 @@ def _fresh_layout(rows: int, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return numbers.flatten(), (place < real).to(like.dtype) / real
 
 
-def _grams(trace: Trace, own: Tensor, newest: Tensor) -> tuple[Tensor, Tensor]:
-    """Grams of every estimator's chunks followed by the fresh ones, and of the differences to the first.
-
-    Shapes: ``own [R, K, m, F]``, ``newest [1, J, m, F]``; returns ``[R, K + J, K + J]``, ``[R - 1, K, K]``.
-    """
-    rows, chunks = own.shape[:2]
-    estimators = torch.cat([own, newest.expand(rows, -1, -1, -1)], 1)
-    differences = torch.cat([own[1:] - own[:1], torch.zeros_like(newest).expand(rows - 1, -1, -1, -1)], 1)
-    grams = trace.chunk_grams(torch.cat([estimators, differences])).cpu()
-    return grams[:rows], grams[rows:, :chunks, :chunks]
-
-
 def _coefficients(objective: ObjectiveParams, log_prob: Tensor, batch: ProbeBatch, joint: bool) -> Tensor:
     behaviour, proximal = batch.behaviour_log_prob, batch.proximal_log_prob
     if joint:
@@ -207,7 +196,7 @@ def _coefficients(objective: ObjectiveParams, log_prob: Tensor, batch: ProbeBatc
 
 
 def _weights(g: Tensor, advantage: Tensor) -> Tensor:
-    """The factor g A / F that multiplies grad log pi of each factor, ``[R, N, F]``."""
+    """The factor g A / F that multiplies grad log pi of each factor, ``[..., N, F]``."""
     return g * advantage[:, None] / g.shape[-1]
 
 

@@ -147,7 +147,7 @@ def try_out(text: str) -> Trial:
         episodes = min(TRIAL_EPISODES, config.eval.episodes)
         before = time.perf_counter()
         if workshop.evaluator is not None:
-            workshop.evaluator.run(lambda obs: agent.act(obs, config.eval.deterministic), episodes)
+            workshop.evaluator.run(agent.acting(config.eval.deterministic), episodes)
         evaluation = (time.perf_counter() - before) * config.eval.episodes / max(episodes, 1)
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         memory = (1 if filled else 2) * size + sum(process.memory_info().rss for process in processes)

@@ -120,7 +120,7 @@ def record(
     torch.set_num_threads(config.runtime.torch_threads)
     torch.manual_seed(seed)
     return film.film(
-        lambda observations: agent.act(observations, deterministic),
+        agent.acting(deterministic),
         config.env,
         out or film.new_file(run / "videos", saved.step),
         episodes=range(episodes),

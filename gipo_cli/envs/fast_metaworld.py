@@ -130,6 +130,19 @@ def _rebound(value: Any, names: dict[str, Any]) -> Any:
     return again
 
 
+_DOWN = np.array((1.0, 0.0, 1.0, 0.0))
+"""Where the hand points."""
+
+
+class Data(mujoco.MjData):
+    """MuJoCo's data, whose elements are looked up by name once. Upstream: keep what is looked up."""
+
+    def __init__(self, model: Any) -> None:
+        """Make the data of a model."""
+        super().__init__(model)
+        self.geom, self.body, self.site = map(cache, (super().geom, super().body, super().site))
+
+
 @lru_cache(maxsize=4)
 def _compiled(path: str) -> Any:
     return mujoco.MjModel.from_xml_path(path)
@@ -148,7 +161,7 @@ class Quick(released.SawyerXYZEnv):
         model: Any = copy.deepcopy(_compiled(self.fullpath))
         size = model.vis.global_
         size.offwidth, size.offheight = max(size.offwidth, self.width), max(size.offheight, self.height)
-        return model, mujoco.MjData(model)
+        return model, Data(model)
 
     def _view(self, name: str, kind: str = "body") -> Array:
         """The position of a body or site. Upstream: look its name up once, since the array stays the same."""
@@ -172,9 +185,10 @@ class Quick(released.SawyerXYZEnv):
 
     def set_xyz_action(self, action: Array) -> None:
         """As released. Upstream: write into MuJoCo's arrays, in place of making others."""
-        moved = self.data.mocap_pos[0] + np.asarray(action).clip(-1, 1) * self.action_scale
-        self.data.mocap_pos[0] = moved.clip(self.mocap_low, self.mocap_high)
-        self.data.mocap_quat[0] = (1, 0, 1, 0)
+        position = self.data.mocap_pos[0]
+        moved = position + np.asarray(action).clip(-1, 1) * self.action_scale
+        moved.clip(self.mocap_low, self.mocap_high, position)
+        self.data.mocap_quat[0] = _DOWN
 
     def do_simulation(self, ctrl: Any, n_frames: int) -> None:
         """As released. Upstream: leave out ``mj_rnePostConstraint``; nothing reads what it computes."""
@@ -226,6 +240,7 @@ class Quick(released.SawyerXYZEnv):
         self.set_xyz_action(action[:3])
         self.do_simulation((action[-1], -action[-1]), self.frame_skip)
         self.curr_path_length += 1
+        # Its solution is also what the solver starts from at the next step.
         mujoco.mj_forward(self.model, self.data)
         space = self.sawyer_observation_space
         seen = self._last_stable_obs = self._get_obs().clip(space.low, space.high)

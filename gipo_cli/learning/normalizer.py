@@ -32,8 +32,11 @@ class ObsNormalizer(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Normalised observations, clipped to +-``clip`` deviations."""
-        scale = torch.rsqrt(self.var + 1e-8).float()
-        return ((observations - self.mean.float()) * scale).clamp(-self.clip, self.clip)
+        return normalised(observations, *self.scaling())
+
+    def scaling(self) -> tuple[Tensor, Tensor, float]:
+        """What :func:`normalised` takes, by the statistics of now."""
+        return self.mean.float(), torch.rsqrt(self.var + 1e-8).float(), self.clip
 
     @torch.no_grad()
     def update(self, observations: Tensor) -> None:
@@ -46,6 +49,11 @@ class ObsNormalizer(BaseFeaturesExtractor):
         self.var.copy_((self.var * self.count + var * n + delta.square() * self.count * n / total) / total)
         self.mean.add_(delta * n / total)
         self.count.copy_(total)
+
+
+def normalised(observations: Tensor, mean: Tensor, scale: Tensor, clip: float) -> Tensor:
+    """Observations ``[..., d]`` in deviations from the mean, clipped."""
+    return ((observations - mean) * scale).clamp(-clip, clip)
 
 
 class ValueHead(nn.Linear):

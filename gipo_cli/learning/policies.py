@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gipo_cli.data.rollout import Observation, each
 from gipo_cli.learning.heads import BinnedHead, GaussianHead, Head
-from gipo_cli.learning.normalizer import ObsNormalizer, ValueHead
+from gipo_cli.learning.normalizer import ObsNormalizer, ValueHead, normalised
 from gipo_cli.settings.schema import PolicyConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -62,6 +62,8 @@ def _plain(*modules: nn.Module) -> Pass:
                 layers.append((torch.relu, ()))
             elif isinstance(layer, nn.Tanh):
                 layers.append((torch.tanh, ()))
+            elif isinstance(layer, ObsNormalizer):
+                layers.append((normalised, layer.scaling()))
             elif not isinstance(layer, FlattenExtractor):  # observations are flat already
                 layers.append((layer, ()))
 
@@ -158,7 +160,10 @@ class MlpPolicy(ActorCriticPolicy):
         return out.float()
 
     def acting(self) -> ActingPasses:
-        """What a rollout runs: in float32 and without module calls. It follows the weights as they learn."""
+        """What a rollout runs: in float32 and without module calls.
+
+        It follows the weights as they learn; statistics of observations are those of now.
+        """
         critic = _plain(self.mlp_extractor.value_net, self.value_net)
         return ActingPasses(
             _plain(*self._shared_modules()),

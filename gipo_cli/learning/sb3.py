@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -192,16 +193,26 @@ class GIPO(OnPolicyAlgorithm):
         """Rollouts of this agent's own environments, with its newest policy or an older one."""
         return Inline(self.actor, self.past)
 
-    @torch.no_grad()
     def act(
         self, obs: Observation, deterministic: bool = True, generator: torch.Generator | None = None
     ) -> NDArray[Any]:
-        """Actions ``[n, D]`` for raw observations ``[n, ...]``: the cheapest path, nothing clipped."""
-        policy = self.policy
-        output = policy.actor(policy.shared(policy.tensors(obs))).float()
-        action = policy.head.mode(output) if deterministic else policy.head.sample(output, generator)
-        numbers: NDArray[Any] = action.cpu().numpy()
-        return numbers
+        """Actions ``[n, D]`` for raw observations ``[n, ...]``, nothing clipped."""
+        return self.acting(deterministic, generator)(obs)
+
+    def acting(
+        self, deterministic: bool = True, generator: torch.Generator | None = None
+    ) -> Callable[[Observation], NDArray[Any]]:
+        """What :meth:`act` does, prepared for many observations; the policy must not learn meanwhile."""
+        policy, passes = self.policy, self.policy.acting()
+
+        @torch.inference_mode()
+        def act(obs: Observation) -> NDArray[Any]:
+            output = passes.actor(passes.shared(policy.tensors(obs)))
+            action = policy.head.mode(output) if deterministic else policy.head.sample(output, generator)
+            numbers: NDArray[Any] = action.cpu().numpy()
+            return numbers
+
+        return act
 
     def clone(self, demos: Demonstrations, how: CloneConfig | None = None) -> Self:
         """Become the clone of demonstrations, from which ``learn`` trains on.

@@ -170,7 +170,7 @@ def make_clone(
             generator = torch.Generator().manual_seed(config.eval.seed)
             with closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed)) as evaluator:
                 result = evaluator.run(
-                    lambda obs: agent.act(obs, config.eval.deterministic, generator), config.eval.episodes
+                    agent.acting(config.eval.deterministic, generator), config.eval.episodes
                 )
             row = result.row()
             tables.evaluations.append({"step": 0, **row, "time/wall": 0.0})

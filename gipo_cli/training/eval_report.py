@@ -66,7 +66,7 @@ def evaluate_run(
     torch.set_num_threads(config.runtime.torch_threads)
     torch.manual_seed(seed)
     result = evaluate_policy(
-        lambda observations: agent.act(observations, deterministic),
+        agent.acting(deterministic),
         config.env,
         episodes=count,
         seed=seed,

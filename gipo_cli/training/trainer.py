@@ -235,7 +235,7 @@ class Trainer:
         with self._timed("eval"):
             try:
                 result = self.evaluator.run(
-                    lambda obs: self.agent.act(obs, config.deterministic, generator),
+                    self.agent.acting(config.deterministic, generator),
                     config.episodes,
                     stop=self.stopping,
                 )

@@ -99,6 +99,23 @@ def test_chunk_grams_are_those_of_explicit_gradients(name: str, joint: bool, chu
     assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("name", POLICIES)
+def test_products_with_other_samples_are_those_of_explicit_gradients(name: str, joint: bool) -> None:
+    torch.manual_seed(3)
+    policy = POLICIES[name]()
+    obs, action = samples(name, 27)
+    own, other = (Trace(policy, obs[r], action[r], joint) for r in (slice(15), slice(15, None)))
+    coefficients = torch.randn(3, 5, 3, own.log_prob.shape[1])
+    weights = torch.randn(4, 3, own.log_prob.shape[1])
+    together = torch.cat([coefficients, weights.expand(3, -1, -1, -1)], 1)
+    expected = one_by_one(policy, obs, action, joint, together)
+    cross, gram = own.against(coefficients, other, weights)
+    tolerance = {"rtol": 1e-4, "atol": 1e-4 * expected.abs().max().item()}
+    assert torch.allclose(cross, expected[:, :5, 5:], **tolerance)
+    assert torch.allclose(gram, expected[0, 5:, 5:], **tolerance)
+
+
 def test_blocks_cover_every_pair_of_chunks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     policy = sb3("layernorm", True, [40, 30, 8])

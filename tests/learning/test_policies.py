@@ -28,6 +28,8 @@ def test_acting_passes_are_the_policy_to_the_bit_and_follow_its_weights(override
     for _ in range(2):
         collect(agent)
         update(agent)
+        if config.env.normalize_obs:  # statistics are those of when it was asked
+            passes = agent.policy.acting()
         obs = torch.randn(1, 3)
         with torch.inference_mode():
             shared = agent.policy.shared(obs)
