@@ -7,6 +7,7 @@ work. What training uses beside that is three passes, kept apart so that a criti
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -75,6 +76,18 @@ def _plain(*modules: nn.Module) -> Pass:
     return run
 
 
+def _leave_out_compiler() -> None:
+    """Let optimizers work without importing torch's compiler, which takes a second and a half.
+
+    Torch marks some of their methods as not to be compiled at the first call, and imports it for that.
+    Upstream: mark them where it is imported already.
+    """
+    if "torch._dynamo" not in sys.modules:
+        for method in vars(torch.optim.Optimizer).values():
+            if plain := getattr(method, "__wrapped__", None):
+                plain.__dynamo_disable = plain
+
+
 class LayerNormTorso(nn.Module):
     """The authors' torso: a shared encoder, an actor on it, a critic on its *detached* features.
 
@@ -129,6 +142,7 @@ class MlpPolicy(ActorCriticPolicy):
         return {**super()._get_constructor_parameters(), "value_norm": self.value_norm}
 
     def _build(self, lr_schedule: Any) -> None:
+        _leave_out_compiler()
         super()._build(lr_schedule)
         if self.value_norm:
             self.value_net = ValueHead(self.value_net)
