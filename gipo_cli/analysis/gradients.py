@@ -111,7 +111,7 @@ class Trace:
         for layer, delta, twin, of_twin in layers:
             delta = delta.view(chunks, size, *delta.shape[1:])
             of_twin = of_twin.view(*weights.shape[:2], *of_twin.shape[1:])
-            if isinstance(layer.module, nn.LayerNorm):
+            if isinstance(layer.module, nn.LayerNorm) and isinstance(twin.module, nn.LayerNorm):
                 far = _layer_norm_gradients(twin.module, twin.inputs, of_twin, weights[None])[0]
                 own = _layer_norm_gradients(layer.module, layer.inputs, delta, coefficients)
                 cross += (own @ far.T).double()

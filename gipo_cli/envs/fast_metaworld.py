@@ -134,7 +134,7 @@ _DOWN = np.array((1.0, 0.0, 1.0, 0.0))
 """Where the hand points."""
 
 
-class Data(mujoco.MjData):
+class Data(mujoco.MjData):  # type: ignore[misc]
     """MuJoCo's data, whose elements are looked up by name once. Upstream: keep what is looked up."""
 
     def __init__(self, model: Any) -> None:
