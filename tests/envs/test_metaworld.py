@@ -4,6 +4,7 @@ import pytest
 from env_tools import assert_history_free_and_seeded, shipped
 
 from gipo_cli.envs.make import make_env, make_vec_env
+from gipo_cli.envs.metaworld import goals_of
 from gipo_cli.envs.registry import METAWORLD_TASKS
 
 
@@ -36,6 +37,14 @@ def test_goals_are_the_benchmarks_and_depend_on_the_task_seed_alone():
     assert drawn[0] != drawn[1]
     env = make_env(shipped("metaworld"), 1, task_seed=8)
     assert (env.reset() and goal_of(env)) not in expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", METAWORLD_TASKS)
+def test_goals_of_every_task_are_the_benchmarks_to_the_bit(task):
+    import metaworld
+
+    assert goals_of(task, 7) == tuple(metaworld.MT1(task, seed=7).train_tasks)
 
 
 def test_cycle_visits_every_goal_in_order():
