@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 train: setup ## teach a robot to press a button, or make train ARGS="env=fetch_push seed=3"
-	$(BIN)/gipo train $(or $(ARGS),env=metaworld env.task=button-press-v3)
+	$(BIN)/gipo train $(or $(ARGS),env=metaworld env.task=button-press-v3 total_steps=100000)
 
 test: setup lint types tests ## set up, then lint, types and tests: the gate
 

@@ -11,8 +11,8 @@ from gipo_cli.errors import UserError
 
 STUDIES = "study"
 """Folder of the study files, which `gipo sweep` reads; no group that a run is composed of."""
-IMPLIED = frozenset({"preset_objective", "tuned"})
-"""Groups whose files follow from the preset and from another group; nobody needs to type them."""
+IMPLIED = frozenset({"preset_objective", "tuned", "tuned_objective"})
+"""Groups whose files follow from the preset and from other groups; nobody needs to type them."""
 
 
 def shipped_dir() -> Path:
