@@ -92,7 +92,8 @@ class Actor:
     def _step(self, collecting: _Collecting) -> dict[str, Any]:
         obs = each(lambda part: np.asarray(part, np.float32), self.last_obs)
         action = collecting.act(obs, self.generator)
-        taken = action.cpu().numpy()
+        # An environment of others may take a matrix.
+        taken = action.cpu().numpy().reshape(-1, *(self.env.action_space.shape or ()))
         sent = clipped(taken, self.env.action_space)
         stepped, reward, done, infos = self.env.step(sent)
         self.last_obs = each(lambda part: np.asarray(part, np.float32), stepped)

@@ -362,3 +362,31 @@ def test_progress_bar_of_stable_baselines3(capfd):
     model = GIPO("mlp", "Pendulum-v1", agent=AgentConfig(rollout_steps=32), buffer_size=32, device="cpu")
     model.learn(64, progress_bar=True)
     assert "64/64" in "".join(capfd.readouterr())
+
+
+class Matrix(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Box(-1, 1, (2, 3))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action.astype(np.float32))
+        return np.zeros(1, np.float32), float(action.sum()), False, False, {}
+
+
+def test_an_action_that_is_a_matrix():
+    agent = GIPO(
+        env=DummyVecEnv([Matrix, Matrix]),
+        agent=AgentConfig(
+            rollout_steps=8,
+            update=UpdateConfig(rounds=1, batch_size=8),
+            policy=PolicyConfig(hidden=[4]),
+        ),
+        buffer_size=32,
+        device="cpu",
+    )
+    agent.learn(32)
+    assert agent.predict(np.zeros((2, 1), np.float32))[0].shape == (2, 2, 3)
