@@ -5,18 +5,24 @@ import json
 import random
 import shutil
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 import toy_robot
+from doc_blocks import ROOT, blocks
+from stable_baselines3.common.evaluation import evaluate_policy
 from stage import Stage
 
+import gipo_cli
 from gipo_cli.actors import open as opening
 from gipo_cli.data import demos
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir, list_runs
 from gipo_cli.runs.status import StatusFile
+from gipo_cli.settings.agent import AgentConfig
 from gipo_cli.settings.compose import compose
+from gipo_cli.settings.posttrain import CloneConfig
 from gipo_cli.training import initial
 from gipo_cli.training.clone import make_clone, obtain
 from gipo_cli.training.eval_report import evaluate_run
@@ -117,6 +123,42 @@ def test_actors_elsewhere_begin_as_the_clone_too(robot, monkeypatch):
         robot, "wide", "actors=processes", "actors.n=2", "actors.max_lag=2", "objective=gipo_decoupled"
     )
     assert {int(row["actors/arrival_lag"]) for row in rows(wide.metrics)} <= {0, 1, 2}
+
+
+def test_a_clone_collects_for_as_many_versions_as_the_scheduled_lag(robot):
+    """While only the critic learns every policy is the clone: its rollouts are those of the inline run."""
+    fixed = ["agent.critic_warmup=2", "buffer=fresh", "buffer.demos=0", "objective=gipo_decoupled"]
+    inline = rows(run(robot, "inline", *fixed).metrics)
+    lagged = rows(run(robot, "lagged", *fixed, "actors=scheduled", "actors.lag=2").metrics)
+    assert [row["actors/arrival_lag"] for row in lagged] == ["0", "1", "2", "2"]
+    losses = [[(row["loss/critic"], row["episodes"]) for row in found] for found in (inline, lagged)]
+    assert losses[0][:3] == losses[1][:3]
+    assert losses[0][3] != losses[1][3]
+    assert {row["health/lag_max"] for row in lagged[2:]} <= {"2", "2.0"}
+
+
+def test_the_python_of_the_page_clones_and_trains_on(robot, monkeypatch):
+    monkeypatch.chdir(robot / "demos")
+    code = next(
+        text for text in blocks(ROOT / "docs" / "posttraining.md", "py") if "load_demonstrations" in text
+    )
+    short = {"Slide-v0": toy_robot.ID, "my.npz": "mine.npz", "(demos)": "(demos, CloneConfig(steps=300))"}
+    small = AgentConfig(rollout_steps=64, critic_warmup=1)
+    for old, new in {**short, "seed=1": "seed=1, agent=small", "40_000": "64", "=20": "=5"}.items():
+        assert old in code
+        code = code.replace(old, new)
+    names = {"gipo_cli": gipo_cli, "gymnasium": gymnasium, "evaluate_policy": evaluate_policy}
+    exec(code, names | {"CloneConfig": CloneConfig, "small": small}, found := {})
+    # While only the critic learns the policy is the clone, whose expert is at the goal within 15 steps.
+    assert found["agent"].num_timesteps == 64
+    assert found["mean"] > untrained(found["agent"]) + 5
+    with pytest.raises(ValueError, match=r"have observations of shape \(4,\), and the agent's are Box"):
+        gipo_cli.GIPO(env="Pendulum-v1").clone(found["demos"])
+
+
+def untrained(agent):
+    fresh = gipo_cli.GIPO(env=gymnasium.make(toy_robot.ID), normalize_obs=True, seed=1)
+    return evaluate_policy(fresh, agent.get_env(), n_eval_episodes=5)[0]
 
 
 def test_a_changed_copy_is_noticed(robot, tmp_path):
