@@ -104,7 +104,7 @@ def test_make_targets_do_what_the_readme_says():
     # What was typed at the make that runs this test is none of theirs.
     env = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "WORKERS", "ARGS"))}
     for target, expected in (
-        ("train", [".venv/bin/gipo train env=metaworld env.task=button-press-v3"]),
+        ("train", [".venv/bin/gipo train env=metaworld env.task=button-press-v3 total_steps=100000"]),
         ("test", [".venv/bin/ruff check .", ".venv/bin/mypy", ".venv/bin/pytest -n 2"]),
     ):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, env=env, capture_output=True, text=True)

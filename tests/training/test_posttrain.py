@@ -134,7 +134,6 @@ def test_a_clone_collects_for_as_many_versions_as_the_scheduled_lag(robot):
     losses = [[(row["loss/critic"], row["episodes"]) for row in found] for found in (inline, lagged)]
     assert losses[0][:3] == losses[1][:3]
     assert losses[0][3] != losses[1][3]
-    assert {row["health/lag_max"] for row in lagged[2:]} <= {"2", "2.0"}
 
 
 def test_the_python_of_the_page_clones_and_trains_on(robot, monkeypatch):
