@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, echo
 
@@ -34,6 +35,7 @@ def clone(
     """
     from gipo_cli.data.demo_files import find
     from gipo_cli.data.formats import read
+    from gipo_cli.loggers.terminal import success_lines
     from gipo_cli.runs import layout
     from gipo_cli.settings.compose import compose
 
@@ -60,22 +62,20 @@ def clone(
                 on_check=on_check,
             )
     except BaseException:
-        import shutil
-
         if not folder.clone.exists():
             shutil.rmtree(folder.path)
         raise
     if not quiet:
-        fit = facts["fit"]
-        held = fit["validation_loss"]
-        echo(
-            f"{folder.path}: {len(found)} demonstrations, {fit['steps']} steps, loss {fit['loss']:.3g}"
-            + ("" if held is None else f", {held:.3g} on validation episodes")
-        )
-        from gipo_cli.loggers.terminal import success_lines
-
+        echo(f"{folder.path}: {_fit(facts)}")
         echo("\n".join(success_lines(facts.get("success"))))
         echo(f"type next: gipo train {shlex.join(typed)} init={folder.name}")
+
+
+def _fit(facts: dict[str, Any]) -> str:
+    fit = facts["fit"]
+    held = fit["validation_loss"]
+    words = f"{facts['demonstrations']} demonstrations, {fit['steps']} steps, loss {fit['loss']:.3g}"
+    return words if held is None else f"{words}, {held:.3g} on validation episodes"
 
 
 def assumed(found: Demonstrations, overrides: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Exit, Option, echo
+from typer import Option, echo
 
 from gipo_cli.commands.options import ConfigDir, Deterministic, Overrides, Quiet, RunsRoot, Trust
 from gipo_cli.errors import UserError
@@ -44,21 +44,18 @@ def demos(
     gipo demos env=metaworld env.task=push-v3 --episodes 10; Meta-World's 50 tasks have scripted policies.
     """
     from gipo_cli.data import demos as record
-    from gipo_cli.data.demo_files import SUFFIX, check_name, folder_of
+    from gipo_cli.data.demo_files import SUFFIX, folder_of
     from gipo_cli.runs.layout import runs_root
 
     root = runs_root(runs)
     if name is not None:
-        check_name(name)
-        _free(folder_of(root) / f"{name}{SUFFIX}")
-    if source is not None and overrides:
-        raise UserError("--from brings its own settings; leave the overrides out")
+        _check_free(root, name)
+    if source is not None:
+        _check_record_of_a_run(overrides, noise)
     with _told(episodes, quiet) as progress:
         if source is None:
             made, stem = _scripted(overrides or [], config_dir or [], episodes, noise, not keep_all, progress)
         else:
-            if noise:
-                raise UserError("--noise is for the scripted policy; use --stochastic with --from RUN")
             made, stem = _from(
                 root,
                 source,
@@ -72,10 +69,20 @@ def demos(
     path = folder_of(root) / f"{name or stem}{SUFFIX}"
     record.save(made, path)
     if not quiet:
-        rate = f"{int(made.successful.sum())} successful of {made.about.get('played', len(made))} played"
-        echo(f"{path}: {len(made)} episodes, {made.steps} steps, {rate}")
-        echo(f"type next: gipo clone {path.stem}")
-    raise Exit(0)
+        _say(path, made)
+
+
+def _check_record_of_a_run(overrides: list[str] | None, noise: float) -> None:
+    if overrides:
+        raise UserError("--from brings its own settings; leave the overrides out")
+    if noise:
+        raise UserError("--noise is for the scripted policy; use --stochastic with --from RUN")
+
+
+def _say(path: Path, made: Demonstrations) -> None:
+    rate = f"{int(made.successful.sum())} successful of {made.about.get('played', len(made))} played"
+    echo(f"{path}: {len(made)} episodes, {made.steps} steps, {rate}")
+    echo(f"type next: gipo clone {path.stem}")
 
 
 def _scripted(
@@ -143,7 +150,11 @@ def _from(
     return made, f"{run.name[:120]}-{episodes}"
 
 
-def _free(path: Path) -> None:
+def _check_free(root: Path, name: str) -> None:
+    from gipo_cli.data.demo_files import SUFFIX, check_name, folder_of
+
+    check_name(name)
+    path = folder_of(root) / f"{name}{SUFFIX}"
     if path.exists():
         raise UserError(f"{path} already exists and is not overwritten; give another name with --name")
 

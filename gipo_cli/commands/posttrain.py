@@ -14,6 +14,7 @@ from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
     from gipo_cli.data.demos import Demonstrations
+    from gipo_cli.settings.schema import RunConfig
 
 _LIMITS = 80, 200
 
@@ -36,8 +37,6 @@ def posttrain(
     from gipo_cli.loggers.terminal import success_lines
     from gipo_cli.runs import layout
     from gipo_cli.runs.durable import read_sealed
-    from gipo_cli.settings.compose import compose
-    from gipo_cli.training.clone import obtain
     from gipo_cli.training.initial import shared_clone
     from gipo_cli.training.session import train
 
@@ -47,12 +46,7 @@ def posttrain(
         if (root / name).exists():
             raise UserError(f"{root / name} already exists and is not overwritten; give another name")
     path, lines = _demonstrations(demos, typed, root, folders)
-    lines = [*lines, *typed, f'demos.path="{path}"']
-    config = compose(lines, config_dirs=folders).config
-    found = obtain(config)
-    if config.env.max_episode_steps is None and config.env.name == "metaworld":
-        lines.append(f"env.max_episode_steps={_limit(found) * config.env.action.repeat}")
-        config = compose(lines, config_dirs=folders).config
+    lines, config, found = _obtained([*lines, *typed, f'demos.path="{path}"'], folders)
     clone = shared_clone(config, found, root)
     if not quiet:
         echo(f"{path}: {len(found)} demonstrations; clone {clone.path}")
@@ -92,6 +86,19 @@ def _demonstrations(demos: str, typed: list[str], root: Path, folders: list[Path
         made = record_scripted(config.env, episodes=int(demos), seed=config.seed, noise=config.demos.noise)
         record.save(made, path)
     return path, lines
+
+
+def _obtained(lines: list[str], folders: list[Path]) -> tuple[list[str], RunConfig, Demonstrations]:
+    """The settings, with a time limit for Meta-World where none is typed, and the demonstrations."""
+    from gipo_cli.settings.compose import compose
+    from gipo_cli.training.clone import obtain
+
+    config = compose(lines, config_dirs=folders).config
+    found = obtain(config)
+    if config.env.max_episode_steps is None and config.env.name == "metaworld":
+        lines = [*lines, f"env.max_episode_steps={_limit(found) * config.env.action.repeat}"]
+        config = compose(lines, config_dirs=folders).config
+    return lines, config, found
 
 
 def _limit(found: Demonstrations) -> int:

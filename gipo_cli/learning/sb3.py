@@ -82,10 +82,7 @@ class GIPO(OnPolicyAlgorithm):
     ) -> None:
         if unknown:
             raise TypeError(_unknown(next(iter(unknown))))
-        agent = AgentConfig() if agent is None else agent
-        chosen = NAMED.get(policy, policy) if isinstance(policy, str) else policy or agent.policy
-        if isinstance(chosen, PolicyConfig):
-            agent = agent.model_copy(update={"policy": chosen})
+        chosen, agent = _chosen(policy, agent or AgentConfig())
         self.agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
         self.objective, self.actors = known(objective), actors or ActorsConfig()
         self.buffer_size, self.reward_scale = buffer_size, reward_scale
@@ -287,6 +284,16 @@ class GIPO(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "learner", "past", "generator", "_actor"]
+
+
+def _chosen(
+    policy: PolicyConfig | str | type[MlpPolicy] | None, agent: AgentConfig
+) -> tuple[PolicyConfig | str | type[MlpPolicy], AgentConfig]:
+    """The policy that is meant, and the settings with it."""
+    chosen = NAMED.get(policy, policy) if isinstance(policy, str) else policy or agent.policy
+    if isinstance(chosen, PolicyConfig):
+        agent = agent.model_copy(update={"policy": chosen})
+    return chosen, agent
 
 
 def _unknown(argument: str) -> str:

@@ -28,6 +28,26 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
         UserError: A key is unknown, a value is not allowed, or a change is not.
     """
     data = before.model_dump(mode="json")
+    _set(data, overrides)
+    after = validate(data)
+    old, new = flatten(before.model_dump(mode="json")), flatten(after.model_dump(mode="json"))
+    changes = [f"{key}: {old.get(key)} -> {now}" for key, now in new.items() if old.get(key) != now]
+    if after.total_steps < before.total_steps:
+        raise UserError(
+            f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only grow"
+        )
+    refused = [change for change in changes if not change.startswith("total_steps:")]
+    refused += _schedules(before, after)
+    if refused and not allow:
+        raise UserError(
+            f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, "
+            "or add --allow-changes"
+        )
+    return after, changes
+
+
+def _set(data: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Put values in their places."""
     for override in parse_overrides(overrides):
         key = str(override.key_or_group)
         if override.is_sweep_override() or override.is_delete():
@@ -47,27 +67,18 @@ def changed(before: RunConfig, overrides: Sequence[str], *, allow: bool) -> tupl
             near = suggest(key, flatten(data))
             raise UserError(f"{key!r} is not a value of this run{near}; its config.yaml holds them all")
         section[leaf] = override.value()
-    after = validate(data)
-    old, new = flatten(before.model_dump(mode="json")), flatten(after.model_dump(mode="json"))
-    changes = [f"{key}: {old.get(key)} -> {now}" for key, now in new.items() if old.get(key) != now]
-    if after.total_steps < before.total_steps:
-        raise UserError(
-            f"total_steps={after.total_steps} is less than the run's {before.total_steps}; it can only grow"
+
+
+def _schedules(before: RunConfig, after: RunConfig) -> list[str]:
+    """What a longer budget changes before its own end: schedules that run over it."""
+    if after.total_steps == before.total_steps:
+        return []
+    longer = f"total_steps: {before.total_steps} -> {after.total_steps}, and"
+    update, anchor, found = before.agent.update, before.agent.anchor, []
+    if update.decays:
+        found.append(
+            f"{longer} the learning rate of agent.update.lr_schedule={update.lr_schedule} ends there"
         )
-    refused = [change for change in changes if not change.startswith("total_steps:")]
-    if before.agent.update.decays and after.total_steps != before.total_steps:
-        schedule = (
-            f"the learning rate of agent.update.lr_schedule={before.agent.update.lr_schedule} ends there"
-        )
-        refused.append(f"total_steps: {before.total_steps} -> {after.total_steps}, and {schedule}")
-    anchor = before.agent.anchor
-    if anchor.active and anchor.decay == "linear" and after.total_steps != before.total_steps:
-        refused.append(
-            f"total_steps: {before.total_steps} -> {after.total_steps}, and agent.anchor's weights end there"
-        )
-    if refused and not allow:
-        raise UserError(
-            f"resuming with other values would make it another run ({'; '.join(refused)}); leave them out, "
-            "or add --allow-changes"
-        )
-    return after, changes
+    if anchor.active and anchor.decay == "linear":
+        found.append(f"{longer} agent.anchor's weights end there")
+    return found

@@ -164,23 +164,14 @@ def make_clone(
         "goals_shared_with_evaluation": shared_goals(demos, config),
     }
     score = None
-    tables = Tables(folder)
-    try:
+    with closing(Tables(folder)) as tables:
         if config.eval.episodes:
-            generator = torch.Generator().manual_seed(config.eval.seed)
-            with closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed)) as evaluator:
-                result = evaluator.run(
-                    agent.acting(config.eval.deterministic, generator), config.eval.episodes
-                )
-            row = result.row()
+            row, score = _evaluated(agent, config)
             tables.evaluations.append({"step": 0, **row, "time/wall": 0.0})
-            score = (float(row["success"] or 0.0), float(result.returns.mean()))
             facts["success"] = rates(agent.act, config, config.eval.episodes)
             latest = {"eval_return": row["return_mean"], "eval_success": row["success"]}
             status.beat(0, latest=latest, force=True)
         tables.marks()
-    finally:
-        tables.close()
     Run(folder, config).checkpoints.save(
         0, Tree(state={"clone": facts}, tensors={"policy": agent.policy.state_dict()}), score=score
     )
@@ -189,6 +180,15 @@ def make_clone(
     folder.log.touch()
     status.finish("done")
     return facts
+
+
+def _evaluated(agent: GIPO, config: RunConfig) -> tuple[dict[str, Any], tuple[float, float]]:
+    """The row of an evaluation, and its score."""
+    generator = torch.Generator().manual_seed(config.eval.seed)
+    with closing(Evaluator(config.env, seed=config.eval.seed, task_seed=config.seed)) as evaluator:
+        result = evaluator.run(agent.acting(config.eval.deterministic, generator), config.eval.episodes)
+    row = result.row()
+    return row, (float(row["success"] or 0.0), float(result.returns.mean()))
 
 
 def shared_goals(demos: Demonstrations, config: RunConfig) -> list[int] | None:

@@ -54,13 +54,9 @@ def evaluate_run(
 
     from gipo_cli.training.loading import load_agent
 
-    if episodes is not None and episodes < 1:
-        raise UserError(f"episodes={episodes} is not a number of episodes; give 1 or more")
     agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
     name = choose_protocol(config, protocol)
-    count = episodes or (METAWORLD_GOALS if name == "metaworld" else config.eval.episodes)
-    if not count:
-        raise UserError(f"{run} was trained without evaluations (eval.episodes=0); give --episodes")
+    count = _count(episodes, METAWORLD_GOALS if name == "metaworld" else config.eval.episodes, run)
     seed = config.eval.seed if seed is None else seed
     # The same numbers as in training, and sampled actions that repeat.
     torch.set_num_threads(config.runtime.torch_threads)
@@ -77,6 +73,14 @@ def evaluate_run(
     return build_report(
         result, config, run=run, saved=saved, protocol=name, deterministic=deterministic, seed=seed
     )
+
+
+def _count(asked: int | None, usual: int, run: Path) -> int:
+    if asked is not None and asked < 1:
+        raise UserError(f"episodes={asked} is not a number of episodes; give 1 or more")
+    if not (asked or usual):
+        raise UserError(f"{run} was trained without evaluations (eval.episodes=0); give --episodes")
+    return asked or usual
 
 
 def choose_protocol(config: RunConfig, asked: str | None) -> Protocol:

@@ -86,20 +86,10 @@ def record(
             f"{source} succeeded in {len(kept)} of {played} episodes of {' '.join(cfg.names)}, and "
             f"{episodes} were asked for; {fewer}use less noise, or keep failures too (--all)"
         )
-    env_record = cfg.model_dump(mode="json", include={"name", "id", "task", "reward", "kwargs"})
-    env_record["action"] = {"repeat": cfg.action.repeat}
-    return _joined(
-        kept,
-        {
-            "env": env_record,
-            "source": source,
-            "seed": seed,
-            "task_seed": seed,
-            "noise": noise,
-            "played": played,
-            "versions": versions(),
-        },
-    )
+    task = cfg.model_dump(mode="json", include={"name", "id", "task", "reward", "kwargs"})
+    task["action"] = {"repeat": cfg.action.repeat}
+    about = {"source": source, "seed": seed, "task_seed": seed, "noise": noise, "played": played}
+    return _joined(kept, {"env": task, **about, "versions": versions()})
 
 
 def record_scripted(
