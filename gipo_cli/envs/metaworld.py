@@ -29,10 +29,14 @@ def goals_of(task: str, task_seed: int) -> tuple[Any, ...]:
     from unittest.mock import patch
 
     import metaworld
+    import mujoco
     from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
+    def stay(sim: Any, *_: Any) -> None:
+        mujoco.mj_forward(sim.model, sim.data)
+
     tested = not other_version(TESTED)
-    with patch.object(SawyerXYZEnv, "do_simulation", lambda *_: None) if tested else nullcontext():
+    with patch.object(SawyerXYZEnv, "do_simulation", stay) if tested else nullcontext():
         benchmark = metaworld.MT1(task, seed=task_seed)  # type: ignore[no-untyped-call]
     return tuple(benchmark.train_tasks)
 
