@@ -112,8 +112,7 @@ def run_probe(
     rows, share = _fresh_layout(len(fresh.obs), size, probe.advantage)
     probe, fresh = probe.take(slice(n)), fresh.take(rows)
     trace, newest = (Trace(policy, batch.obs, batch.action, joint) for batch in (probe, fresh))
-    objectives = [NoClip(), *grid]
-    g = [_coefficients(objective, trace.log_prob, probe, joint) for objective in objectives]
+    g = [_coefficients(objective, trace.log_prob, probe, joint) for objective in (NoClip(), *grid)]
     own = _weights(torch.stack(g), probe.advantage).view(len(g), chunks, size, -1) / size
     weights = _weights(_coefficients(NoClip(), newest.log_prob, fresh, joint), fresh.advantage)
     weights = weights.view(-1, size, weights.shape[-1]) * share[:, None]

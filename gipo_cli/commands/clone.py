@@ -53,14 +53,8 @@ def clone(
     folder = layout.create(root, stem, unique=name is None)
     try:
         with told(config.clone.steps, quiet) as on_check:
-            facts = make_clone(
-                folder,
-                config,
-                found,
-                overrides=lines,
-                command=["gipo", *sys.argv[1:]],
-                on_check=on_check,
-            )
+            command = ["gipo", *sys.argv[1:]]
+            facts = make_clone(folder, config, found, overrides=lines, command=command, on_check=on_check)
     except BaseException:
         if not folder.clone.exists():
             shutil.rmtree(folder.path)

@@ -48,6 +48,25 @@ class Film:
     successes: list[bool]
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a film looks.
+
+    Attributes:
+        fps: Frames per second; None: the simulated speed.
+        every: Steps per picture; None: as few as keep the simulated speed at 30 frames per second at most.
+        height: Pixels of an episode's picture; None: as it is drawn.
+        numbers: Write step, return and success on the pictures.
+        together: Show all episodes at once, side by side.
+    """
+
+    fps: float | None = None
+    every: int | None = None
+    height: int | None = None
+    numbers: bool = False
+    together: bool = False
+
+
 def film(
     act: Act,
     cfg: EnvConfig,
@@ -56,28 +75,14 @@ def film(
     episodes: Sequence[int],
     seed: int,
     task_seed: int,
-    fps: float | None = None,
-    every: int | None = None,
-    height: int | None = None,
-    numbers: bool = False,
-    together: bool = False,
+    style: Style = Style(),
     demonstrated: bool = False,
 ) -> Film:
     """Play episodes of an evaluation, or of demonstrations, and write their pictures to a file.
 
-    Args:
-        act: Actions ``[LANES, ...]`` for float32 observations ``[LANES, d]``, as in ``Evaluator``.
-        cfg: The environment.
-        path: ``.mp4`` or ``.gif``; it appears only when it is complete.
-        episodes: Their numbers.
-        seed: Seed of the episodes' starts.
-        task_seed: Seed of the task.
-        fps: Frames per second; None: the simulated speed.
-        every: Steps per picture; None: as few as keep the simulated speed at 30 frames per second at most.
-        height: Pixels of an episode's picture; None: as it is drawn.
-        numbers: Write step, return and success on the pictures.
-        together: Show all episodes at once, side by side.
-        demonstrated: They are recorded demonstrations, each played to its first success.
+    ``act`` gives actions ``[LANES, ...]`` for float32 observations ``[LANES, d]``, as in ``Evaluator``; the
+    file, ``.mp4`` or ``.gif``, appears only when it is complete; ``demonstrated``: the episodes are recorded
+    demonstrations, each played to its first success.
 
     Raises:
         UserError: Nothing can be rendered here, or the file cannot be written.
@@ -86,23 +91,17 @@ def film(
     from gipo_cli.training.evaluate import Episode
 
     _check_pictures(cfg, seed)
-    upside_down = cfg.name == "metaworld" and "camera_name" not in cfg.kwargs
-    if upside_down:
-        # Upstream's default view, from behind the robot, hides the gripper; the others are upside down.
-        cfg = cfg.model_copy(update={"kwargs": {**cfg.kwargs, "camera_name": METAWORLD_CAMERA}})
+    upside_down, cfg = _watched(cfg)
     with ExitStack() as stack:
-        count = len(episodes) if together else 1
+        count = len(episodes) if style.together else 1
         envs = [stack.enter_context(closing(_open(cfg, seed, task_seed, demonstrated))) for _ in range(count)]
         native = float(envs[0].metadata.get("render_fps") or _REAL_TIME_FPS) / cfg.action.repeat
-        every = every or max(1, round(native / _REAL_TIME_FPS))
-        fps = fps or native / every
+        every = style.every or max(1, round(native / _REAL_TIME_FPS))
+        fps = style.fps or native / every
         outcomes: dict[int, tuple[float, ...]] = {}
 
         def shoot(episode: Episode) -> np.ndarray:
-            picture = _draw(episode.env)
-            picture = picture[::-1, ::-1] if upside_down else picture
-            picture = picture if height is None else scaled(picture, height)
-            return captioned(picture, _numbers(episode)) if numbers else picture
+            return _styled(_draw(episode.env), episode, style, upside_down=upside_down)
 
         def played(number: int, env: gym.Env[Any, Any]) -> Iterator[np.ndarray]:
             episode = Episode(env, number, demonstrated)
@@ -110,11 +109,25 @@ def film(
 
         encoder = stack.enter_context(_writing(path, fps))
         streams = list(starmap(played, zip(episodes, cycle(envs), strict=False)))
-        for picture in _beside(streams) if together else chain.from_iterable(streams):
+        for picture in _beside(streams) if style.together else chain.from_iterable(streams):
             encoder.add(picture)
     found = [outcomes[number] for number in episodes]
     successes = [bool(outcome[2]) for outcome in found if not np.isnan(outcome[2])]
     return Film(path, encoder.frames, fps, [outcome[0] for outcome in found], successes)
+
+
+def _watched(cfg: EnvConfig) -> tuple[bool, EnvConfig]:
+    """Whether pictures are upside down, and the environment with its camera."""
+    if cfg.name != "metaworld" or "camera_name" in cfg.kwargs:
+        return False, cfg
+    # Upstream's default view, from behind the robot, hides the gripper; the others are upside down.
+    return True, cfg.model_copy(update={"kwargs": {**cfg.kwargs, "camera_name": METAWORLD_CAMERA}})
+
+
+def _styled(picture: np.ndarray, episode: Episode, style: Style, *, upside_down: bool) -> np.ndarray:
+    picture = picture[::-1, ::-1] if upside_down else picture
+    picture = picture if style.height is None else scaled(picture, style.height)
+    return captioned(picture, _numbers(episode)) if style.numbers else picture
 
 
 def _numbers(episode: Episode) -> str:

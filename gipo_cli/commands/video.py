@@ -11,7 +11,7 @@ from gipo_cli.commands.options import Checkpoint, Deterministic, Device, Run, Ru
 from gipo_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from gipo_cli.commands.film import Film
+    from gipo_cli.commands.film import Film, Style
 
 Height = Annotated[
     int | None, Option(min=16, metavar="PIXELS", help="height of an episode's picture (as it is drawn)")
@@ -43,17 +43,15 @@ def video(
     trust: Trust = False,
 ) -> None:
     """Record the policy, or demonstrations (DEMOS in place of RUN), as MP4 or GIF (works headless)."""
+    from gipo_cli.commands.film import Style
     from gipo_cli.data.demo_files import found
     from gipo_cli.runs.layout import runs_root
 
+    style = Style(fps=fps, every=every, height=height, numbers=numbers, together=together)
     if (demos := found(runs_root(runs), run)) is not None:
         if together:
             raise UserError("--side-by-side shows episodes of a run, not demonstrations; leave it out")
-        _say(
-            record_demos(
-                demos, out=out, episodes=episodes, fps=fps, every=every, height=height, numbers=numbers
-            )
-        )
+        _say(record_demos(demos, out=out, episodes=episodes, style=style))
         return
     made = record(
         open_run(run, runs).path,
@@ -62,11 +60,7 @@ def video(
         deterministic=deterministic,
         seed=seed,
         checkpoint=checkpoint,
-        fps=fps,
-        every=every,
-        height=height,
-        numbers=numbers,
-        together=together,
+        style=style,
         device=device,
         trust=trust,
     )
@@ -87,11 +81,7 @@ def record(
     deterministic: bool = True,
     seed: int | None = None,
     checkpoint: str = "last",
-    fps: float | None = None,
-    every: int | None = None,
-    height: int | None = None,
-    numbers: bool = False,
-    together: bool = False,
+    style: Style | None = None,
     device: str = "cpu",
     trust: bool = False,
 ) -> Film:
@@ -126,11 +116,7 @@ def record(
         episodes=range(episodes),
         seed=seed,
         task_seed=config.seed,
-        fps=fps,
-        every=every,
-        height=height,
-        numbers=numbers,
-        together=together,
+        style=style or film.Style(),
     )
 
 
@@ -139,10 +125,7 @@ def record_demos(
     *,
     out: Path | None = None,
     episodes: int = 1,
-    fps: float | None = None,
-    every: int | None = None,
-    height: int | None = None,
-    numbers: bool = False,
+    style: Style | None = None,
 ) -> Film:
     """Play the first recorded episodes again, which are the same to the bit, and film them.
 
@@ -176,9 +159,6 @@ def record_demos(
         episodes=found.number[:episodes].tolist(),
         seed=seed,
         task_seed=seed,
-        fps=fps,
-        every=every,
-        height=height,
-        numbers=numbers,
+        style=style or film.Style(),
         demonstrated=True,
     )

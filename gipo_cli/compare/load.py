@@ -132,13 +132,7 @@ def read_run(folder: Path, *, extra_column: str = "") -> Run:
     # Every run that was trained here has a list of its files; an imported one has none, and no digest.
     config = _config(folder / "config.yaml", sealed="files" in meta)
     marks, success = _marks(folder), _success(folder / "success.json")
-    if type(count := success.get("demonstrations")) is int:
-        # As many as were cloned, also where the setting says all of a file.
-        config["demos.episodes"] = count
-    for key in ("demos.path", "init"):
-        if isinstance(path := config.get(key), str):
-            # Files and clones that are alike but for the seed make no groups.
-            config[key] = re.sub(rf"(-s{config['seed']})+$", "", Path(path).stem)
+    _regroup(config, success.get("demonstrations"))
 
     def table(name: str, mark: str, *columns: Sequence[str]) -> Table | None:
         path, alive = folder / name, status["state"] == "running"
@@ -175,6 +169,17 @@ def read_run(folder: Path, *, extra_column: str = "") -> Run:
         diagnostics=diagnostics,
         success=success,
     )
+
+
+def _regroup(config: dict[str, Value], demonstrations: object) -> None:
+    """Give runs that began alike the same settings."""
+    if type(demonstrations) is int:
+        # As many as were cloned, also where the setting says all of a file.
+        config["demos.episodes"] = demonstrations
+    for key in ("demos.path", "init"):
+        if isinstance(path := config.get(key), str):
+            # Files and clones that are alike but for the seed make no groups.
+            config[key] = re.sub(rf"(-s{config['seed']})+$", "", Path(path).stem)
 
 
 def _status(path: Path) -> dict[str, Any]:

@@ -62,10 +62,7 @@ def hstack(parts: Any) -> Array:
 
 
 class FromMatrix:
-    """``Rotation.from_matrix``: scipy's formula in plain numbers, for a matrix that is clearly a rotation.
-
-    Upstream: ``assume_valid=True``, or MuJoCo's own quaternions.
-    """
+    """``Rotation.from_matrix``: scipy's formula for clear rotations. Upstream: ``assume_valid=True``."""
 
     def __init__(self, matrix: Array) -> None:
         """Take a matrix ``[3, 3]``."""

@@ -19,14 +19,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from gipo_cli.core.objectives import ObjectiveParams, known
 from gipo_cli.data.demos import Demonstrations
 from gipo_cli.data.rollout import Observation, each
-from gipo_cli.errors import nearest
 from gipo_cli.learning.actor import Actor
+from gipo_cli.learning.arguments import unknown_argument
 from gipo_cli.learning.cloning import clone
 from gipo_cli.learning.learner import Learner
 from gipo_cli.learning.policies import NAMED, MlpPolicy, networks
 from gipo_cli.learning.precision import resolve
 from gipo_cli.learning.source import Inline, Past, stream
-from gipo_cli.settings.explain import known_keys
 from gipo_cli.settings.posttrain import CloneConfig
 from gipo_cli.settings.schema import ActorsConfig, AgentConfig, BufferConfig, PolicyConfig, RunConfig
 
@@ -81,7 +80,7 @@ class GIPO(OnPolicyAlgorithm):
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise TypeError(_unknown(next(iter(unknown))))
+            raise TypeError(unknown_argument(next(iter(unknown))))
         chosen, agent = _chosen(policy, agent or AgentConfig())
         self.agent = agent.model_copy(update={"precision": resolve(agent, get_device(device))})
         self.objective, self.actors = known(objective), actors or ActorsConfig()
@@ -294,20 +293,3 @@ def _chosen(
     if isinstance(chosen, PolicyConfig):
         agent = agent.model_copy(update={"policy": chosen})
     return chosen, agent
-
-
-def _unknown(argument: str) -> str:
-    """What to write in place of an argument of Stable-Baselines3's PPO."""
-    said = f"GIPO takes no argument {argument!r}"
-    (key, *_) = nearest(argument, known_keys()) or [""]
-    section, *path = key.split(".")
-    if section == "agent":
-        value = "..."
-        for name in reversed(path):
-            value = f"{{{name!r}: {value}}}"
-        return f"{said}; write agent=AgentConfig.model_validate({value})"
-    if section == "objective":
-        return f"{said}; write the objective with it, such as objective=PpoClip({path[-1]}=...)"
-    if section:
-        return f"{said}; it is {key} on the command line"
-    return f"{said}; see the parameters of AgentConfig in gipo_cli.settings.schema"

@@ -14,7 +14,8 @@ from rich.table import Table
 from gipo_cli.runs.durable import write_text
 from gipo_cli.settings.compose import as_yaml
 from gipo_cli.settings.overrides import value_of
-from gipo_cli.tune.search import Search, Trial, importance, ranked
+from gipo_cli.tune.search import Search, importance
+from gipo_cli.tune.trials import Trial, ranked
 
 BEST, TRIALS, IMPORTANCE = "best.yaml", "trials.csv", "importance.csv"
 SHOWN = 10

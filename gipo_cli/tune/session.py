@@ -28,8 +28,9 @@ from gipo_cli.sweep.session import Session, held
 from gipo_cli.sweep.state import observe, observe_all
 from gipo_cli.text import duration
 from gipo_cli.tune.report import print_results, write_results
-from gipo_cli.tune.search import Outcome, Search, Walk
+from gipo_cli.tune.search import Search, Walk
 from gipo_cli.tune.space import Dimension, own_knob, split
+from gipo_cli.tune.trials import Outcome
 
 SEEDS = "seed=1,2"
 

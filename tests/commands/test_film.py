@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from command import gipo
 
-from gipo_cli.commands.film import film
+from gipo_cli.commands.film import Style, film
 from gipo_cli.commands.pictures import captioned, picture_of, scaled, tiled
 from gipo_cli.errors import RunFailed
 from gipo_cli.settings.schema import EnvConfig
@@ -136,8 +136,9 @@ def grown(tmp_path, monkeypatch):
     monkeypatch.setitem(gym.registry, "Growing-v0", spec)
     cfg, act = EnvConfig(name="gymnasium", id="Growing-v0"), lambda o: np.zeros((len(o), 1))
 
-    def made(episodes, **kwargs):
-        return film(act, cfg, tmp_path / "a.gif", episodes=episodes, seed=1, task_seed=1, every=1, **kwargs)
+    def made(episodes, **style):
+        path = tmp_path / "a.gif"
+        return film(act, cfg, path, episodes=episodes, seed=1, task_seed=1, style=Style(every=1, **style))
 
     return made
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from command import gipo
 
-from gipo_cli.commands.film import film
+from gipo_cli.commands.film import Style, film
 from gipo_cli.commands.renderer import choose_renderer
 from gipo_cli.commands.video import record
 from gipo_cli.errors import RunFailed, UserError
@@ -37,7 +37,7 @@ def renderer():
 
 def test_a_film_of_two_episodes(renderer, tmp_path):
     path = tmp_path / "a folder é" / "film.mp4"
-    made = film(up, FETCH, path, episodes=range(2), seed=3, task_seed=1, every=10)
+    made = film(up, FETCH, path, episodes=range(2), seed=3, task_seed=1, style=Style(every=10))
     assert (len(made.returns), len(made.successes)) == (2, 2)
     # The start and every tenth of 50 steps.
     assert made.frames == 2 * 6
@@ -56,7 +56,7 @@ def test_a_film_of_two_episodes(renderer, tmp_path):
 
 def test_a_gif_of_metaworld_shows_the_robot_the_right_way_up(renderer, tmp_path):
     cfg = EnvConfig(name="metaworld", task="reach-v3", max_episode_steps=4)
-    made = film(up, cfg, tmp_path / "a.GIF", episodes=range(1), seed=3, task_seed=1, fps=5)
+    made = film(up, cfg, tmp_path / "a.GIF", episodes=range(1), seed=3, task_seed=1, style=Style(fps=5))
     assert (made.frames, made.fps) == (3, 5)
     picture = iio.imread(tmp_path / "a.GIF")[0].astype(int)
     # The grey background is at the top, the robot's red to the left of the middle.
@@ -75,7 +75,7 @@ def test_an_error_leaves_no_half_film(renderer, tmp_path):
         return up(observations)
 
     with pytest.raises(RunFailed, match="broken"):
-        film(fail, FETCH, tmp_path / "a.mp4", episodes=range(1), seed=3, task_seed=1, every=1)
+        film(fail, FETCH, tmp_path / "a.mp4", episodes=range(1), seed=3, task_seed=1, style=Style(every=1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +87,7 @@ def test_a_film_that_does_not_fit_the_disk_is_one_sentence(renderer, tmp_path, n
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(UserError, match=rf"cannot write .*{name}"):
-            film(up, cfg, tmp_path / name, episodes=range(1), seed=3, task_seed=1, every=1)
+            film(up, cfg, tmp_path / name, episodes=range(1), seed=3, task_seed=1, style=Style(every=1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -95,8 +95,8 @@ def test_a_film_that_does_not_fit_the_disk_is_one_sentence(renderer, tmp_path, n
 
 
 def test_a_run_is_filmed_again_and_again_without_overwriting(renderer, trained_run):
-    first = record(trained_run, every=25)
-    second = record(trained_run, every=25, checkpoint="last")
+    first = record(trained_run, style=Style(every=25))
+    second = record(trained_run, style=Style(every=25), checkpoint="last")
     assert first.path.parent == trained_run / "videos"
     assert first.path != second.path
     assert second.path.name.startswith("step_000000000256")
@@ -111,7 +111,11 @@ def test_a_film_shows_the_episodes_of_the_evaluation_to_the_bit(
     torch.manual_seed(99)
     wanted = {"checkpoint": "last", "deterministic": deterministic}
     filmed = record(
-        trained_run, out=tmp_path / "a.mp4", every=50, episodes=2 if deterministic else 1, **wanted
+        trained_run,
+        out=tmp_path / "a.mp4",
+        style=Style(every=50),
+        episodes=2 if deterministic else 1,
+        **wanted,
     )
     evaluated = evaluate_run(trained_run, episodes=6, **wanted)
     assert filmed.returns == evaluated.returns[: len(filmed.returns)]
@@ -120,7 +124,7 @@ def test_a_film_shows_the_episodes_of_the_evaluation_to_the_bit(
 def test_a_folder_that_cannot_be_written_is_one_sentence(renderer, trained_run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        record(trained_run, out=tmp_path / "file" / "a.mp4", every=25)
+        record(trained_run, out=tmp_path / "file" / "a.mp4", style=Style(every=25))
 
 
 @pytest.mark.parametrize(

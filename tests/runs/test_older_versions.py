@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from gipo_cli import load_run
 from gipo_cli.commands.app import app
+from gipo_cli.commands.film import Style
 from gipo_cli.commands.renderer import choose_renderer
 from gipo_cli.commands.video import record
 from gipo_cli.errors import UserError
@@ -67,7 +68,7 @@ def test_their_policies_are_evaluated_to_the_same_numbers(old, name):
 def test_their_policies_are_filmed(old, tmp_path):
     if choose_renderer()[0] is None:
         pytest.skip("no EGL or OSMesa here")
-    film = record(old / "reach", out=tmp_path / "a.gif", every=25)
+    film = record(old / "reach", out=tmp_path / "a.gif", style=Style(every=25))
     assert film.frames == 3
     assert film.returns[0] in (pytest.approx(float(evaluations(old / "reach")[-1][name])) for name in ENDS)
 

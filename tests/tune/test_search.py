@@ -7,8 +7,9 @@ import pytest
 from sweep_harness import TINY
 
 from gipo_cli.errors import UserError
-from gipo_cli.tune.search import Outcome, Search, Trial, importance, ranked
+from gipo_cli.tune.search import Search, importance
 from gipo_cli.tune.session import plan_searches
+from gipo_cli.tune.trials import Outcome, Trial, ranked
 
 SPACE = ("agent.update.actor_lr=log(1e-5,1e-3)", "objective.sigma=uniform(.1,2)")
 
