@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 UNREAD = (errno.EPIPE, errno.EIO)
 """The reader has left, or the terminal is closed."""
@@ -50,3 +54,12 @@ class Lasting:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
                 os.close(nowhere)
+
+
+def lasting_console() -> Console:
+    """Standard output for training, which goes on whatever becomes of what is printed."""
+    from rich.console import Console
+
+    # FORCE_COLOR would draw the live panel into a file.
+    terminal = None if sys.stdout.isatty() else False
+    return Console(file=cast(TextIO, Lasting(sys.stdout)), highlight=False, force_terminal=terminal)

@@ -62,6 +62,12 @@ def test_a_run_goes_on_whatever_becomes_of_what_it_prints(kind, monkeypatch, tmp
     assert capsys.readouterr().err == ""
 
 
+def test_a_sweep_goes_on_whatever_becomes_of_what_it_prints(monkeypatch, tmp_path, capsys):
+    words = ["sweep", "--dry-run", "--runs", str(tmp_path), "seed=1,2", *TINY.split()]
+    assert ended(monkeypatch, full(), *words) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(("kind", "code"), [("disk", 1), ("pipe", 0), ("start", 0), ("none", 0)])
 def test_a_command_that_prints_says_where_that_is_not_whole(kind, code, monkeypatch, capsys):
     assert ended(monkeypatch, STREAMS[kind](), "list", "objectives") == code

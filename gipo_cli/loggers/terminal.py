@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from gipo_cli.runs.durable import read_sealed
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.manifest import trust_flag
 from gipo_cli.runs.status import Rate
-from gipo_cli.streams import Lasting
+from gipo_cli.streams import lasting_console
 from gipo_cli.text import duration, sparkline
 
 if TYPE_CHECKING:
@@ -196,15 +195,6 @@ class Display:
             "left": duration(left),
             "elapsed": duration(time.monotonic() - self._begun),
         }
-
-
-def lasting_console() -> Console:
-    """Standard output for a run, which goes on whatever becomes of what is printed."""
-    from rich.console import Console
-
-    # FORCE_COLOR would draw the live panel into a file.
-    terminal = None if sys.stdout.isatty() else False
-    return Console(file=cast(TextIO, Lasting(sys.stdout)), highlight=False, force_terminal=terminal)
 
 
 def print_summary(console: Console, run: RunDir, *, tensorboard: bool) -> None:

@@ -15,6 +15,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import fsync_dir, refuse_links, remove_leftovers
 from gipo_cli.runs.lock import run_lock
 from gipo_cli.runs.machine import typed_command
+from gipo_cli.streams import lasting_console
 from gipo_cli.sweep.drive import Sweep
 from gipo_cli.sweep.estimate import Estimate, Trial, earlier_trials, free_memory, jobs_that_fit, measure
 from gipo_cli.sweep.folder import StudyDir, check_same, read_study, write_study
@@ -55,7 +56,7 @@ def run_study(
     study = plan(overrides, name=name, config_dirs=config_dirs)
     study = replace(study, allow_changes=options.allow_changes)
     folder = StudyDir(root / study.name)
-    session = Session(study, folder, options, Console(highlight=False))
+    session = Session(study, folder, options, lasting_console())
     check_same(folder, study)
     if dry_run:
         session.announce(keep=False)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,11 +85,10 @@ def clone_of(
     return agent, done
 
 
-def rates(act: Any, config: RunConfig, episodes: int) -> dict[str, dict[str, float | None]]:
+def rates(agent: GIPO, config: RunConfig, episodes: int) -> dict[str, dict[str, float | None]]:
     """Success under the training's time limit and under the task's own, by the mode and by samples.
 
-    ``act`` takes observations, whether to take the mode, and a generator. Keys: ``limit`` and ``task``, each
-    ``deterministic`` and ``stochastic``.
+    Keys: ``limit`` and ``task``, each ``deterministic`` and ``stochastic``.
     """
     limits = {"limit": config.env}
     if config.env.max_episode_steps is not None:
@@ -101,14 +99,9 @@ def rates(act: Any, config: RunConfig, episodes: int) -> dict[str, dict[str, flo
         with closing(Evaluator(env, seed=config.eval.seed, task_seed=config.seed)) as evaluator:
             for kind in ("deterministic", "stochastic"):
                 generator = torch.Generator().manual_seed(config.eval.seed)
-                mode = kind == "deterministic"
-                result = evaluator.run(partial(_acted, act, mode, generator), episodes)
+                result = evaluator.run(agent.acting(kind == "deterministic", generator), episodes)
                 found[name][kind] = result.row()["success"]
     return found
-
-
-def _acted(act: Any, mode: bool, generator: torch.Generator, obs: Any) -> Any:
-    return act(obs, mode, generator)
 
 
 def identity(config: RunConfig, demos: Demonstrations) -> str:
@@ -168,7 +161,7 @@ def make_clone(
         if config.eval.episodes:
             row, score = _evaluated(agent, config)
             tables.evaluations.append({"step": 0, **row, "time/wall": 0.0})
-            facts["success"] = rates(agent.act, config, config.eval.episodes)
+            facts["success"] = rates(agent, config, config.eval.episodes)
             latest = {"eval_return": row["return_mean"], "eval_success": row["success"]}
             status.beat(0, latest=latest, force=True)
         tables.marks()

@@ -78,7 +78,7 @@ def prepare(config: RunConfig, folder: RunDir, root: Path, *, trust: bool = Fals
     if source.clone.is_file():
         about["clone"] = read_sealed(source.clone)
     if config.eval.episodes:
-        about["success"] = rates(agent.act, config, config.eval.episodes)
+        about["success"] = rates(agent, config, config.eval.episodes)
     tree = Tree(state=about, tensors={"policy": saved.tensors["policy"]})
     if demos is not None and uses:
         tree.arrays["demos"] = demos.arrays()
@@ -120,7 +120,7 @@ def write_success(folder: RunDir, initial: Initial, agent: GIPO, config: RunConf
     """
     if not config.eval.episodes:
         return
-    after = rates(agent.act, config, config.eval.episodes)
+    after = rates(agent, config, config.eval.episodes)
     clone = initial.about.get("clone") or {}
     write_sealed(
         folder.success,

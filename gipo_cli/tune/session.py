@@ -21,6 +21,7 @@ from gipo_cli.runs.machine import typed_command
 from gipo_cli.settings.compose import compose
 from gipo_cli.settings.grid import expand
 from gipo_cli.settings.overrides import parse_overrides
+from gipo_cli.streams import lasting_console
 from gipo_cli.sweep.folder import StudyDir, check_same, read_study, write_study
 from gipo_cli.sweep.options import Options
 from gipo_cli.sweep.plan import PlannedRun, Study
@@ -63,7 +64,7 @@ def tune(
     name = name or f"tune-{hashlib.sha256(repr(typed).encode()).hexdigest()[:8]}"
     check_name(name)
     folders = {one: StudyDir(root / (name if len(searches) == 1 else f"{name}-{one}")) for one in searches}
-    console = Console(highlight=False)
+    console = lasting_console()
     executions = [
         _Execution(search, folders[one], typed, options, console) for one, search in searches.items()
     ]
@@ -164,8 +165,8 @@ class _Execution:
                 before, walk = walk, self._walk()
                 if walk.stage == before.stage:
                     self.say(
-                        "the search stops here, for runs ended early or a whole round failed; type "
-                        "the same command again to go on, with --retry-failed to try failed runs again"
+                        "the search stops here because runs ended early or a whole round failed; type the "
+                        "same command again to go on, with --retry-failed to try failed runs again"
                     )
                     return 1
             write_results(self.folder.path, self.search, walk.over)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gipo_cli.loggers.terminal import Display, lasting_console, print_summary
+from gipo_cli.loggers.terminal import Display, print_summary
 from gipo_cli.runs.layout import RunDir
+from gipo_cli.streams import lasting_console
 
 STEP = 12_345
 ROW = {
