@@ -130,16 +130,16 @@ def try_out(text: str) -> Trial:
         source.begin()
         source.publish()
         start = time.perf_counter() - begun
-        rollout = source.next()  # this iteration also warms up caches
+        rollout = source.next()
         learner.take(rollout)
-        learner.update(config.total_steps)
-        source.publish()
         # An update costs less while the buffer holds little; one without memory for it is left as it is.
         size = learner.buffer.nbytes
         filled = size < free_memory()
         if filled:
             for _ in range(learner.buffer.capacity // len(rollout)):
                 learner.buffer.add(rollout, config.agent.advantage)
+        learner.update(config.total_steps)  # the first is slower
+        source.publish()
         before = time.perf_counter()
         learner.take(source.next())
         learner.update(config.total_steps)

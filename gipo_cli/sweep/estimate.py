@@ -89,10 +89,11 @@ class Estimate:
     def run_seconds(self, run: PlannedRun, state: RunState) -> float | None:
         """Time that the rest of a run takes alone on a core; None if nothing is known."""
         name = subject(run)
-        if name in self.speeds:
-            return state.left / self.speeds[name]
-        trials = [self.trials[name]] if name in self.trials else list(self.trials.values())
-        return fmean(trial.run_seconds(run, state.left) for trial in trials) if trials else None
+        by_speed = {other: state.left / speed for other, speed in self.speeds.items()}
+        by_trial = {other: trial.run_seconds(run, state.left) for other, trial in self.trials.items()}
+        own = by_speed.get(name, by_trial.get(name))
+        others = list((by_speed or by_trial).values())
+        return own if own is not None else fmean(others) if others else None
 
     def seconds_left(
         self, runs: Sequence[PlannedRun], states: Mapping[str, RunState], at_once: int

@@ -30,6 +30,7 @@ def test_time_of_a_run():
     known = Estimate({PENDULUM: TRIAL}, {PENDULUM: 200.0})
     assert known.run_seconds(RUN, state("interrupted", 6000)) == 20
     assert Estimate({"another": TRIAL}).run_seconds(RUN, waiting) == pytest.approx(23)
+    assert Estimate({"another": TRIAL}, {"a third": 500.0}).run_seconds(RUN, waiting) == 20
     assert Estimate().run_seconds(RUN, waiting) is None
 
 
