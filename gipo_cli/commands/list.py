@@ -276,12 +276,13 @@ def _scalar(text: str) -> Any:
 
 def _progress(run: RunDir) -> Sequence[str]:
     from gipo_cli.errors import UserError
+    from gipo_cli.runs.layout import is_starting
     from gipo_cli.runs.status import read_status, state_now
 
     try:
         status = read_status(run.status)
     except UserError:
-        return ("unknown", "", "", "")
+        return ("starting" if is_starting(run) else "unknown", "", "", "")
     latest = status.latest
     kind = "eval_" if latest.get("eval_return") is not None else ""
     result, success = latest.get(f"{kind}return"), latest.get(f"{kind}success")

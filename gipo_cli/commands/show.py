@@ -85,6 +85,7 @@ def show_run(run: RunDir, root: Path) -> None:
 def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tuple[str, str]]:
     from gipo_cli.envs.registry import ENVIRONMENTS
     from gipo_cli.runs.durable import TEMPORARY
+    from gipo_cli.runs.layout import is_starting
     from gipo_cli.runs.lock import holder
     from gipo_cli.runs.status import state_now
 
@@ -95,7 +96,8 @@ def _facts(run: RunDir, config: RunConfig, status: Status | None) -> Iterator[tu
     if left and holder(run.lock) is None:
         yield "left over", f"{', '.join(left)}, by a killed writer; remove it, or resume the run"
     if status is None:
-        yield "state", "unknown: status.json is missing or damaged"
+        starting = is_starting(run)
+        yield "state", "starting" if starting else "unknown: status.json is missing or damaged"
         return
     yield "state", state_now(run, status) + (f": {status.reason}" if status.reason else "")
     yield "steps", f"{status.step} of {status.total_steps} ({status.share:.0%})"
@@ -147,12 +149,13 @@ def _damage(run: RunDir, status: Status, steps: Sequence[int], newest: Mapping[s
 
 
 def _next_commands(run: RunDir, root: Path, status: Status | None, *, has_checkpoint: bool) -> Iterator[str]:
+    from gipo_cli.runs.layout import is_starting
     from gipo_cli.runs.manifest import trust_flag
     from gipo_cli.runs.status import state_now
 
     given = run.path.relative_to(root).as_posix() if run.path.is_relative_to(root) else str(run.path)
     name = shlex.quote(given) + ("" if root == Path("runs") else f" --runs {shlex.quote(str(root))}")
-    if status is not None and state_now(run, status) == "running":
+    if is_starting(run) if status is None else state_now(run, status) == "running":
         yield f"gipo show {name}"
         return
     trust = trust_flag(run)

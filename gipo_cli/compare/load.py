@@ -18,6 +18,7 @@ from gipo_cli.compare.tables import FloatArray, Mark, Table, read_csv
 from gipo_cli.core.lags import LAG_BUCKETS
 from gipo_cli.runs.checkpoint import CheckpointStore
 from gipo_cli.runs.durable import unseal_text
+from gipo_cli.runs.layout import RunDir, is_starting
 from gipo_cli.text import flatten
 
 UTILISATION_BY_LAG = tuple(f"health/utilisation_lag_{bucket}" for bucket in LAG_BUCKETS)
@@ -115,6 +116,8 @@ def _read_or_leave(extra_column: str, folder: Path) -> Run | LeftOut:
     try:
         if (folder / "clone.json").exists():
             return LeftOut(folder, "a clone, which begins other runs", kind="clone")
+        if is_starting(RunDir(folder)):
+            return LeftOut(folder, "just being started")
         return read_run(folder, extra_column=extra_column)
     except DamagedFile as error:
         return LeftOut(folder, f"damaged: {error}")

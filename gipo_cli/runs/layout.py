@@ -156,10 +156,10 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
                 RunDir(path).git_diff.unlink(missing_ok=True)
                 return RunDir(path)
             if not unique:
-                raise UserError(
-                    f"{path} already exists and is not overwritten; give another name, or continue it with "
-                    f"--resume {name}"
-                ) from error
+                there, cure = "already exists and is not overwritten", f"continue it with --resume {name}"
+                if is_starting(RunDir(path)):
+                    there, cure = "is just being started by another process", "wait for that one"
+                raise UserError(f"{path} {there}; give another name, or {cure}") from error
         except OSError as error:
             raise UserError(
                 f"cannot create {path}: {error.strerror or error}; name a writable folder with --runs "
@@ -169,23 +169,42 @@ def create(root: Path, name: str, *, unique: bool = False) -> RunDir:
         path = root / f"{name}-{attempt}"
 
 
+def not_begun(path: Path) -> bool:
+    """Whether a folder holds nothing that comes after a run's configuration, or is not there.
+
+    Its start is under way or was killed. What else lies there was written later: whoever then finds no
+    configuration knows that it was lost.
+    """
+    run = RunDir(path)
+    own = (run.lock, run.arrivals, run.overrides, run.command, run.git_diff, run.meta, run.initial)
+    before = {file.name for file in own}
+    try:
+        names = {entry.name for entry in os.scandir(path)}
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return all(name in before or name.startswith(TEMPORARY) for name in names)
+
+
 def abandoned(path: Path) -> bool:
     """Whether a start was killed here before its configuration was written: the next may have the name."""
     from gipo_cli.runs.lock import holder
 
-    run = RunDir(path)
-    own = (run.lock, run.arrivals, run.overrides, run.command, run.git_diff, run.meta, run.initial)
-    before = {file.name for file in own}
-    if path.is_symlink():
+    if path.is_symlink() or not not_begun(path) or not path.is_dir():
         return False
-    try:
-        names = {entry.name for entry in os.scandir(path)}
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    leftover = all(name in before or name.startswith(TEMPORARY) for name in names)
-    record = holder(run.lock)
+    record = holder(RunDir(path).lock)
     # One of another host may be dead; taking the lock will tell.
-    return leftover and (record is None or record.get("host") != socket.gethostname())
+    return record is None or record.get("host") != socket.gethostname()
+
+
+def is_starting(run: RunDir) -> bool:
+    """Whether a live process makes this run and has not said yet how it is doing."""
+    from gipo_cli.runs.lock import holder
+
+    # In this order: its process goes on meanwhile.
+    there = not_begun(run.path) or run.exists()
+    return there and holder(run.lock) is not None and not run.status.exists()
 
 
 def list_runs(root: Path) -> list[RunDir]:
@@ -212,11 +231,15 @@ def find(root: Path, ref: str) -> RunDir:
         UserError: No run, or more than one, is meant.
     """
     named = Path(ref).expanduser()
-    for path in (root / ref, named):
-        if ref and RunDir(path).exists():
+    for path in (root / ref, named) if ref else ():
+        # First: whoever writes a run writes its configuration before this.
+        begun = os.path.isfile(RunDir(path).status)
+        if RunDir(path).exists():
             return _no_import(RunDir(path))
-        if ref and os.path.isfile(RunDir(path).status):
+        if begun:
             raise UserError(f"{path} holds no config.yaml, so it is no run any more; restore that file")
+        if os.path.isfile(RunDir(path).lock) and is_starting(RunDir(path)):
+            raise UserError(f"{path} is just being started; type this again in some seconds")
     runs = list_runs(root)
     if not runs and not _names_a_folder(ref):
         raise UserError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gipo_cli.errors import UserError
-from gipo_cli.runs.layout import RunDir, abandoned
+from gipo_cli.runs.layout import RunDir, not_begun
 from gipo_cli.runs.lock import holder
 from gipo_cli.runs.status import Status, is_silent, read_status
 from gipo_cli.sweep.folder import StudyDir
@@ -95,7 +95,8 @@ def places(folder: StudyDir, name: str) -> list[Path]:
 
 def what_is_lost(path: Path) -> str | None:
     """Say so if a folder holds a run's data without its configuration, which nobody may train over."""
-    if not path.is_dir() or RunDir(path).exists() or abandoned(path):
+    # In this order: its process may be making it meanwhile.
+    if not_begun(path) or RunDir(path).exists() or not path.is_dir():
         return None
     return f"{RunDir(path).config} is missing; restore it, or move that folder away to train the run anew"
 

@@ -206,7 +206,10 @@ def test_a_link_is_not_taken_for_a_folder_that_was_left_behind(tmp_path):
 
 def test_a_folder_in_which_a_start_is_going_on_is_not(tmp_path):
     run = create(tmp_path, "r")
-    with run_lock(run.lock), pytest.raises(UserError, match="already exists"):
+    with (
+        run_lock(run.lock),
+        pytest.raises(UserError, match="just being started by another process; give another name, or wait"),
+    ):
         create(tmp_path, "r")
 
 

@@ -4,17 +4,22 @@ import json
 import os
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from sweep_harness import finished, held_elsewhere, numbers, only, planned
 
+from gipo_cli.commands.list import _progress
+from gipo_cli.commands.sweep_worker import work
+from gipo_cli.compare.load import read_runs
+from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import write_sealed
-from gipo_cli.runs.layout import RunDir
-from gipo_cli.runs.lock import run_lock
+from gipo_cli.runs.layout import RunDir, find, list_runs
+from gipo_cli.runs.lock import holder, run_lock
 from gipo_cli.runs.status import StatusFile
 from gipo_cli.sweep import attempt
-from gipo_cli.sweep.state import last_words, observe
+from gipo_cli.sweep.state import last_words, observe, what_is_lost
 
 ONE = ("objective=gipo", "seed=1")
 
@@ -31,6 +36,46 @@ def test_a_long_evaluation_elsewhere_is_not_silence(tmp_path: Path, reference: P
     with run_lock(own.lock):
         assert observe(folder, run).state == "running"
     assert observe(folder, run).state == "interrupted"
+
+
+def test_a_run_that_is_being_made_is_never_taken_for_broken(tmp_path: Path):
+    """Looked at before every operation on its files."""
+    folder, study = planned(tmp_path, *ONE, steps=128)
+    run = study.runs[0]
+    own, seen = folder.run(run.name), set()
+
+    def look():
+        assert what_is_lost(own) is None
+        states = {observe(folder, run).state, *(_progress(there)[0] for there in list_runs(tmp_path))}
+        held = holder(RunDir(own).lock) is not None
+        try:
+            find(tmp_path, f"grid/{run.name}")
+        except UserError as error:
+            states.add(str(error) if held else "not yet")
+        if RunDir(own).exists():
+            states |= {out.reason for out in read_runs([own])[1]}
+        seen.update(states)
+
+    watching = True
+
+    def hook(event, arguments):
+        nonlocal watching
+        if (
+            watching
+            and event in ("open", "os.rename", "os.mkdir", "os.remove")
+            and run.name in str(arguments)
+        ):
+            watching = False
+            look()
+            watching = True
+
+    sys.addaudithook(hook)
+    try:
+        assert work(folder, run) == 0
+    finally:
+        watching = False
+    told = f"{own} is just being started; type this again in some seconds"
+    assert seen == {"waiting", "starting", "not yet", told, "just being started", "running", "done"}
 
 
 def test_attempts_may_go_while_they_are_looked_at(tmp_path: Path, reference: Path, monkeypatch):
