@@ -9,6 +9,7 @@ import pytest
 import yaml
 from doc_blocks import ROOT
 
+from gipo_cli.runs.durable import read_sealed, write_sealed
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.sweep.plan import plan
 
@@ -73,8 +74,13 @@ def test_an_archive_holds_finished_runs_only_and_no_names(unpacked, tmp_path, mo
             (study / name / file).touch()
     status = study / "tis-n20000-s1/status.json"
     status.write_text(status.read_text().replace("done", "running"))
+    plan = {"study": "under_way", "command": "/home/someone/gipo", "directory": "/home/someone", "runs": []}
+    write_sealed(study / "study.json", plan)
     with tarfile.open(STUDY["archive"](study)) as packed:
-        members = packed.getmembers()
+        packed.extract("under_way/study.json", tmp_path / "elsewhere", filter="data")
+        members = [member for member in packed.getmembers() if member.name != "under_way/study.json"]
+    kept = read_sealed(tmp_path / "elsewhere/under_way/study.json")
+    assert kept == {**plan, "command": "gipo sweep study=under_way", "directory": ""}
     assert {member.name.split("/")[1] for member in members} == {"gipo-n20000-s1"}
     assert {member.name.split("/")[2] for member in members} == set(STUDY["ARCHIVED"])
     assert {(member.uname, member.uid) for member in members} == {("", 0)}

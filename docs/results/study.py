@@ -3,7 +3,7 @@
     python docs/results/study.py keep runs/STUDY      # write the settings, curves and evaluations to data/
     python docs/results/study.py unpack STUDY runs    # write run folders that gipo compare can read
     python docs/results/study.py tables STUDY         # print the tables of docs/results/STUDY.md
-    python docs/results/study.py archive runs/STUDY   # a study under way: pack its finished runs
+    python docs/results/study.py archive runs/STUDY   # a study under way: pack its plan and finished runs
 
 Kept are the settings that the runs share, some columns of every iteration to six digits, and the evaluations.
 """
@@ -30,6 +30,7 @@ from gipo_cli.compare.curves import steps_to_threshold
 from gipo_cli.compare.gather import gather, search
 from gipo_cli.compare.load import Run
 from gipo_cli.compare.summary import Row, summarise
+from gipo_cli.runs.durable import read_sealed, write_sealed
 
 DATA = Path(__file__).parent / "data"
 TABLES = {
@@ -132,9 +133,16 @@ def by_run(path: Path) -> dict[tuple[str, ...], list[list[str]]]:
 
 
 def archive(folder: Path) -> Path:
-    """Pack the finished runs without checkpoints, logs and the names of machine and user."""
+    """Pack the plan and the finished runs without checkpoints, logs and the names of machine and user.
+
+    Unpacked in ``runs/``, the study goes on with the others when its command is typed again.
+    """
     out = DATA / f"{folder.name}.tar.xz"
-    with tarfile.open(out, "w:xz") as packed:
+    with tarfile.open(out, "w:xz") as packed, tempfile.TemporaryDirectory() as place:
+        plan = Path(place) / "study.json"
+        command = {"command": f"gipo sweep study={folder.name}", "directory": ""}
+        write_sealed(plan, {**read_sealed(folder / plan.name), **command})
+        packed.add(plan, f"{folder.name}/{plan.name}", filter=anonymous)
         for path, _ in finished(folder):
             for name in ARCHIVED:
                 packed.add(path / name, f"{folder.name}/{path.name}/{name}", filter=anonymous)
