@@ -133,6 +133,8 @@ def connect(address: str | None, cores: int) -> Any:
         # Ray's ports are open to the network: without the token anybody there could run code here.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # By default Ray's processes have priority 15, and starve on a machine that others use.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     options: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}

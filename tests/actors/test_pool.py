@@ -1,9 +1,13 @@
 """What the learner gets from its actors, whatever happens to them."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 import torch
-from stage import Broken, composed, iterate, opened
+from gymnasium.spaces import Box
+from stage import Broken, Stage, composed, iterate, opened
 
 from gipo_cli.actors.positions import join, split
 from gipo_cli.envs.make import make_vec_env
@@ -11,6 +15,7 @@ from gipo_cli.errors import RunFailed, StoppedError, UserError
 from gipo_cli.learning.actor import Position
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.settings.schema import ActorsConfig
+from gipo_cli.training.session import train
 from gipo_cli.training.workshop import Workshop
 
 THREE = ["actors=processes", "actors.n=3", "actors.max_lag=2"]
@@ -93,25 +98,56 @@ def test_waiting_can_be_stopped():
         pool.close()
 
 
-def test_an_actor_that_is_not_like_the_learner_is_refused():
-    def another(ready):
-        return ready._replace(versions={**ready.versions, "torch": "0.1"})
-
-    config = composed("actors=processes")
-    from stage import Stage
-
+@pytest.mark.parametrize(
+    ("what", "found", "words"),
+    [
+        ("versions", {"torch": "0.1"}, r"versions are .*0\.1"),
+        ("observation_space", Box(-1, 1, (7,)), r"observations are .*\(7,\).* and not .*\(3,\)"),
+        ("action_space", Box(-1, 1, (2,)), r"actions are .*\(2,\).* and not .*\(1,\)"),
+    ],
+    ids=["versions", "observations", "actions"],
+)
+def test_an_actor_that_is_not_like_the_learner_is_refused(what, found, words):
     class Odd(Stage):
         def events(self, seconds):
-            return [event._replace(what=another(event.what)) for event in super().events(seconds)]
+            return [
+                event._replace(what=event.what._replace(**{what: found})) for event in super().events(seconds)
+            ]
 
-    with pytest.raises(UserError, match=r"actor 0 is not like the learner: its versions are .*0\.1"):
-        opened(config, kind=Odd)
+    with pytest.raises(UserError, match=f"actor 0 is not like the learner: its {words}"):
+        opened(composed("actors=processes"), kind=Odd)
 
 
-def test_more_actors_than_can_ever_work_is_said():
+def test_more_actors_than_can_ever_work_or_than_cores_is_said(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     pool = opened(composed("actors=processes", "actors.n=3", "actors.max_lag=1"))[2]
     pool.close()
-    assert "with actors.max_lag=1 only 2 of 3 actors can ever work at once; raise it to 2" in pool.notes[0]
+    assert pool.notes == [
+        "with actors.max_lag=1 only 2 of 3 actors can ever work at once; raise it to 2, or lower actors.n",
+        "3 actors and the learner share 2 cores; more than that many do not help",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["actors.n=1"], "Ray is not installed; type: pip install ray"),
+        (["actors.address=nowhere"], "'nowhere' is not an address of a Ray cluster; write host:port"),
+        (
+            ["actors.address=127.0.0.2:1"],
+            r"nothing answers at 127\.0\.0\.2:1 .*; start the cluster with: ray",
+        ),
+    ],
+    ids=["missing", "malformed", "unreachable"],
+)
+def test_without_ray_nothing_is_written(lines, words, tmp_path, monkeypatch):
+    if "installed" in words:
+        monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=words):
+        train(
+            composed("actors=ray", *lines), run_dir=tmp_path / "r", overrides=[], command=["gipo"], quiet=True
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_positions_of_actors_join_and_split():
