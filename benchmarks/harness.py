@@ -154,12 +154,12 @@ def table(title: str, rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         verdict = "" if row.target is None else ("met" if row.target.met(row) else "**missed**")
+        said = "; ".join(filter(None, (verdict, row.note)))
         ratio = f"{row.ratio} {row.reads}"
         target = str(row.target or "")
-        cells = (row.what, f"{row.measured} {row.unit}", row.peer, str(row.beside), ratio, target, verdict)
+        cells = (row.what, f"{row.measured} {row.unit}", row.peer, str(row.beside), ratio, target, said)
         lines.append("| " + " | ".join(cells) + " |")
-    notes = [f"{row.what}: {row.note}" for row in rows if row.note]
-    return "\n".join([*lines, *(f"\n{note}." for note in notes)]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def machine() -> dict[str, object]:

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable
 from functools import cache, lru_cache
-from types import CellType, FunctionType, SimpleNamespace
+from types import FunctionType
 from typing import Any
 
 import metaworld.sawyer_xyz_env as released
@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
+
+from gipo_cli.envs.faster import like, norm, rebound
 
 Array = npt.NDArray[Any]
 
@@ -44,14 +46,6 @@ def tolerance(
         return 0.0
     distance = np.float64(lower - x if x < lower else x - upper) / margin
     return float(reward_utils._sigmoids(distance, value_at_margin, sigmoid))
-
-
-def norm(x: Any, ord: Any = None) -> Any:
-    """``np.linalg.norm`` of a vector, without NumPy's dispatch."""
-    if type(x) is np.ndarray and x.dtype == np.float64 and x.ndim == 1 and ord in (None, 2):
-        flat = x.ravel("K")
-        return np.float64(math.sqrt(flat.dot(flat)))
-    return np.linalg.norm(x, ord)
 
 
 def hstack(parts: Any) -> Array:
@@ -101,30 +95,13 @@ class FromMatrix:
 FromMatrix.from_matrix = FromMatrix
 
 
-def _like(module: Any, **faster: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{**vars(module), **faster})
-
-
 _SWAPPED = {
-    "np": _like(np, linalg=_like(np.linalg, norm=norm), hstack=hstack),
-    "reward_utils": _like(reward_utils, tolerance=tolerance),
+    "np": like(np, linalg=like(np.linalg, norm=norm), hstack=hstack),
+    "reward_utils": like(reward_utils, tolerance=tolerance),
     "tolerance": tolerance,
     "Rotation": FromMatrix,
 }
 """What the tasks' own methods find under these names of their modules."""
-
-
-def _rebound(value: Any, names: dict[str, Any]) -> Any:
-    """A function or static method with the same code, and that which it wraps, that finds ``names``."""
-    if isinstance(value, staticmethod):
-        return staticmethod(_rebound(value.__func__, names))
-    if not isinstance(value, FunctionType):
-        return value
-    wrapped = tuple(CellType(_rebound(cell.cell_contents, names)) for cell in value.__closure__ or ())
-    known = {**value.__globals__, **names}
-    again = FunctionType(value.__code__, known, value.__name__, value.__defaults__, wrapped)
-    again.__kwdefaults__ = value.__kwdefaults__
-    return again
 
 
 _DOWN = np.array((1.0, 0.0, 1.0, 0.0))
@@ -224,7 +201,7 @@ class Quick(released.SawyerXYZEnv):
     def _get_obs(self) -> npt.NDArray[np.float64]:
         goal = self._get_pos_goal()
         if self._partially_observable:
-            goal = np.zeros_like(goal)
+            goal = np.zeroslike(goal)
         now = self._get_curr_obs_combined_no_goal()
         seen = np.concatenate((now, self._prev_obs, goal))
         self._prev_obs = now
@@ -296,5 +273,5 @@ def quick(task: type[Any]) -> type[Any]:
     names = {**_SWAPPED, task.__name__: faster}
     for name, value in own.items():
         if isinstance(value, FunctionType | staticmethod):
-            setattr(faster, name, _rebound(value, names))
+            setattr(faster, name, rebound(value, names))
     return faster

@@ -1,20 +1,21 @@
-"""What gymnasium-robotics 1.4.2 gets wrong, leaves out or does slowly, put right from outside."""
+"""What gymnasium-robotics 1.4.2 gets wrong or leaves out, put right from outside."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from gipo_cli.envs.simulators import Request, Simulator, from_registry
+from gipo_cli.envs.simulators import Request, Simulator, from_registry, other_version
 
 Point = npt.NDArray[np.float64]
+TESTED = {"gymnasium-robotics": "1.4.2", "gymnasium": "1.4.0"}
+"""Versions whose methods ``fast_robotics`` replaces."""
 
 
 def from_robotics(request: Request) -> Simulator:
@@ -27,9 +28,12 @@ def from_robotics(request: Request) -> Simulator:
 
     gym.register_envs(gymnasium_robotics)
     made = from_registry(request)
-    find_joints_once(made.env)
+    if not (note := other_version(TESTED)):
+        from gipo_cli.envs.fast_robotics import quicken
+
+        quicken(made.env)
     # The observation holds its numbers, in the kitchen with sensor noise.
-    return dataclasses.replace(made, redundant=("achieved_goal",))
+    return dataclasses.replace(made, redundant=("achieved_goal",), note=note)
 
 
 def hand(request: Request) -> Simulator:
@@ -114,30 +118,3 @@ class KitchenSuccess(gym.Wrapper[Any, Any, Any, Any]):
         info["episode_task_completions"] = done
         info["is_success"] = len(done) == len(self.env.unwrapped.goal)  # type: ignore[attr-defined]
         return observation, reward, terminated, truncated, info
-
-
-def find_joints_once(env: gym.Env[Any, Any]) -> bool:
-    """Let a Fetch or Shadow Hand simulator read its robot's joints by address.
-
-    Upstream's ``robot_get_obs`` looks the name of every joint up at every step, a quarter of a Fetch step.
-    The numbers are the same to the bit.
-
-    Returns:
-        Whether it was done: not for other simulators, nor where a joint has several degrees of freedom.
-    """
-    sim: Any = env.unwrapped
-    utils: Any = getattr(sim, "_utils", None)
-    names: Any = getattr(getattr(sim, "_model_names", None), "joint_names", None)
-    if names is None or not hasattr(utils, "robot_get_obs"):
-        return False
-    joints = [sim.model.joint(name) for name in names if name.startswith("robot")]
-    if len(joints) < 2 or any(len(joint.qpos0) != 1 for joint in joints):
-        return False
-    positions = np.array([int(joint.qposadr[0]) for joint in joints])
-    velocities = np.array([int(joint.dofadr[0]) for joint in joints])
-
-    def robot_get_obs(model: Any, data: Any, joint_names: Any) -> tuple[Point, Point]:
-        return data.qpos[positions], data.qvel[velocities]
-
-    sim._utils = SimpleNamespace(**{**vars(utils), "robot_get_obs": robot_get_obs})
-    return True

@@ -31,6 +31,17 @@ def rollout(env, actions):
     return np.array(observations), np.array(rewards)
 
 
+def plain(value):
+    """What a step or a reset returned, as bytes, values and types."""
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.tobytes()
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    return type(value), value
+
+
 def random_actions(env, count, seed=0):
     env.action_space.seed(seed)
     return [env.action_space.sample() for _ in range(count)]

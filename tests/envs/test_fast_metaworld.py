@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from env_tools import plain
 from metaworld.policies import ENV_POLICY_MAP
 from scipy.spatial.transform import Rotation
 
@@ -11,17 +12,6 @@ from gipo_cli.envs.make import make_env
 from gipo_cli.envs.metaworld import TESTED, make_simulator
 from gipo_cli.envs.registry import METAWORLD_TASKS
 from gipo_cli.settings.schema import EnvConfig
-
-
-def plain(value):
-    """What a step or a reset returned, as bytes, values and types."""
-    if isinstance(value, np.ndarray):
-        return value.dtype, value.tobytes()
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(plain, value))
-    return type(value), value
 
 
 def ready(sim):
