@@ -201,7 +201,7 @@ class Quick(released.SawyerXYZEnv):
     def _get_obs(self) -> npt.NDArray[np.float64]:
         goal = self._get_pos_goal()
         if self._partially_observable:
-            goal = np.zeroslike(goal)
+            goal = np.zeros_like(goal)
         now = self._get_curr_obs_combined_no_goal()
         seen = np.concatenate((now, self._prev_obs, goal))
         self._prev_obs = now

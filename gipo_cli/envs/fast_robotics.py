@@ -80,17 +80,26 @@ def euler2quat(euler: Array) -> Sequence[float]:
 
 
 def _seen(observation: Array, achieved: Array, goal: Array) -> Seen:
-    return {"observation": observation, "achieved_goal": achieved, "desired_goal": goal.ravel().copy()}
+    return {"observation": observation, "achieved_goal": achieved, "desired_goal": goal.copy()}
+
+
+def _run(addresses: Sequence[int]) -> Any:
+    """Addresses as a slice, where they follow one another."""
+    first, last = addresses[0], addresses[-1] + 1
+    return slice(first, last) if list(addresses) == list(range(first, last)) else np.array(addresses)
 
 
 class Robot(MujocoRobotEnv):  # type: ignore[misc]
     """What Fetch and Shadow Hand share."""
 
+    joints_seen = slice(None)
+    """Those of the robot's joints that an observation holds."""
+
     def ready(self) -> None:
         """Look up what the released methods look up at every step."""
         robot = [self.model.joint(name) for name in self._model_names.joint_names if name.startswith("robot")]
-        self._positions = np.array([joint.qposadr[0] for joint in robot])
-        self._velocities = np.array([joint.dofadr[0] for joint in robot])
+        self._positions = _run([int(joint.qposadr[0]) for joint in robot[self.joints_seen]])
+        self._velocities = _run([int(joint.dofadr[0]) for joint in robot[self.joints_seen]])
 
     def judged(self, achieved: Array) -> tuple[Any, Any]:
         """Success and reward, of one distance."""
@@ -113,6 +122,8 @@ class Robot(MujocoRobotEnv):  # type: ignore[misc]
 
 class Fetch(Robot, MujocoFetchEnv):  # type: ignore[misc]
     """Upstream: look names up once, and copy an observation once."""
+
+    joints_seen = slice(-2, None)
 
     def ready(self) -> None:
         """Also places of the gripper, the object and what the mocap body is welded to."""
@@ -155,8 +166,9 @@ class Fetch(Robot, MujocoFetchEnv):  # type: ignore[misc]
         data, dt = self.data, self.n_substeps * self.model.opt.timestep
         grip = data.site_xpos[self._grip]
         moving, _ = self._velocities_of(self._grip, dt, False)
-        fingers, opening = data.qpos[self._positions[-2:]], data.qvel[self._velocities[-2:]] * dt
-        parts, achieved = (grip, fingers, moving, opening), grip
+        fingers, opening = data.qpos[self._positions], data.qvel[self._velocities] * dt
+        parts: tuple[Array, ...] = (grip, fingers, moving, opening)
+        achieved = grip
         if self._object is not None:
             achieved = data.site_xpos[self._object]
             turn = mat2euler(data.site_xmat[self._object].reshape(3, 3))
@@ -261,7 +273,7 @@ _FASTER: dict[Any, type[Robot]] = {
 def quick(kind: type[Any]) -> type[Any] | None:
     """The class of a simulator with the faster methods, under its own name; None if there are none."""
     for base, faster in _FASTER.items():
-        if issubclass(kind, base) and kind._get_obs is base._get_obs:  # type: ignore[attr-defined]
+        if issubclass(kind, base) and kind._get_obs is base._get_obs:
             return type(kind.__name__, (faster, kind), {"__module__": kind.__module__})
     if kind.__module__.startswith(adroit_hand.__name__):
         own = {name: rebound(vars(kind)[name], _SWAPPED) for name in ("step", "_get_obs")}
@@ -272,7 +284,7 @@ def quick(kind: type[Any]) -> type[Any] | None:
 def quicken(env: gym.Env[Any, Any]) -> None:
     """Give a simulator the faster methods, if there are some for it."""
     sim: Any = env.unwrapped
-    if (faster := quick(type(sim))) is not None:
+    if (faster := quick(sim.__class__)) is not None:
         sim.__class__ = faster
         if isinstance(sim, Robot):
             sim.ready()

@@ -82,9 +82,10 @@ class ObservationFlattener:
             value = observation
             for key in path:
                 value = value[key]
-            if np.shape(value) != shape:
+            found = value.shape if isinstance(value, np.ndarray) else np.shape(value)
+            if found != shape:
                 name = "/".join(("observation", *path))
-                raise RunFailed(f"{name} has shape {np.shape(value)} where its space says {shape}")
+                raise RunFailed(f"{name} has shape {found} where its space says {shape}")
             flat[place] = value if len(shape) == 1 else np.ravel(value)
         if not np.isfinite(flat).all():
             where = int(np.flatnonzero(~np.isfinite(flat))[0])

@@ -18,7 +18,7 @@ def read_success(key: str, value: Any) -> bool:
     Raises:
         RunFailed: It is anything else, such as a share, NaN or text.
     """
-    if isinstance(value, bool | int | float | np.bool_) and value in (0, 1):
+    if isinstance(value, (bool, int, float, np.bool_, np.number)) and value in (0, 1):
         return bool(value)
     flag = value.get("task") if isinstance(value, Mapping) else value
     try:
