@@ -70,12 +70,14 @@ class _Process:
 
     def how(self) -> str:
         """How it ended."""
-        with suppress(subprocess.TimeoutExpired):
+        try:
             code = self.process.wait(END_SECONDS)
-            if code < 0:
-                name = signal.Signals(-code).name
-                return f"it was ended by {name}{': out of memory?' if name == 'SIGKILL' else ''}"
-        return "it ended by itself; what it printed above says why"
+        except subprocess.TimeoutExpired:
+            return "it fell silent"
+        if code < 0:
+            name = signal.Signals(-code).name
+            return f"it was ended by {name}{': out of memory?' if name == 'SIGKILL' else ''}"
+        return f"it ended by itself with exit code {code}; anything it printed is above"
 
     def end(self) -> None:
         """End it at once."""

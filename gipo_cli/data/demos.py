@@ -205,6 +205,11 @@ def from_bytes(data: bytes, where: str) -> Demonstrations:
             arrays = {name: file[name] for name in file.files}
     # A hostile or damaged file can make the decoders fail in any way.
     except Exception as error:
+        if "Object arrays" in str(error):
+            raise UserError(
+                f"{where} is no NPZ file of plain arrays: it holds Python objects; record a dictionary of "
+                "observations as the one vector that gipo_cli.envs.make.make_env gives"
+            ) from error
         raise UserError(
             f"{where} is no NPZ file of plain arrays, or is cut off ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'damaged'})"

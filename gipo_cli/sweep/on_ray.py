@@ -27,7 +27,7 @@ from gipo_cli.sweep.state import observe
 from gipo_cli.sweep.worker import SAVE_SECONDS, Worker
 
 CONNECT_SECONDS = 3.0
-HEALTH_SECONDS = 20.0
+HEALTH_SECONDS = 60.0
 RETRIES = 5
 """Times that a run is started again after its node or its process was lost."""
 _OBJECT_STORE = 100 * 2**20
@@ -126,7 +126,11 @@ def check(address: str | None) -> None:
 
 
 def connect(address: str | None, cores: int) -> Any:
-    """Ray, connected to a cluster or, without an address, to one of this machine with so many cores."""
+    """Ray, connected to a cluster or, without an address, to one of this machine with so many cores.
+
+    Raises:
+        UserError: Ray could not be started, or the cluster refuses.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["PYTHONSAFEPATH"] = "1"  # Ray's own processes inherit it
     if address is None:
@@ -146,8 +150,15 @@ def connect(address: str | None, cores: int) -> Any:
             "_node_ip_address": "127.0.0.2",
         }
     # Workers get this process's directory as the first place that modules are looked up in.
-    with chdir("/"):
-        ray.init(**options)
+    try:
+        with chdir("/"):
+            ray.init(**options)
+    except Exception as error:
+        ray.shutdown()
+        what = (
+            f"the Ray cluster at {address} refuses" if address else "Ray could not be started on this machine"
+        )
+        raise UserError(f"{what}: {' '.join(str(error).split())}") from error
     return ray
 
 

@@ -23,8 +23,10 @@ from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.runs.bundle import Damaged, Tree, read_bundle, read_contents, write_bundle
 from gipo_cli.runs.durable import read_sealed, write_sealed, writing
 from gipo_cli.runs.layout import RunDir, find
+from gipo_cli.runs.manifest import config_values
 from gipo_cli.runs.run import open_run
 from gipo_cli.runs.status import state_now, status_or_none
+from gipo_cli.settings.imports import modules_of
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.clone import identity, make_clone, obtain, rates
 
@@ -44,17 +46,17 @@ class Initial:
     about: dict[str, Any]
 
 
-def prepare(config: RunConfig, folder: RunDir, root: Path, *, trust: bool = False) -> None:
+def prepare(config: RunConfig, folder: RunDir, root: Path) -> None:
     """Give a new run its own copy of its initial policy and, where it uses them, of the demonstrations.
 
     Args:
         config: The run's, with ``init``.
         folder: The run's, which holds nothing yet.
         root: Folder of runs, in which names are looked up and made clones are shared.
-        trust: Import the modules that the configuration of the initial run names.
 
     Raises:
-        UserError: The initial policy is not there, is still being trained, or does not fit.
+        UserError: The initial policy is not there, is still being trained, does not fit, or needs modules
+            that this run does not import.
     """
     uses = bool(config.buffer.demos or config.agent.anchor.clone_coef)
     demos = obtain(config) if config.init == CLONE or uses else None
@@ -63,7 +65,8 @@ def prepare(config: RunConfig, folder: RunDir, root: Path, *, trust: bool = Fals
     else:
         source = find(root, str(config.init))
     _check_run(source)
-    opened = open_run(source.path, trust=trust)
+    _check_modules(config, source)
+    opened = open_run(source.path, trust=True)
     _check_same(config, opened.config, source)
     saved = opened.checkpoints.load("last", only=("policy",), needs=("policy",))
     with closing(make_env(config.env, config.seed)) as env:
@@ -196,6 +199,17 @@ def _check_run(source: RunDir) -> None:
     status = status_or_none(source.status)
     if status is not None and state_now(source, status) == "running":
         raise UserError(f"init={source.path} is still being trained; wait for its end, or stop it first")
+
+
+def _check_modules(config: RunConfig, source: RunDir) -> None:
+    """Refuse code that the user has not named: the folder may be somebody else's."""
+    own = modules_of(config.model_dump(mode="json"))
+    strange = [name for name in modules_of(config_values(source)) if name not in own]
+    if strange:
+        raise UserError(
+            f"init={source.path} needs the code of {', '.join(strange)}, which this run does not import; if "
+            f"you trust it, type 'imports=[{','.join([*config.imports, *strange])}]'"
+        )
 
 
 def _check_same(config: RunConfig, other: RunConfig, source: RunDir) -> None:

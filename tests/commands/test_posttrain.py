@@ -43,7 +43,9 @@ def test_one_command_for_ones_own_robot(gipo, by_hand, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "default_name", lambda config: "own")
     (root / "own").mkdir(parents=True)
     short = ["total_steps=128", "agent.rollout_steps=32", "agent.update.batch_size=64", "logging=csv"]
-    words = ["posttrain", *TOY, *SMALL, *short, "--demos", by_hand, "--runs", root]
+    # Code that is typed needs no other word of trust.
+    own = [*TOY, "env.imports=[toy_robot]"]
+    words = ["posttrain", *own, *SMALL, *short, "--demos", by_hand, "--runs", root]
     code, said = gipo(*words)
     assert code == 0, said
     assert said.count("before: success, training's time limit: deterministic") == 2
@@ -53,6 +55,9 @@ def test_one_command_for_ones_own_robot(gipo, by_hand, tmp_path, monkeypatch):
     code, said = gipo("show", "own-2", "--runs", root)
     assert "before" in said
     assert "after" in said
+    code, said = gipo("train", *TOY, *short, "init=own-2", "--runs", root)
+    strange = "needs the code of toy_robot, which this run does not import; if you trust it, type 'imports=["
+    assert (code, strange in said) == (2, True), said
     code, said = gipo(*words, "--name", "own-2")
     assert (code, "already exists and is not overwritten" in said) == (2, True)
 

@@ -60,7 +60,9 @@ class Evil:
 def test_a_strangers_file_executes_nothing(tmp_path):
     stream = io.BytesIO()
     np.savez(stream, **{**ARRAYS, "obs": np.array([Evil()] * 5, object)})
-    with pytest.raises(UserError, match="no NPZ file of plain arrays"):
+    with pytest.raises(
+        UserError, match="no NPZ file of plain arrays: it holds Python objects; record a dict"
+    ):
         demos.from_bytes(stream.getvalue(), "theirs")
 
 
