@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gipo_cli.runs.durable import write_text
@@ -47,12 +48,13 @@ def write_results(folder: Path, search: Search, over: Sequence[Trial]) -> None:
 def print_results(folder: Path, search: Search, over: Sequence[Trial], console: Console) -> None:
     """Print the best trials, what mattered, and how to train with the best settings."""
     table = Table(title=f"{folder.name}: the best of {len(over)} trials", box=None, title_justify="left")
-    for heading in ("trial", "steps", "success", "return", *(one.key for one in search.space)):
-        table.add_column(heading.rpartition(".")[2], justify="right", overflow="fold")
+    for heading in ("trial", "steps", "success", "return"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
     for trial in ranked(over)[:SHOWN]:
         numbers = [_number(trial.success, ".2f"), _number(trial.returned, ".4g")]
-        cells = [str(trial.number), f"{trial.steps:,}", *numbers, *map(str, trial.settings.values())]
-        table.add_row(*cells)
+        settings = (f"{key.rpartition('.')[2]}={value}" for key, value in trial.settings.items())
+        table.add_row(str(trial.number), f"{trial.steps:,}", *numbers, escape(" ".join(settings)))
     console.print(table)
     shares = importance(over, search.space)
     if not shares:
