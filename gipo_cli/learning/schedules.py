@@ -26,14 +26,14 @@ def lr_factor(update: UpdateConfig, iteration: int, iterations: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def adapted(scale: float, goal: float | None, kl: float | None) -> float:
+def adapted(scale: float, goal: float, kl: float | None) -> float:
     """The factor on the actor's learning rate after an iteration that moved the policy by ``kl``.
 
     Divided by 1.5 above twice the goal and multiplied by it below half of it, within :data:`SCALES`. Without
-    a goal or a measurement it stays.
+    a measurement it stays.
     Source: the rule of legged_gym's and rl_games' adaptive schedule, by the iteration.
     """
-    if goal is None or kl is None:
+    if kl is None:
         return scale
     if kl > 2 * goal:
         return max(scale / 1.5, SCALES[0])

@@ -56,11 +56,12 @@ class Updater:
         measures = objective.proximal or config.update.kl_step is not None
         self.proximal = ProximalPolicy(policy, self.actor, self.autocast) if measures else None
         self.values = policy.value_net if isinstance(policy.value_net, ValueHead) else None
-        self.actor_scale = 1.0
+        self.actor_scale = self.lr_factor = 1.0
 
     def set_lr(self, factor: float) -> None:
         """Set both learning rates to ``factor`` times their peaks, the actor's adapted by ``kl_step``."""
         update = self.config.update
+        self.lr_factor = factor
         peaks = (update.actor_lr * self.actor_scale, update.critic_lr)
         for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
@@ -83,9 +84,10 @@ class Updater:
             if tally.stopped:
                 break
         stats = self._reduce(tally)
-        self.actor_scale = adapted(
-            self.actor_scale, self.config.update.kl_step, stats.numbers.get("health/kl_prox")
-        )
+        if (goal := self.config.update.kl_step) is not None:
+            # KL goes with the square of the step, so the schedule decays both alike.
+            goal *= self.lr_factor**2
+            self.actor_scale = adapted(self.actor_scale, goal, stats.numbers.get("health/kl_prox"))
         return stats
 
     def skip(self) -> UpdateStats:

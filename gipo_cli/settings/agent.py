@@ -114,7 +114,8 @@ class UpdateConfig(Record):
     kl_step: Positive | None = Field(
         None,
         description="KL that an iteration's updates should move the policy by: actor_lr is divided by 1.5 "
-        "after one of more than twice that, multiplied by it after one of less than half; null: fixed",
+        "after one of more than twice that, multiplied by it after one of less than half; lr_schedule's "
+        "factor counts squared; null: fixed",
     )
 
     @property
