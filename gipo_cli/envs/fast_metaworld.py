@@ -106,6 +106,8 @@ _SWAPPED = {
 
 _DOWN = np.array((1.0, 0.0, 1.0, 0.0))
 """Where the hand points."""
+_MOST = np.ones(3, np.float32)
+_LEAST = -_MOST
 
 
 class Data(mujoco.MjData):  # type: ignore[misc]
@@ -135,7 +137,9 @@ class Quick(released.SawyerXYZEnv):
         model: Any = copy.deepcopy(_compiled(self.fullpath))
         size = model.vis.global_
         size.offwidth, size.offheight = max(size.offwidth, self.width), max(size.offheight, self.height)
-        return model, Data(model)
+        data = Data(model)
+        self._hand = data.mocap_pos[0], data.mocap_quat[0]
+        return model, data
 
     def _view(self, name: str, kind: str = "body") -> Array:
         """The position of a body or site. Upstream: look its name up once, since the array stays the same."""
@@ -159,16 +163,18 @@ class Quick(released.SawyerXYZEnv):
 
     def set_xyz_action(self, action: Array) -> None:
         """As released. Upstream: write into MuJoCo's arrays, in place of making others."""
-        position = self.data.mocap_pos[0]
-        moved = position + np.asarray(action).clip(-1, 1) * self.action_scale
-        moved.clip(self.mocap_low, self.mocap_high, position)
-        self.data.mocap_quat[0] = _DOWN
+        position, turn = self._hand
+        moved = position + np.minimum(np.maximum(action, _LEAST), _MOST) * self.action_scale
+        np.minimum(np.maximum(moved, self.mocap_low), self.mocap_high, out=position)
+        turn[:] = _DOWN
 
     def do_simulation(self, ctrl: Any, n_frames: int) -> None:
         """As released. Upstream: leave out ``mj_rnePostConstraint``; nothing reads what it computes."""
         if len(ctrl) != self.model.nu:
             super().do_simulation(ctrl, n_frames)
-        self.data.ctrl[:] = ctrl
+        held = self.data.ctrl
+        for index, value in enumerate(ctrl):
+            held[index] = value
         mujoco.mj_step(self.model, self.data, nstep=n_frames)
 
     def touching_object(self, object_geom_id: int) -> bool:

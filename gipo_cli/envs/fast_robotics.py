@@ -248,7 +248,7 @@ class Adroit(MujocoEnv):
 
     def do_simulation(self, ctrl: Any, n_frames: int) -> None:
         """As released. Upstream: leave out ``mj_rnePostConstraint``; nothing reads what it computes."""
-        if np.shape(ctrl) != (self.model.nu,):
+        if getattr(ctrl, "shape", None) != (self.model.nu,):
             super().do_simulation(ctrl, n_frames)
         self.data.ctrl[:] = ctrl
         mujoco.mj_step(self.model, self.data, nstep=n_frames)
@@ -258,7 +258,14 @@ def _clip(x: Any, low: Any, high: Any) -> Any:
     return x.clip(low, high) if type(x) is np.ndarray else np.clip(x, low, high)
 
 
-_SWAPPED = {"np": like(np, clip=_clip, linalg=like(np.linalg, norm=norm)), "quat2euler": quat2euler}
+def _sum(x: Any) -> Any:
+    return np.add.reduce(x, axis=None)
+
+
+_SWAPPED = {
+    "np": like(np, clip=_clip, sum=_sum, linalg=like(np.linalg, norm=norm)),
+    "quat2euler": quat2euler,
+}
 """What Adroit's own methods find under these names of their modules. Upstream: plain numbers for scalars."""
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+_DOUBLE = np.dtype(np.float64)
+
 
 def norm(x: Any, ord: Any = None, axis: Any = None) -> Any:
     """``np.linalg.norm`` of a vector, without NumPy's dispatch."""
-    if type(x) is np.ndarray and x.dtype == np.float64 and x.ndim == 1 and axis is None and ord in (None, 2):
-        flat = x.ravel("K")
+    if type(x) is np.ndarray and x.dtype is _DOUBLE and x.ndim == 1 and axis is None and ord in (None, 2):
+        flat = x if x.flags.c_contiguous else x.ravel("K")
         return np.float64(math.sqrt(flat.dot(flat)))
     return np.linalg.norm(x, ord, axis)
 

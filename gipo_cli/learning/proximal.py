@@ -64,8 +64,9 @@ class ProximalPolicy:
         kept = moved.clone()
         moved.copy_(moved if self._start is None else self._start)
         try:
+            passes = self.policy.acting()
             with self.autocast():
-                output = self.policy.actor(self.policy.shared(obs)).float()
+                output = passes.actor(passes.shared(obs)).float()
             return self.policy.head.log_prob(output, action)
         finally:
             moved.copy_(kept)

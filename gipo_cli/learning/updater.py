@@ -169,8 +169,7 @@ class Updater:
 
     def _apply(self, loss: Tensor, moved: tuple[FlatParameters, ...], tally: Tally) -> None:
         """One optimizer step on what ``loss`` depends on, unless anything in it is not finite."""
-        self.optimizer.zero_grad(set_to_none=True)
-        for parameter in self.parameters:
+        for parameter in (self.actor.flat, self.critic.flat, *self.parameters):
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         total = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
