@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 UNREAD = (errno.EPIPE, errno.EIO)
 """The reader has left, or the terminal is closed."""
+_passing = False
+"""Whether a line of `waiting` is on the terminal."""
 
 
 class Lasting:
@@ -32,7 +34,9 @@ class Lasting:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or give up writing."""
+        """Write in place of a line of `waiting`, or give up writing."""
+        if _passing and text:
+            waiting("")
         with self._give_up_where_it_fails():
             self._stream.write(text)
         return len(text)
@@ -63,3 +67,27 @@ def lasting_console() -> Console:
     # FORCE_COLOR would draw the live panel into a file.
     terminal = None if sys.stdout.isatty() else False
     return Console(file=cast(TextIO, Lasting(sys.stdout)), highlight=False, force_terminal=terminal)
+
+
+def waiting(text: str) -> None:
+    """Say on a terminal what is being done; whatever is printed next takes its place."""
+    global _passing
+    _passing = False
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\x1b[2K{text}\r")
+        sys.stderr.flush()
+        _passing = bool(text)
+
+
+@contextmanager
+def counting(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield what tells a terminal how many of ``total`` are done; nothing of it stays."""
+
+    def told(done: int) -> None:
+        waiting(f"{text} {done} of {total}")
+
+    told(0)
+    try:
+        yield told
+    finally:
+        waiting("")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -46,24 +44,3 @@ def sparkline(values: Sequence[float], width: int) -> str:
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(ends)]
     low, span = (min(means), max(means) - min(means)) if means else (0.0, 0.0)
     return "".join(_BLOCKS[round(7 * (mean - low) / span) if span else 3] for mean in means)
-
-
-def waiting(text: str) -> None:
-    """Say on a terminal what is being done; whatever is printed next takes its place."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\x1b[2K{text}\r")
-        sys.stderr.flush()
-
-
-@contextmanager
-def counting(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield what tells a terminal how many of ``total`` are done; nothing of it stays."""
-
-    def told(done: int) -> None:
-        waiting(f"{text} {done} of {total}")
-
-    told(0)
-    try:
-        yield told
-    finally:
-        waiting("")

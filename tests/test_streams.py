@@ -1,13 +1,15 @@
 """Printing is never a reason to fail."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from gipo_cli.commands.app import main
 from gipo_cli.runs.status import read_status
-from gipo_cli.streams import Lasting
+from gipo_cli.streams import Lasting, waiting
 
 TINY = (
     "env=gymnasium env.id=Pendulum-v1 total_steps=64 agent.rollout_steps=32 agent.update.rounds=1 "
@@ -89,3 +91,27 @@ def test_what_is_lost_is_known():
     stream.write("x" * 100_000)
     stream.flush()
     assert stream.lost == "No space left on device"
+
+
+def test_what_is_printed_takes_the_place_of_what_was_waited_for(monkeypatch):
+    ours, theirs = os.openpty()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{name}", Lasting(os.fdopen(os.dup(theirs), "w")))
+    waiting("starting ...")
+    for text in ("seed: 1\n", "env: x\n"):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    assert os.read(ours, 1000) == b"\x1b[2Kstarting ...\r\x1b[2K\rseed: 1\r\nenv: x\r\n"
+
+
+def test_a_command_says_that_it_starts_before_it_loads_what_is_heavy(tmp_path):
+    code = (
+        "import sys\nfrom unittest.mock import patch\nfrom gipo_cli.commands import app, parsing\n"
+        "heavy = {'torch', 'numpy', 'mujoco', 'gymnasium', 'hydra', 'scipy', 'matplotlib'}\n"
+        "def told(text):\n    assert not text or not heavy & set(sys.modules)\n    print(text)\n"
+        "with patch.object(parsing, 'waiting', told):\n    app.main()"
+    )
+    command = [sys.executable, "-c", code, "train", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("starting ...\nseed: 1")

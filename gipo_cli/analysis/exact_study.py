@@ -12,7 +12,7 @@ from torch import Tensor
 from gipo_cli.analysis.frontier import SCALES, Best, Duel, best, duel
 from gipo_cli.analysis.gridworld import Pairs, lagged_pairs, moments, random_pairs, relative, scale_free
 from gipo_cli.analysis.swept import GIPO, RIVALS, Swept
-from gipo_cli.text import counting
+from gipo_cli.streams import counting
 
 DISTANCES = (0.5, 1.0, 2.0, 4.0)
 LAGS = (1, 4, 16)

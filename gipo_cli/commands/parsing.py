@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Any, cast
 
 from typer import BadParameter
 from typer.core import TyperCommand, TyperGroup
 
 from gipo_cli.errors import UserError, suggest
-from gipo_cli.text import waiting
+from gipo_cli.streams import waiting
 
 USAGE_ERROR = cast(type[Exception], BadParameter.__mro__[1])
 """What Typer raises for mistakes in the words of a command line; it exports this subclass alone."""
@@ -50,7 +51,17 @@ class _PlainTypes:
             if argument:
                 # Its name, in the column before, says it all.
                 param.display_type_rich = lambda ctx: None
+                shown = param.metavar if param.required else f"[{param.metavar}]..."
+                param._usage_display_name = lambda shown=shown: shown
+            # A value out of range is told what is allowed.
+            param._get_number_range_help_str = lambda: None
         return params
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, whose paragraphs are filled to the width of the terminal."""
+        paragraphs = cleandoc(self.help or "").split("\n\n")  # type: ignore[has-type]
+        self.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+        super().format_help(ctx, formatter)  # type: ignore[misc]
 
 
 class Command(_PlainTypes, TyperCommand):

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from threading import Thread
 from typing import Any, TypeVar
 
-from gipo_cli.text import counting
+from gipo_cli.streams import counting
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")

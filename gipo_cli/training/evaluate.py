@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gipo_cli.errors import RunFailed, StoppedError
-from gipo_cli.text import counting
+from gipo_cli.streams import counting
 
 if TYPE_CHECKING:
     import gymnasium as gym
