@@ -39,6 +39,8 @@ _PLACES = {"int": "N", "float": "NUMBER", "Path": "PATH"}
 class _PlainTypes:
     """Says in the help what an option takes, where Typer would print ``<str>``, and nothing for a flag."""
 
+    help: str | None
+
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
@@ -59,7 +61,7 @@ class _PlainTypes:
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, whose paragraphs are filled to the width of the terminal."""
-        paragraphs = cleandoc(self.help or "").split("\n\n")  # type: ignore[has-type]
+        paragraphs = cleandoc(self.help or "").split("\n\n")
         self.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
         super().format_help(ctx, formatter)  # type: ignore[misc]
 
