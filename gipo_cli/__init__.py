@@ -9,7 +9,7 @@ from __future__ import annotations
 
 # Not from typing: ``python -m gipo_cli`` comes here before the current directory is off the search path.
 TYPE_CHECKING = False
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = [
     "GIPO",
     "ObjectiveParams",

@@ -29,7 +29,9 @@ Filters = Annotated[
     list[str] | None,
     Option("--filter", metavar="KEY=VALUE", help="keep only these runs; also KEY!=VALUE; repeatable"),
 ]
-Threshold = Annotated[float | None, Option(help="value that counts as learned (the middle of the scale)")]
+Threshold = Annotated[
+    float | None, Option(help="value that counts as learned (half of a rate, else 75% of the way)")
+]
 Unfinished = Annotated[
     bool, Option("--include-unfinished", help="keep unfinished and failed runs and other budgets")
 ]
