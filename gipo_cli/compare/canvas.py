@@ -22,6 +22,8 @@ from gipo_cli.compare.words import count_words, value_words
 WIDTH, COLUMNS, PANEL_HEIGHT = 6.4, 2, 3.0
 HEADER_LINE, LEGEND_LINE, LETTERS_PER_LINE = 0.3, 0.25, 58
 ROW_HEIGHT, X_MARGIN = 0.36, 0.9
+PLAIN = (1e-3, 1e5)
+"""Numbers that an axis writes out."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SHARE = (-0.03, 1.03)
 """Limits of an axis for values from 0 to 1."""
@@ -133,9 +135,12 @@ def draw_panels(
         shared = first.get(panel.scale) if panel.scale else None
         axes = figure.add_subplot(rows, columns, index + 1, sharey=shared)
         first.setdefault(panel.scale, axes)
-        axes.set_title(panel.title)
         axes.set_ylabel(ylabel if index % columns == 0 else "")
         draw(axes, panel)
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        # Only a power of ten would stand above an axis: to look for it takes a tenth of all time.
+        plain = PLAIN[0] < np.abs(axes.get_ylim()).max() < PLAIN[1]
+        axes.set_title(panel.title, y=1.0 if plain else None)
     return figure
 
 

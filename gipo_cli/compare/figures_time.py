@@ -22,6 +22,8 @@ from gipo_cli.compare.tables import FloatArray
 
 BUCKET_WORDS = ("0", "1-3", "4-15", "16-63", "64+")
 Line = tuple[FloatArray, FloatArray]
+MOST_LINES = 20
+"""Runs of a group that are drawn as single lines; more cover each other."""
 
 
 def learning_curves(comparison: Comparison, look: Mapping[str, Look]) -> Iterator[Sheet]:
@@ -76,11 +78,16 @@ def _over_training(
             panels, ylabel = by_buffer(comparison, environment), comparison.metric.title
             legend = series_legend(cells, look, markers=len(environment.grid) == 1)
             figure = draw_panels(environment.label, panels, draw, legend, ylabel=ylabel)
-            yield Sheet(figure, environment.label, environment.ending)
+            many = any(len(cell.runs) > MOST_LINES for cell in cells)
+            remark = (
+                f"Of more than {MOST_LINES} runs of a group, {MOST_LINES} at most are drawn." if many else ""
+            )
+            yield Sheet(figure, environment.label, environment.ending, remark)
 
 
 def _draw_runs(axes: Axes, look: Look, runs: Sequence[Line], **style: Any) -> None:
-    """Every run as a line, or as a marker if it is a single point."""
+    """Every run as a line, or as a marker if it is a single point; of many those at even distances."""
+    runs = runs[:: -(-len(runs) // MOST_LINES) or 1]
     if all(len(values) == 1 for _, values in runs):
         own = {**look.line, **style, "linestyle": ""}
         axes.plot([x[0] for x, _ in runs], [y[0] for _, y in runs], **own)
