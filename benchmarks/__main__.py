@@ -32,6 +32,8 @@ FIGURES = {
     "success": ("whole", "Until 90 % success"),
     "startup": ("startup", "Start of a command"),
     "compare": ("compare", "Comparing runs"),
+    "many": ("compare", "3,000 runs"),
+    "long": ("compare", "Two runs of a million rows"),
     "actors": ("actors", "A run with actors in processes of their own"),
     "sweep": ("sweep", "Twelve runs on two cores"),
 }

@@ -1,8 +1,9 @@
-"""Time of ``gipo compare`` on 200 runs with 2,000 rows each, against reading their files."""
+"""Time and memory of ``gipo compare`` and ``gipo list``: of 200 runs, of 3,000, and of two very long ones."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Row, Target, against, interleave, python
+from gipo_cli.runs.status import StatusFile
 
 OBJECTIVES = {"gipo": {"sigma": 0.5}, "ppo_clip": {"eps": 0.2}, "sapo": {"tau_pos": 1.0}, "no_clip": {}}
 BUFFERS = (512, 2048, 8192, 20_480, 51_200)
@@ -43,11 +45,21 @@ COLUMNS = (
 
 
 def write_table(path: Path, names: tuple[str, ...], table: np.ndarray) -> None:
-    rows = (",".join([str(int(row[0])), *map(repr, row[1:].tolist())]) for row in table)
-    path.write_text("\n".join([",".join(names), *rows]) + "\n")
+    with path.open("w") as file:
+        file.write(",".join(names) + "\n")
+        for row in table:
+            file.write(",".join([str(int(row[0])), *map(repr, row[1:].tolist())]) + "\n")
 
 
-def write_run(folder: Path, env: str, objective: str, buffer: int, seed: int) -> None:
+def write_run(
+    folder: Path,
+    env: str,
+    objective: str,
+    buffer: int,
+    seed: int,
+    rows: int = ROWS,
+    evaluations: int = EVALUATIONS,
+) -> None:
     rng = np.random.default_rng([seed, buffer, list(OBJECTIVES).index(objective), len(env)])
     folder.mkdir(parents=True)
     config = {
@@ -55,17 +67,62 @@ def write_run(folder: Path, env: str, objective: str, buffer: int, seed: int) ->
         "objective": {"name": objective, **OBJECTIVES[objective]}, "agent": {"rollout_steps": 512},
     }  # fmt: skip
     (folder / "config.yaml").write_text(json.dumps(config))
-    (folder / "status.json").write_text(json.dumps({"state": "done", "step": STEPS, "total_steps": STEPS}))
-    metrics = rng.random((ROWS, len(COLUMNS)))
-    metrics[:, 0] = np.linspace(512, STEPS, ROWS)
-    metrics[:, COLUMNS.index("time/wall")] = np.linspace(1, 3000, ROWS)
+    StatusFile(folder / "status.json", total_steps=STEPS, step=STEPS).finish("done")
+    metrics = rng.random((rows, len(COLUMNS)))
+    metrics[:, 0] = np.linspace(STEPS / rows, STEPS, rows)
+    metrics[:, COLUMNS.index("time/wall")] = np.linspace(1, 3000, rows)
     write_table(folder / "metrics.csv", COLUMNS, metrics)
-    steps = np.linspace(STEPS / EVALUATIONS, STEPS, EVALUATIONS)
-    rate = np.clip(0.9 * (1 - np.exp(-3 * steps / STEPS)) + 0.1 * rng.standard_normal(EVALUATIONS), 0, 1)
+    steps = np.linspace(STEPS / evaluations, STEPS, evaluations)
+    rate = np.clip(0.9 * (1 - np.exp(-3 * steps / STEPS)) + 0.1 * rng.standard_normal(evaluations), 0, 1)
     names = ("step", "episodes", "return_mean", "success", "time/wall")
     write_table(
         folder / "eval.csv", names, np.column_stack([steps, steps * 0 + 20, 500 * rate, rate, steps / 300])
     )
+
+
+def many(repeats: int) -> list[Row]:
+    """3,000 runs of 100 rows: 3 environments, 4 objectives, 5 buffers, 50 seeds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        for env, objective, buffer, seed in product((*ENVIRONMENTS, "fetch"), OBJECTIVES, BUFFERS, range(50)):
+            name = f"{env}-{objective}-{buffer}-{seed}"
+            write_run(root / "runs" / name, env, objective, buffer, seed, rows=100, evaluations=20)
+        listed = _command(repeats, "list of 3,000 runs", 2, None, "list", "runs", "--runs", root / "runs")
+        report = root / "report"
+        return listed + _command(
+            repeats, "compare of 3,000 runs", 12, 250, "compare", root / "runs", "--out", report
+        )
+
+
+def long(repeats: int) -> list[Row]:
+    """Two runs of a million rows."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        for seed in range(2):
+            write_run(root / "runs" / str(seed), "metaworld-reach", "gipo", 8192, seed, rows=1_000_000)
+        words = ("compare", root / "runs", "--out", root / "report")
+        return _command(repeats, "compare of two runs of a million rows", 8, 600, *words)
+
+
+def _command(repeats: int, what: str, seconds: int, megabytes: int | None, *words: object) -> list[Row]:
+    """Wall time of a command against its processor time, and the memory of its largest process."""
+    wall, work, memory = f"gipo {what}", "its processor time, all processes", f"memory of gipo {what}"
+    found: dict[str, list[float]] = {wall: [], work: [], memory: []}
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gipo_cli", *map(str, words)], stdout=subprocess.DEVNULL
+        )
+        _, code, used = os.wait4(process.pid, 0)
+        assert code == 0, words
+        found[wall].append(time.perf_counter() - begun)
+        found[work].append(used.ru_utime + used.ru_stime)
+        found[memory].append(used.ru_maxrss / 1024)
+    rows = [against(found, wall, work, unit="wall s", target=Target("at most", seconds, "measured"))]
+    if megabytes:
+        limit = Target("at most", megabytes, "measured")
+        rows.append(against(found, memory, work, unit="MiB", target=limit))
+    return rows
 
 
 def compare(repeats: int) -> list[Row]:

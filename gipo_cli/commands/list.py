@@ -113,7 +113,7 @@ def list_settings(word: Word = None, as_json: AsJson = False) -> None:
         )
         for row in found
     ]
-    _table(found, rows, as_json, "gipo train agent.rollout_steps=1024")
+    _table(found, rows, as_json, "gipo train agent.rollout_steps=100")
 
 
 def list_metrics(word: Word = None, as_json: AsJson = False) -> None:

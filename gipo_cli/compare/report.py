@@ -69,9 +69,10 @@ def report_files(
     ``day`` is by default today. Figures are drawn on several processes if there are many runs.
     """
     workers = worth(len(comparison.used))
-    kinds = range(len(FIGURES))
+    # Backwards: of two processes neither is left with a long one at the end.
+    kinds = range(len(FIGURES))[::-1]
     drawn = spread(_draw, comparison, kinds, workers=workers, text="drawing figures")
-    drawings = [own for some in drawn for own in some]
+    drawings = [own for some in reversed(drawn) for own in some]
     common, compared = verdict.settings(comparison)
     script = files(__package__).joinpath("sort.js").read_text(encoding="utf-8")
     page = {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gipo_cli.data.checks import LARGEST, flags, floats, origin, whole
 from gipo_cli.data.rollout import Observation, each
 from gipo_cli.errors import UserError
 from gipo_cli.runs.durable import write_bytes
@@ -202,6 +203,8 @@ def from_bytes(data: bytes, where: str) -> Demonstrations:
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            if (size := sum(part.file_size for part in file.zip.infolist())) > LARGEST:
+                raise ValueError(f"it claims {size:,} bytes, too many for demonstrations")
             arrays = {name: file[name] for name in file.files}
     # A hostile or damaged file can make the decoders fail in any way.
     except Exception as error:
@@ -224,7 +227,7 @@ def from_arrays(arrays: dict[str, NDArray[Any]], where: str) -> Demonstrations:
     """
     try:
         return _from_arrays(arrays, where)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise UserError(f"{where} holds arrays that are no demonstrations: {error}") from error
 
 
@@ -235,18 +238,18 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], where: str) -> Demonstrations:
                 f"{where} has no array {name!r}; needed are obs [N, ...], action [N, D] and length [K] (the "
                 f"steps of each episode); it has: {', '.join(arrays) or 'nothing'}"
             )
-    action, length = _floats("action", arrays["action"], where), arrays["length"].astype(np.int64).ravel()
+    action, length = floats("action", arrays["action"], where), whole("length", arrays["length"], where)
     count, episodes = len(action), len(length)
     if not episodes or not count:
         raise UserError(f"{where} is empty: it holds no step; record at least one episode")
     if action.ndim == 1:
         action = action[:, None]
-    if (length < 1).any() or length.sum() != count:
+    if (length < 1).any() or (length > count).any() or length.sum() != count:
         raise UserError(
             f"{where}: length adds up to {length.sum()} steps and there are {count} actions; give the number "
             "of steps of each episode, 1 or more"
         )
-    obs = each(lambda part: _floats("obs", part, where), _tree("obs", arrays))
+    obs = each(lambda part: floats("obs", part, where), _tree("obs", arrays))
     ends = np.cumsum(length) - 1
     # Only the value after a time limit looks at it: the last observation stands in where it is missing.
     given = any(key.partition(".")[0] == "final_obs" for key in arrays)
@@ -255,26 +258,16 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], where: str) -> Demonstrations:
         obs,
         np.ascontiguousarray(action),
         length,
-        each(lambda part: _floats("final_obs", part, where), final),
-        arrays.get("terminated", np.zeros(episodes)).astype(np.bool_).ravel(),
-        arrays.get("number", np.full(episodes, -1)).astype(np.int64).ravel(),
-        arrays.get("goal", np.full(episodes, -1)).astype(np.int64).ravel(),
-        _floats("reward", arrays["reward"], where).ravel() if "reward" in arrays else None,
-        arrays["success"].astype(np.bool_).ravel() if "success" in arrays else None,
-        _about(arrays.get("about")),
+        each(lambda part: floats("final_obs", part, where), final),
+        flags("terminated", arrays.get("terminated", np.zeros(episodes)), where),
+        whole("number", arrays.get("number", np.full(episodes, -1)), where),
+        whole("goal", arrays.get("goal", np.full(episodes, -1)), where),
+        floats("reward", arrays["reward"], where).ravel() if "reward" in arrays else None,
+        flags("success", arrays["success"], where) if "success" in arrays else None,
+        origin(arrays.get("about")),
     )
     _check_lengths(demos, where)
     return demos
-
-
-def _floats(name: str, array: NDArray[Any], where: str) -> NDArray[np.float32]:
-    if array.dtype.kind not in "biuf":
-        raise UserError(f"{where}: {name} holds {array.dtype} and not numbers")
-    numbers = array.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        row = int(np.argwhere(~np.isfinite(numbers))[0][0])
-        raise UserError(f"{where}: {name} is NaN or infinite in row {row}; leave that episode out")
-    return numbers
 
 
 def _check_lengths(demos: Demonstrations, where: str) -> None:
@@ -288,13 +281,3 @@ def _check_lengths(demos: Demonstrations, where: str) -> None:
     for name, array in episodes.items():
         if len(array) != len(demos):
             raise UserError(f"{where}: {name} has {len(array)} rows and there are {len(demos)} episodes")
-
-
-def _about(text: NDArray[Any] | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    try:
-        about = json.loads(str(text))
-    except (ValueError, RecursionError) as error:
-        raise ValueError("about is not JSON") from error
-    return about if isinstance(about, dict) else {}

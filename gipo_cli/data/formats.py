@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gipo_cli.data import demos
+from gipo_cli.data.checks import LARGEST
 from gipo_cli.data.demo_files import SUFFIX
 from gipo_cli.data.demos import Demonstrations, from_arrays
 from gipo_cli.errors import UserError
@@ -21,8 +22,6 @@ from gipo_cli.errors import UserError
 MINARI_FILE = "main_data.hdf5"
 HDF5 = (".hdf5", ".h5")
 _SUCCESS = ("success", "is_success")
-_LARGEST = 2**33
-"""Bytes of one array at most: a small file may claim to hold far more."""
 
 
 def read(path: Path | str) -> Demonstrations:
@@ -77,7 +76,7 @@ def _inside(group: Any, name: str, path: Path) -> Any:
             raise UserError(f"{where} is a virtual dataset, which other files fill; store the data itself")
         if member.external:
             raise UserError(f"{where} lies in another file ({member.external[0][0]}); store the data itself")
-        if member.nbytes > _LARGEST:
+        if member.nbytes > LARGEST:
             raise UserError(f"{where} claims {member.nbytes:,} bytes, too many for demonstrations")
     return member
 
@@ -169,9 +168,9 @@ def _robomimic(data: Any, path: Path) -> dict[str, NDArray[Any]]:
                 array = _array(episode, key, path)
                 parts.setdefault(name, []).append(array if name == "reward" else array[-1:])
     joined = _joined(parts, len(episodes), path)
-    if "reward" in joined:
-        # robomimic's reward is sparse: 1 in a step of success.
-        joined["success"] = joined["reward"] > 0
+    if "reward" in joined and np.isin(joined["reward"], (0, 1)).all():
+        # robomimic's sparse reward: 1 in a step of success. A dense one says nothing of it.
+        joined["success"] = joined["reward"]
     return {**joined, "about": np.array(json.dumps({"source": f"robomimic: {path.name}"}))}
 
 

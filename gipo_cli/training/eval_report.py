@@ -14,7 +14,8 @@ from gipo_cli.training.evaluate import LANES, EvalResult, Protocol, evaluate_pol
 
 if TYPE_CHECKING:
     from gipo_cli.runs.checkpoint import Checkpoint
-    from gipo_cli.settings.schema import RunConfig
+    from gipo_cli.runs.run import open_run
+from gipo_cli.settings.schema import RunConfig
 
 PROTOCOLS: dict[Protocol, str] = {
     "standard": "whole episodes, success as env.success defines it",
@@ -54,9 +55,11 @@ def evaluate_run(
 
     from gipo_cli.training.loading import load_agent
 
-    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
+    # First what can be refused without loading anything.
+    config = open_run(run, trust=trust).config
     name = choose_protocol(config, protocol)
     count = _count(episodes, METAWORLD_GOALS if name == "metaworld" else config.eval.episodes, run)
+    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
     seed = config.eval.seed if seed is None else seed
     # The same numbers as in training, and sampled actions that repeat.
     torch.set_num_threads(config.runtime.torch_threads)

@@ -299,7 +299,10 @@ def test_sampled_actions_differ_from_the_mode_but_repeat(trained_run):
         ({"protocol": "metaworld"}, "not for env=fetch_reach"),
     ],
 )
-def test_a_request_that_does_not_fit_is_one_sentence(trained_run, arguments, message):
+def test_a_request_that_does_not_fit_is_one_sentence(trained_run, arguments, message, monkeypatch):
+    if "checkpoint" not in arguments:
+        # It is refused before anything is loaded.
+        monkeypatch.setattr("gipo_cli.training.loading.load_agent", None)
     with pytest.raises(UserError, match=message):
         evaluate_run(trained_run, **arguments)
 

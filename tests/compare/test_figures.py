@@ -60,6 +60,20 @@ def test_learning_curves_show_every_run_and_every_group(comparison):
     assert legend(picture) == ["GIPO (n=3)", "PPO-clip (n=3)"]
 
 
+def test_of_many_runs_of_a_group_some_are_drawn_and_the_caption_says_so(comparison, monkeypatch):
+    told = "Of more than 2 runs of a group, 2 at most are drawn."
+    assert not any(
+        told[:20] in draw(name, comparison)[0].caption for name in ("learning_curves", "wall_time")
+    )
+    monkeypatch.setattr("gipo_cli.compare.figures_time.MOST_LINES", 2)
+    (picture,) = draw("learning_curves", comparison)
+    assert picture.caption.endswith(told)
+    cell = next(c for c in comparison.cells.values() if (c.arm.buffer, c.arm.objective) == (2000, "gipo"))
+    drawn = picture.figure.axes[0].collections[0].get_paths()
+    assert [path.vertices[:, 1].tolist() for path in drawn] == cell.curves[::2].tolist()
+    assert legend(picture) == ["GIPO (n=3)", "PPO-clip (n=3)"]
+
+
 def test_few_seeds_are_said_on_the_figures(comparison):
     for make in (
         "learning_curves",

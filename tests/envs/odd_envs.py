@@ -165,6 +165,18 @@ class WideAction(Base):
         return self.obs(), -error, False, False, {"is_success": error < 0.05}
 
 
+class Keywords(Base):
+    """Reward 1, 2, 3 ... up to ``limit``."""
+
+    def __init__(self, limit=5.0, **kwargs):
+        super().__init__(**kwargs)
+        self.limit = 5.0 if limit is None else limit
+
+    def step(self, action):
+        self.t += 1
+        return self.obs(), min(float(self.t), self.limit), False, False, {}
+
+
 def norm_obs(**kwargs):
     return gym.wrappers.NormalizeObservation(Base(**kwargs))
 
@@ -172,3 +184,4 @@ def norm_obs(**kwargs):
 for kind in (*Base.__subclasses__(), Base):
     gym.register(f"{kind.__name__}-v0", kind, max_episode_steps=20)
 gym.register("NormObs-v0", norm_obs, max_episode_steps=20)
+gym.register("HugeLimit-v0", Base, max_episode_steps=10**9)

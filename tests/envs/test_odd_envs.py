@@ -1,11 +1,15 @@
 """Environments of other people on the command line: what is odd is right, or is one sentence."""
 
+import shutil
+
 import numpy as np
 import pytest
 from env_tools import ACTION, shipped, train
 
 from gipo_cli.envs.make import make_env, make_vec_env
 from gipo_cli.errors import UserError
+from gipo_cli.runs.run import open_run
+from gipo_cli.training.eval_report import evaluate_run
 
 
 def odd(env_id, **changes):
@@ -84,6 +88,30 @@ def test_what_is_only_odd_trains(env_id, setting, monkeypatch, capsys, tmp_path)
     assert code == 0
     assert "Traceback" not in errors
     assert len(column(tmp_path, "eval.csv", "return_mean")) == (0 if "episodes=0" in setting else 1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "total"), [("inf", 210.0), (".inf", 210.0), ("1e0", 20.0), ("-inf", -np.inf)]
+)
+def test_an_argument_reads_back_as_it_was_typed(limit, total, monkeypatch, capsys, tmp_path):
+    typed = f"env.kwargs.limit={limit}"
+    code, _, errors = train(monkeypatch, capsys, tmp_path, "Keywords-v0", typed)
+    if total == -np.inf:
+        assert (code, "reward is -inf" in errors) == (1, True)
+        return
+    assert code == 0
+    assert column(tmp_path, "eval.csv", "return_mean") == [str(total)]
+    assert open_run(tmp_path / "odd", trust=True).config.env.kwargs == {"limit": float(limit.lstrip("."))}
+    assert evaluate_run(tmp_path / "odd", episodes=1, trust=True).returns == (total,)
+
+
+def test_a_time_limit_beyond_reach_is_one_sentence_whose_cure_works(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("gipo_cli.training.evaluate.LONGEST_EPISODE", 100)
+    code, _, errors = train(monkeypatch, capsys, tmp_path, "HugeLimit-v0")
+    assert code == 1
+    assert "has no end after 100 steps; set env.max_episode_steps" in " ".join(errors.split())
+    shutil.rmtree(tmp_path / "odd")
+    assert train(monkeypatch, capsys, tmp_path, "HugeLimit-v0", "env.max_episode_steps=20")[0] == 0
 
 
 @pytest.mark.parametrize(

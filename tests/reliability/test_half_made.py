@@ -1,6 +1,8 @@
 """A run killed while its first files are made is resumed as if it had just begun."""
 
 import csv
+import os
+import resource
 import shutil
 
 import pytest
@@ -36,3 +38,18 @@ def test_a_kill_before_the_first_row(run, tmp_path, there):
     for name in ("metrics.csv", "eval.csv"):
         assert numbers(half / name) == numbers(run / name)
     assert not list(half.glob(".tmp-*"))
+
+
+def test_a_full_disk_behind_the_log_alone_ends_no_run(run, tmp_path):
+    """The log is larger than any file may grow, so that each of its lines is refused and nothing else is."""
+    copy = tmp_path / "r"
+    shutil.copytree(run, copy)
+    os.truncate(copy / "log.txt", 1 << 31)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, limits[1]))
+    try:
+        assert resume(copy, overrides=["total_steps=256"], allow_changes=False, quiet=True) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (copy / "log.txt").stat().st_size == 1 << 31
+    assert len(numbers(copy / "metrics.csv")) == len(numbers(run / "metrics.csv")) + 1
