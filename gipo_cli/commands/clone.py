@@ -38,13 +38,14 @@ def clone(
     from gipo_cli.loggers.terminal import success_lines
     from gipo_cli.runs import layout
     from gipo_cli.settings.compose import compose
+    from gipo_cli.settings.explain import text_override
 
     root = layout.runs_root(runs)
     if name is not None:
         layout.check_name(name)
     path = find(root, demos)
     typed = [*assumed(read(path), overrides or []), *(overrides or [])]
-    lines = [*typed, f'demos.path="{path}"']
+    lines = [*typed, text_override("demos.path", str(path))]
     config = compose(lines, config_dirs=config_dir or []).config
     from gipo_cli.training.clone import make_clone, obtain
 
@@ -75,8 +76,11 @@ def _fit(facts: dict[str, Any]) -> str:
 def assumed(found: Demonstrations, overrides: Sequence[str]) -> list[str]:
     """The preset and the environment that are not typed: preset=posttrain, and that of the demonstrations.
 
-    Raises: UserError if neither says which environment it is.
+    Raises: UserError if neither says which environment it is, or only the demonstrations name code.
     """
+    from gipo_cli.settings.explain import as_text, text_override
+    from gipo_cli.settings.imports import modules_of
+
     keys = {line.partition("=")[0].lstrip("+") for line in overrides}
     lines = [] if "preset" in keys else ["preset=posttrain"]
     if "env" in keys:
@@ -87,10 +91,15 @@ def assumed(found: Demonstrations, overrides: Sequence[str]) -> list[str]:
             "the demonstrations do not say which environment they are of; type it, such as "
             "env=gymnasium env.id=... or env=metaworld env.task=..."
         )
+    if modules := modules_of({"env": env}):
+        raise UserError(
+            f"the demonstrations need the code of {', '.join(modules)}: if you trust it, type "
+            f"env={env['name']} {as_text('env.id', str(env.get('id')))}"
+        )
     lines.append(f"env={env['name']}")
     for key in ("task", "id"):
         if env.get(key) and f"env.{key}" not in keys:
-            lines.append(f"env.{key}={env[key]}")
+            lines.append(text_override(f"env.{key}", env[key]))
     return lines
 
 

@@ -37,6 +37,7 @@ def posttrain(
     from gipo_cli.loggers.terminal import success_lines
     from gipo_cli.runs import layout
     from gipo_cli.runs.durable import read_sealed
+    from gipo_cli.settings.explain import text_override
     from gipo_cli.training.initial import shared_clone
     from gipo_cli.training.session import train
 
@@ -46,7 +47,7 @@ def posttrain(
         if (root / name).exists():
             raise UserError(f"{root / name} already exists and is not overwritten; give another name")
     path, lines = _demonstrations(demos, typed, root, folders)
-    lines, config, found = _obtained([*lines, *typed, f'demos.path="{path}"'], folders)
+    lines, config, found = _obtained([*lines, *typed, text_override("demos.path", str(path))], folders)
     clone = shared_clone(config, found, root)
     if not quiet:
         echo(f"{path}: {len(found)} demonstrations; clone {clone.path}")

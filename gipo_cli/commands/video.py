@@ -51,7 +51,7 @@ def video(
     if (demos := found(runs_root(runs), run)) is not None:
         if together:
             raise UserError("--side-by-side shows episodes of a run, not demonstrations; leave it out")
-        _say(record_demos(demos, out=out, episodes=episodes, style=style))
+        _say(record_demos(demos, out=out, episodes=episodes, style=style, trust=trust))
         return
     made = record(
         open_run(run, runs).path,
@@ -126,6 +126,7 @@ def record_demos(
     out: Path | None = None,
     episodes: int = 1,
     style: Style | None = None,
+    trust: bool = False,
 ) -> Film:
     """Play the first recorded episodes again, which are the same to the bit, and film them.
 
@@ -137,21 +138,24 @@ def record_demos(
 
     from gipo_cli.commands import film, renderer
     from gipo_cli.data.formats import read
+    from gipo_cli.settings.imports import modules_of
     from gipo_cli.settings.schema import EnvConfig
     from gipo_cli.training.evaluate import LANES
 
     found = read(path)
-    if not found.about.get("env") or (found.number < 0).any():
+    env, seed = found.about.get("env"), found.about.get("seed")
+    if not env or seed is None or (found.number < 0).any():
         raise UserError(
             f"{path} does not say how its episodes began; only what `gipo demos` recorded can be filmed"
         )
+    if (modules := modules_of({"env": env})) and not trust:
+        raise UserError(f"{path} needs the code of {', '.join(modules)}: if you trust it, add --trust")
     out = path.with_suffix(".mp4") if out is None else out
     film.check_destination(out)
     chosen = renderer.choose_renderer()
-    cfg = EnvConfig.model_validate(found.about["env"])
+    cfg = EnvConfig.model_validate(env)
     renderer.need(chosen, cfg)
     actions = iter(found.action)
-    seed = int(found.about["seed"])
     return film.film(
         lambda _: np.tile(next(actions), (LANES, 1)),
         cfg,

@@ -107,10 +107,15 @@ def shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def as_text(key: str, value: str) -> str:
-    """An override as a shell takes it whose value is read as text, whatever it looks like."""
+def text_override(key: str, value: str) -> str:
+    """An override whose value is read as text, whatever it looks like."""
     escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + found[2].replace('"', r"\""), value)
-    return shlex.quote(f'{key}="{escaped}"')
+    return f'{key}="{escaped}"'
+
+
+def as_text(key: str, value: str) -> str:
+    """As :func:`text_override`, as a shell takes it."""
+    return shlex.quote(text_override(key, value))
 
 
 def accepting(group: str, number: float) -> list[str]:

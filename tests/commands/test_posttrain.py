@@ -1,5 +1,7 @@
 """``gipo clone`` and ``gipo posttrain``, on a robot that is not Meta-World's."""
 
+import json
+import shlex
 import sys
 
 import numpy as np
@@ -89,3 +91,27 @@ def test_mistakes(gipo, tmp_path, words, message):
     code, said = gipo("posttrain", *words, "--runs", tmp_path)
     assert (code, message in said) == (2, True), said
     assert not list_runs(tmp_path)
+
+
+def test_code_that_only_a_strangers_file_names_is_not_run(gipo, tmp_path, monkeypatch):
+    """The module lies beside the file, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs.py").write_text("open('ran', 'w')")
+    about = {"env": {"name": "gymnasium", "id": "theirs:Robot-v0"}, "seed": 1}
+    arrays = toy_robot.demonstrations(2).arrays() | {"about": np.array(json.dumps(about))}
+    np.savez(tmp_path / "their's.npz", **arrays)
+    cure = "env=gymnasium 'env.id=\"theirs:Robot-v0\"'"
+    for command in (["clone", "their's.npz"], ["posttrain", "--demos", "their's.npz"]):
+        code, said = gipo(*command, "--runs", tmp_path / "runs")
+        assert (code, f"need the code of theirs: if you trust it, type {cure}" in said) == (2, True), said
+    code, said = gipo("video", "their's.npz")
+    assert (code, "needs the code of theirs: if you trust it, add --trust" in said) == (2, True), said
+    assert gipo("show", "their's.npz")[0] == 0
+    assert not (tmp_path / "ran").exists()
+    gipo("video", "their's.npz", "--trust", "--out", "a.gif")
+    assert (tmp_path / "ran").exists()
+    (tmp_path / "ran").unlink()
+    code, said = gipo("clone", "their's.npz", *shlex.split(cure), "--runs", tmp_path / "runs")
+    assert (tmp_path / "ran").exists()
+    assert "Robot" in said
+    assert code == 2

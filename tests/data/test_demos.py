@@ -79,12 +79,31 @@ def test_a_strangers_file_executes_nothing(tmp_path):
         ({"goal": np.ones(3)}, "goal has 3 rows and there are 2 episodes"),
         ({"action": np.array(["a"] * 5)}, "action holds <U1 and not numbers"),
         ({"about": np.array("{")}, "about is not JSON"),
+        ({"about": np.array("[1]")}, "about: "),
+        ({"about": np.array('{"env": "reach"}')}, r"about\.env: "),
+        ({"about": np.array('{"env": {"name": 5}}')}, r"about\.env\.name: "),
+        ({"about": np.array('{"noise": "much"}')}, r"about\.noise: "),
+        ({"about": np.array('{"versions": {"mujoco": [3]}}')}, r"about\.versions\.mujoco: "),
+        ({"success": np.array([0, 0.1, 1, 0, 1])}, "success is 0.1 in row 1, which says neither yes nor no"),
+        ({"success": np.array([0, 1, 1, -1, 1])}, "success is -1 in row 3"),
+        ({"success": np.array(["False"] * 5)}, "success holds <U5 and not numbers"),
+        ({"terminated": np.array([np.nan, 1])}, "terminated is NaN or infinite in row 0"),
+        ({"length": np.array([2.5, 2.5])}, "length is 2.5 in row 0, which is no whole number"),
+        ({"length": np.array([2**62, 5 - 2**62])}, "in row 0, which is no whole number"),
+        ({"number": np.array([0, np.inf])}, "number is inf in row 1"),
+        ({"obs": None, "obs.a": np.ones((5, 1)), "obs.a.b": np.ones((5, 1))}, "are no demonstrations"),
     ],
 )
 def test_what_is_no_demonstration_is_one_sentence(changes, message):
     with pytest.raises(UserError, match=message) as caught:
         made(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_claims_to_hold_too_much_is_not_unpacked(monkeypatch):
+    monkeypatch.setattr(demos, "LARGEST", 100)
+    with pytest.raises(UserError, match=r"it claims [\d,]+ bytes, too many for demonstrations"):
+        demos.from_bytes(made().to_bytes(), "theirs")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
