@@ -18,7 +18,7 @@ from gipo_cli.envs.isolation import Isolation
 from gipo_cli.envs.rewards import paid
 from gipo_cli.envs.simulators import Simulator
 from gipo_cli.envs.spaces import ActionMap, Observation, ObservationFlattener
-from gipo_cli.envs.success import read_success
+from gipo_cli.envs.success import read_end, read_success
 from gipo_cli.errors import RunFailed
 from gipo_cli.settings.schema import EnvConfig
 
@@ -165,8 +165,8 @@ class TaskEnv(gym.Wrapper[Observation, Any, Any, Any]):
             reported = self._step_success(info)
             total += self._pay(float(reward), reported)
             success = reported if success is None else success or bool(reported)
-            terminated = bool(terminated) or (self._end_on_success and bool(reported))
-            truncated = bool(truncated) or self._simulated == self.time_limit
+            terminated = read_end("terminated", terminated) or (self._end_on_success and bool(reported))
+            truncated = read_end("truncated", truncated) or self._simulated == self.time_limit
             if terminated or truncated:
                 break
         return self._flatten(raw), total, terminated, truncated, info, success

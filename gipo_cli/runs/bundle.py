@@ -148,6 +148,8 @@ def read_bundle(folder: Path, contents: Contents, only: Collection[str] | None) 
             inner = tree.arrays
             for parent in parents:
                 inner = inner.setdefault(parent, {})
+                if not isinstance(inner, dict):
+                    raise Damaged(f"{name!r} is below another file of the checkpoint")
             inner[leaf] = value
     return tree
 

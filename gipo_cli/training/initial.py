@@ -98,13 +98,14 @@ def load(folder: RunDir) -> Initial:
     try:
         tree = read_bundle(folder.initial, read_contents(folder.initial), None)
         weights = tree.tensors["policy"]
-    except (Damaged, LookupError) as error:
+        about = {**tree.state, "clone": dict(tree.state.get("clone") or {})}
+    except (Damaged, LookupError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder.initial}, the policy that this run began as, is damaged ({error}); restore it"
         ) from error
     held = tree.arrays.get("demos")
     demos = from_arrays(held, str(folder.initial)) if held else None
-    return Initial(weights, demos, tree.state)
+    return Initial(weights, demos, about)
 
 
 def apply(initial: Initial, agent: GIPO, config: RunConfig) -> None:
@@ -124,13 +125,12 @@ def write_success(folder: RunDir, initial: Initial, agent: GIPO, config: RunConf
     if not config.eval.episodes:
         return
     after = rates(agent, config, config.eval.episodes)
-    clone = initial.about.get("clone") or {}
     write_sealed(
         folder.success,
         {
             "format": 1,
             "episodes": config.eval.episodes,
-            "demonstrations": clone.get("demonstrations"),
+            "demonstrations": initial.about["clone"].get("demonstrations"),
             "before": initial.about.get("success"),
             "after": after,
         },

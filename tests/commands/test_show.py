@@ -8,6 +8,7 @@ import pytest
 from listing_harness import printed, run_folder
 
 from gipo_cli.commands.show import show_run
+from gipo_cli.runs.durable import write_sealed
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.manifest import trust_flag
 
@@ -111,3 +112,15 @@ def test_what_a_killed_writer_left_is_named(tmp_path: Path, monkeypatch: pytest.
     (run.path / ".tmp-7-status.json").write_text("half")
     text = " ".join(shown(monkeypatch, run, tmp_path).split())
     assert "left over .tmp-7-status.json, by a killed writer; remove it, or resume the run" in text
+
+
+@pytest.mark.parametrize(
+    "facts", [{"before": "all"}, {"after": {"limit": 3}}, {"after": {"limit": {"best": "x"}}}]
+)
+def test_rates_that_are_none_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, object]
+) -> None:
+    """Their seal is right: whoever made them knows how."""
+    run = whole(tmp_path)
+    write_sealed(run.success, facts)
+    assert "success.json  damaged" in shown(monkeypatch, run, tmp_path)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from env_tools import ACTION, wrap
+from env_tools import ACTION, Script, wrap
 from odd_envs import Base
 
 from gipo_cli.envs.success import read_success
@@ -72,3 +72,24 @@ def test_anything_else_is_one_sentence_with_key_and_value(flag):
 def test_a_long_value_is_shortened():
     with pytest.raises(RunFailed, match="…, which says neither"):
         read_success("solved", np.zeros(100))
+
+
+@pytest.mark.parametrize(
+    "flag", ["False", float("nan"), -1, 0.5, None, [], [True, False], {"task": True}, np.array("")], ids=repr
+)
+@pytest.mark.parametrize("name", ["terminated", "truncated"])
+def test_an_end_that_is_neither_true_nor_false_is_one_sentence(flag, name):
+    ends = (flag, False) if name == "terminated" else (False, flag)
+    env = wrap(Script([(0.0, {}, *ends)]), limit=3)
+    env.reset()
+    with pytest.raises(RunFailed, match=f"{name} is .*, which is neither true nor false; make it a bool$"):
+        env.step(ACTION)
+
+
+@pytest.mark.parametrize(
+    ("flag", "ends"), [(np.array([0]), False), ([1.0], True), (np.True_, True)], ids=repr
+)
+def test_an_end_is_read_by_its_value(flag, ends):
+    env = wrap(Script([(0.0, {}, flag, False)]), limit=3)
+    env.reset()
+    assert env.step(ACTION)[2] is ends
