@@ -98,7 +98,10 @@ def test_code_that_only_a_strangers_file_names_is_not_run(gipo, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "theirs.py").write_text("open('ran', 'w')")
     about = {"env": {"name": "gymnasium", "id": "theirs:Robot-v0"}, "seed": 1}
-    arrays = toy_robot.demonstrations(2).arrays() | {"about": np.array(json.dumps(about))}
+    arrays = toy_robot.demonstrations(2).arrays() | {
+        "about": np.array(json.dumps(about)),
+        "number": np.arange(2),
+    }
     np.savez(tmp_path / "their's.npz", **arrays)
     cure = "env=gymnasium 'env.id=\"theirs:Robot-v0\"'"
     for command in (["clone", "their's.npz"], ["posttrain", "--demos", "their's.npz"]):
