@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from gipo_cli import __version__
 from gipo_cli.errors import UserError
@@ -108,20 +109,27 @@ def read_study(folder: StudyDir, only: str | None = None, *, imports: bool = Tru
             f"{__version__} reads format {FORMAT}"
         )
     try:
-        name, overrides = content["study"], content["overrides"]
-        listed = [(run["name"], run["overrides"], run["config"]) for run in content["runs"]]
+        name, overrides = content["study"], _words(content["overrides"])
+        listed = [(run["name"], _words(run["overrides"]), dict(run["config"])) for run in content["runs"]]
         for own in (name, *(run[0] for run in listed)):
             check_name(own)  # one that leads elsewhere is never a folder
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder.manifest} is not a plan of this gipo: {error} is missing or odd") from error
     runs = tuple(
-        PlannedRun(run, tuple(lines), validate(config, imports=imports))
+        PlannedRun(run, lines, validate(config, imports=imports))
         for run, lines, config in listed
         if only in (None, run)
     )
     if not runs:
         raise UserError(f"the study {name} has no run {only!r}; {folder.manifest} lists them")
-    return Study(name, tuple(overrides), runs, content.get("allow_changes", False))
+    return Study(name, overrides, runs, content.get("allow_changes") is True)
+
+
+def _words(lines: Any) -> tuple[str, ...]:
+    """The texts in a list. Raises: TypeError if it is none, or holds something else."""
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise TypeError(f"overrides {str(lines)[:40]!r}")
+    return tuple(lines)
 
 
 def check_same(folder: StudyDir, study: Study) -> None:

@@ -61,7 +61,12 @@ def test_a_plan_that_leads_elsewhere_is_refused(tmp_path: Path):
         write_sealed(folder.manifest, content | change)
         with pytest.raises(UserError, match="cannot be a run's name"):
             read_study(folder)
-    for change in ({"runs": 3}, {"runs": [{"name": "x"}]}, {"study": 5}):
+    one = content["runs"][0]
+    odd = [one | {"config": 5}, one | {"config": "seed"}, one | {"overrides": 5}, one | {"overrides": [None]}]
+    for change in (
+        *({"runs": 3}, {"runs": [{"name": "x"}]}, {"study": 5}, {"overrides": None}, {"overrides": "seed=1"}),
+        *({"runs": [run]} for run in odd),
+    ):
         write_sealed(folder.manifest, content | change)
         with pytest.raises(UserError, match="is not a plan of this gipo"):
             read_study(folder)
