@@ -114,6 +114,7 @@ def test_code_that_only_a_strangers_file_names_is_not_run(gipo, tmp_path, monkey
     gipo("video", "their's.npz", "--trust", "--out", "a.gif")
     assert (tmp_path / "ran").exists()
     (tmp_path / "ran").unlink()
+    monkeypatch.delitem(sys.modules, "theirs")
     code, said = gipo("clone", "their's.npz", *shlex.split(cure), "--runs", tmp_path / "runs")
     assert (tmp_path / "ran").exists()
     assert "Robot" in said

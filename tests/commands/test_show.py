@@ -123,4 +123,4 @@ def test_rates_that_are_none_are_named(
     """Their seal is right: whoever made them knows how."""
     run = whole(tmp_path)
     write_sealed(run.success, facts)
-    assert "success.json  damaged" in shown(monkeypatch, run, tmp_path)
+    assert "success.json damaged" in " ".join(shown(monkeypatch, run, tmp_path).split())
