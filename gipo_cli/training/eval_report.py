@@ -14,7 +14,6 @@ from gipo_cli.training.evaluate import LANES, EvalResult, Protocol, evaluate_pol
 
 if TYPE_CHECKING:
     from gipo_cli.runs.checkpoint import Checkpoint
-    from gipo_cli.runs.run import open_run
 from gipo_cli.settings.schema import RunConfig
 
 PROTOCOLS: dict[Protocol, str] = {
@@ -53,6 +52,7 @@ def evaluate_run(
     """
     import torch
 
+    from gipo_cli.runs.run import open_run
     from gipo_cli.training.loading import load_agent
 
     # First what can be refused without loading anything.
