@@ -14,7 +14,7 @@ from gipo_cli.training.evaluate import LANES, EvalResult, Protocol, evaluate_pol
 
 if TYPE_CHECKING:
     from gipo_cli.runs.checkpoint import Checkpoint
-from gipo_cli.settings.schema import RunConfig
+    from gipo_cli.settings.schema import RunConfig
 
 PROTOCOLS: dict[Protocol, str] = {
     "standard": "whole episodes, success as env.success defines it",
