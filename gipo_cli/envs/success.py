@@ -41,7 +41,7 @@ def read_end(name: str, value: Any) -> bool:
 
 def _flag(value: Any) -> bool | None:
     """The bool that a value is without doubt, else None."""
-    if isinstance(value, bool | int | float | np.bool_) and value in (0, 1):
+    if isinstance(value, (bool, int, float, np.bool_, np.number)) and value in (0, 1):
         return bool(value)
     try:
         one = np.asarray(value)
