@@ -15,7 +15,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-pythons test-extras test-mutations house bench same-as results docs site clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-pythons test-extras test-mutations coverage house bench same-as results docs site clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ test-extras: pyproject.toml constraints.txt ## the tests of optional libraries, 
 	$(PYTHON) -m venv $(EXTRAS)
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev,onnx,wandb,mlflow]'
 	$(ONE_THREAD) $(EXTRAS)/bin/pytest -m extras
+
+coverage: setup ## the tests of the gate with the lines of gipo_cli/ that none of them reaches (tens of minutes)
+	$(PYTEST) --cov=gipo_cli --cov-report=term-missing:skip-covered
 
 test-mutations: setup ## make mistakes one at a time, each of which must turn a named test red (minutes)
 	$(ONE_THREAD) $(BIN)/python -P tests/mutations.py $(ARGS)

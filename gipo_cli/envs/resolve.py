@@ -68,7 +68,10 @@ def _instead(word: str, options: Iterable[str]) -> str:
 def _task(entry: EnvEntry, task: str | None) -> str | None:
     if not entry.tasks:
         if task is not None:
-            raise UserError(f"env={entry.name} is a single task, so env.task={task!r} must be left out")
+            others = (f"; type env={other.name}" for other in ENVIRONMENTS.values() if task in other.tasks)
+            raise UserError(
+                f"env={entry.name} is a single task, so env.task={task!r} must be left out{next(others, '')}"
+            )
         return None
     if task is None:
         raise UserError(f"env={entry.name} needs env.task; it has: {', '.join(entry.tasks)}")
