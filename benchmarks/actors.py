@@ -27,7 +27,9 @@ def actors(repeats: int) -> list[Row]:
     """The time of the iterations, without the start, each kind against inline; notes say who waits."""
     rows = []
     for name, settings in SIMULATORS.items():
-        runs = {kind: [_run([*settings, *more]) for _ in range(repeats)] for kind, more in KINDS.items()}
+        # In turns, so that a load that changes meets all of them.
+        turns = [{kind: _run([*settings, *more]) for kind, more in KINDS.items()} for _ in range(repeats)]
+        runs = {kind: [turn[kind] for turn in turns] for kind in KINDS}
         samples: Samples = {
             f"{name}, {kind}": [wall for wall, _ in measured] for kind, measured in runs.items()
         }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -23,8 +25,10 @@ LOOK_SECONDS = 1.0
 class Remote:
     """What lives in Ray's process. Two calls at a time: one works, the other may ask how it gets on."""
 
-    def ready(self, part: Part) -> Ready:
-        """Make the environments."""
+    def ready(self, part: Part, directory: str) -> Ready:
+        """Make the environments, whose modules are looked up in the run's directory, if it is there."""
+        with suppress(OSError):
+            os.chdir(directory)
         self._worker = Worker(part)
         return self._worker.ready()
 
@@ -86,7 +90,7 @@ class OnRay:
     def hire(self, actor: int) -> None:
         """Start an actor on any node that has room."""
         hand = _Hand(self._remote.remote())
-        hand.task = hand.handle.ready.remote(self._parts[actor])
+        hand.task = hand.handle.ready.remote(self._parts[actor], os.getcwd())
         self._hands[actor] = hand
 
     def begin(self, actor: int, position: Position | None) -> None:

@@ -48,7 +48,7 @@ def train(
     if replay_arrivals is not None:
         if lines or resume or dry_run or allow_changes or config_dir:
             raise UserError(
-                "--replay-arrivals RUN takes that run's settings; add --name, --runs or --quiet only"
+                "--replay-arrivals RUN takes that run's settings; add --name, --runs, --quiet or --trust only"
             )
         raise Exit(_replay(replay_arrivals, runs, name, quiet, trust))
     if resume is None:

@@ -55,19 +55,23 @@ def lost(node, arrivals):
 
 def test_the_command_trains_to_its_end(tmp_path):
     """On a cluster of its own, as one types it, and again from its record without Ray."""
-    actors = ["actors=ray", "actors.n=2", "actors.max_lag=2", "total_steps=640"]
+    (tmp_path / "my_envs.py").write_text(
+        "import gymnasium\ngymnasium.register('Mine-v0', 'gymnasium.envs.classic_control:PendulumEnv')\n"
+    )
+    own = ["env.id=Mine-v0", "env.imports=[my_envs]"]
+    actors = [*own, "actors=ray", "actors.n=2", "actors.max_lag=2", "total_steps=640"]
     gipo(tmp_path, *SMALL, *actors, "--name", "run")
     assert read_status(tmp_path / "run" / "status.json").state == "done"
     arrivals = read(tmp_path / "run" / "arrivals.csv")
     assert [int(row["iteration"]) for row in arrivals] == list(range(20))
     assert all(0 <= int(row["lag"]) <= 2 for row in arrivals)
-    gipo(tmp_path, "--replay-arrivals", "run", "--name", "again")
+    gipo(tmp_path, "--replay-arrivals", "run", "--name", "again", "--trust")
     assert trained(tmp_path / "again") == trained(tmp_path / "run")
 
 
 def gipo(root, *words):
     command = [sys.executable, "-m", "gipo_cli", "train", *words, "--runs", str(root), "--quiet"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=root)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 

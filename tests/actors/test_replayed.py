@@ -102,7 +102,9 @@ def test_a_record_that_does_not_fit_is_refused(recorded, tmp_path):
 def test_a_repetition_takes_no_settings_and_is_not_typed_as_one(recorded, tmp_path):
     from gipo_cli.commands.train import train as command
 
-    with pytest.raises(UserError, match="takes that run's settings; add --name, --runs or --quiet only"):
+    with pytest.raises(
+        UserError, match="takes that run's settings; add --name, --runs, --quiet or --trust only"
+    ):
         command(ctx=None, overrides=["seed=2"], replay_arrivals="r")
     with pytest.raises(UserError, match=r"is made by gipo train --replay-arrivals RUN"):
         start(replayed(recorded[1]), tmp_path / "typed")
