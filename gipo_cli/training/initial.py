@@ -82,12 +82,20 @@ def prepare(config: RunConfig, folder: RunDir, root: Path) -> None:
         about["clone"] = read_sealed(source.clone)
     if config.eval.episodes:
         about["success"] = rates(agent, config, config.eval.episodes)
-    tree = Tree(state=about, tensors={"policy": saved.tensors["policy"]})
-    if demos is not None and uses:
-        tree.arrays["demos"] = demos.arrays()
+    keep(folder, Initial(saved.tensors["policy"], demos if uses else None, about))
+
+
+def keep(folder: RunDir, initial: Initial) -> None:
+    """Write a run's own copy of what it begins as.
+
+    Raises: RunFailed if the disk refused.
+    """
+    tree = Tree(state=initial.about, tensors={"policy": initial.weights})
+    if initial.demos is not None:
+        tree.arrays["demos"] = initial.demos.arrays()
     with writing(folder.initial):
         shutil.rmtree(folder.initial, ignore_errors=True)
-        write_bundle(folder.initial, saved.step, [], tree)
+        write_bundle(folder.initial, int(initial.about["step"]), [], tree)
 
 
 def load(folder: RunDir) -> Initial:

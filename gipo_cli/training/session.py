@@ -28,7 +28,7 @@ from gipo_cli.runs.watchdog import watched
 from gipo_cli.settings.schema import RunConfig
 from gipo_cli.training.attempt import Stop, attempt
 from gipo_cli.training.changes import changed
-from gipo_cli.training.initial import load, prepare, write_success
+from gipo_cli.training.initial import keep, load, prepare, write_success
 from gipo_cli.training.trainer import Trainer
 from gipo_cli.training.workshop import Workshop
 
@@ -67,8 +67,8 @@ def train(
     with run_lock(folder.lock):
         try:
             watch = watched(folder, config.runtime.env_timeout_s)
-            where = root or run_dir.parent
-            with stop_signals(_end), watch, _opened(config, folder, where, rows) as workshop:
+            where, repeated = root or run_dir.parent, RunDir(arrivals.parent) if arrivals else None
+            with stop_signals(_end), watch, _opened(config, folder, where, rows, repeated) as workshop:
                 config, device = workshop.config, workshop.device
                 if arrivals:
                     write_bytes(folder.arrivals, arrivals.read_bytes())
@@ -80,11 +80,16 @@ def train(
             raise
 
 
-def _opened(config: RunConfig, folder: RunDir, root: Path, arrivals: Sequence[Row]) -> Workshop:
+def _opened(
+    config: RunConfig, folder: RunDir, root: Path, arrivals: Sequence[Row], repeated: RunDir | None
+) -> Workshop:
     """The workshop of a new run, which has its own copy of what it begins as from here on."""
     if config.init is None:
         return Workshop(config, arrivals)
-    prepare(config, folder, root)
+    if repeated is None:
+        prepare(config, folder, root)
+    else:
+        keep(folder, load(repeated))
     return Workshop(config, arrivals, load(folder))
 
 

@@ -19,11 +19,12 @@ from gipo_cli.actors import open as opening
 from gipo_cli.data import demos
 from gipo_cli.errors import UserError
 from gipo_cli.runs.layout import RunDir, list_runs
+from gipo_cli.runs.manifest import read_config
 from gipo_cli.runs.status import StatusFile
 from gipo_cli.settings.agent import AgentConfig
 from gipo_cli.settings.compose import compose
 from gipo_cli.settings.posttrain import CloneConfig
-from gipo_cli.training import initial
+from gipo_cli.training import initial, session
 from gipo_cli.training.clone import make_clone, obtain
 from gipo_cli.training.eval_report import evaluate_run
 from gipo_cli.training.loading import load_run
@@ -123,6 +124,18 @@ def test_actors_elsewhere_begin_as_the_clone_too(robot, monkeypatch):
         robot, "wide", "actors=processes", "actors.n=2", "actors.max_lag=2", "objective=gipo_decoupled"
     )
     assert {int(row["actors/arrival_lag"]) for row in rows(wide.metrics)} <= {0, 1, 2}
+    # Repeated from its own copy of the clone, whose source may be gone.
+    monkeypatch.setattr(session, "prepare", None)
+    config = read_config(wide)
+    config = config.model_copy(update={"actors": config.actors.model_copy(update={"kind": "replayed"})})
+    again = RunDir(robot / "repeated")
+    words = {"overrides": [], "command": ["gipo"], "quiet": True}
+    assert train(config, run_dir=again.path, arrivals=wide.arrivals, **words) == 0
+    once, twice = (
+        [{name: cell for name, cell in row.items() if name not in elsewhere} for row in rows(each.metrics)]
+        for each in (wide, again)
+    )
+    assert once == twice
 
 
 def test_a_clone_collects_for_as_many_versions_as_the_scheduled_lag(robot):
@@ -212,6 +225,10 @@ def test_an_anchor_needs_an_initial_policy():
             compose([line])
 
 
+def another_version(about):
+    return np.array(json.dumps(json.loads(str(about)) | {"versions": {"mujoco": "1.0"}}))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -219,6 +236,10 @@ def test_an_anchor_needs_an_initial_policy():
         ({"action": lambda a: a[:, :1]}, "has actions of 1 numbers, and .* takes 2"),
         ({"obs": lambda a: a[:, :3]}, r"has observations of \[3\], and .* has \[4\]"),
         ({"success": lambda a: 0 * a}, "none of the 20 episodes of .* succeed"),
+        (
+            {"about": lambda a: another_version(a)},
+            r"was recorded with mujoco 1\.0 and this is 3.*; record others",
+        ),
     ],
 )
 def test_demonstrations_that_do_not_fit(robot, tmp_path, changes, message):
