@@ -15,6 +15,7 @@ from torch import Tensor
 from gipo_cli.data.rollout import Observation, each
 from gipo_cli.learning.heads import GaussianHead
 from gipo_cli.learning.normalizer import ObsNormalizer
+from gipo_cli.learning.optimizers import Adam
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.settings.posttrain import CloneConfig
 
@@ -109,7 +110,7 @@ class _Fit:
         fixed = isinstance(policy.head, GaussianHead) and not config.learn_std
         skipped = {id(policy.head.log_std)} if fixed else set()  # type: ignore[attr-defined]
         self.parameters = [p for p in policy.actor_parameters() if id(p) not in skipped]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr)
+        self.optimizer = Adam(self.parameters, lr=config.lr)
 
     def run(self, steps: int, on_check: OnCheck) -> float:
         """Take so many steps; returns the newest loss."""

@@ -7,7 +7,6 @@ work. What training uses beside that is three passes, kept apart so that a criti
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from gipo_cli.data.rollout import Observation, each
 from gipo_cli.learning.heads import BinnedHead, GaussianHead, Head
 from gipo_cli.learning.normalizer import ObsNormalizer, ValueHead, normalised
+from gipo_cli.learning.optimizers import leave_out_compiler
 from gipo_cli.settings.schema import PolicyConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -74,18 +74,6 @@ def _plain(*modules: nn.Module) -> Pass:
         return x
 
     return run
-
-
-def _leave_out_compiler() -> None:
-    """Let optimizers work without importing torch's compiler, which takes a second and a half.
-
-    Torch marks some of their methods as not to be compiled at the first call, and imports it for that.
-    Upstream: mark them where it is imported already.
-    """
-    if "torch._dynamo" not in sys.modules:
-        for method in vars(torch.optim.Optimizer).values():
-            if plain := getattr(method, "__wrapped__", None):
-                plain.__dynamo_disable = plain
 
 
 class LayerNormTorso(nn.Module):
@@ -142,7 +130,7 @@ class MlpPolicy(ActorCriticPolicy):
         return {**super()._get_constructor_parameters(), "value_norm": self.value_norm}
 
     def _build(self, lr_schedule: Any) -> None:
-        _leave_out_compiler()
+        leave_out_compiler()
         super()._build(lr_schedule)
         if self.value_norm:
             self.value_net = ValueHead(self.value_net)

@@ -20,6 +20,7 @@ from gipo_cli.learning.anchor import Anchor
 from gipo_cli.learning.batches import Batch, Sampler
 from gipo_cli.learning.flat import FlatParameters
 from gipo_cli.learning.normalizer import ValueHead
+from gipo_cli.learning.optimizers import Adam
 from gipo_cli.learning.policies import MlpPolicy
 from gipo_cli.learning.precision import autocast
 from gipo_cli.learning.proximal import ProximalPolicy
@@ -263,11 +264,11 @@ def kl_coef(config: AgentConfig, objective: ObjectiveParams) -> float:
 
 
 def _optimizer(update: UpdateConfig, actor: nn.Parameter, critic: nn.Parameter) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if update.optimizer == "adamw" else torch.optim.Adam
-    return kind(
+    return Adam(
         [{"params": [actor], "lr": update.actor_lr}, {"params": [critic], "lr": update.critic_lr}],
         eps=update.adam_eps,
         weight_decay=update.weight_decay,
+        decoupled_weight_decay=update.optimizer == "adamw",
         fused=update.fused,
         foreach=not update.fused,
     )
