@@ -81,7 +81,8 @@ def assert_counted_once_and_repeated(cwd, name):
         arrivals = list(csv.DictReader(file))
     assert all(0 <= int(row["lag"]) <= 2 for row in arrivals)
     assert [int(row["iteration"]) for row in arrivals] == list(range(STEPS // 64))
-    again = finish(start("train", "--replay-arrivals", name, "--name", f"again-{name}", cwd=cwd))
+    words = ["--replay-arrivals", name, "--name", f"again-{name}"]
+    again = finish(start("train", *words, cwd=cwd), patience=1800.0)
     assert again.code == 0, again.output
     one, other = (rows(cwd / "runs" / folder / "metrics.csv") for folder in (name, f"again-{name}"))
     for row in (*one, *other):

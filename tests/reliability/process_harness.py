@@ -46,8 +46,8 @@ class Ended:
     orphans: list[str] = field(default_factory=list)
 
 
-def finish(process):
-    output = process.communicate(timeout=PATIENCE)[0]
+def finish(process, patience=PATIENCE):
+    output = process.communicate(timeout=patience)[0]
     return Ended(process.returncode, output, orphans(process.pid))
 
 
