@@ -15,7 +15,7 @@ STAMP   := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST  := $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-pythons test-extras test-mutations coverage house bench same-as results docs site clean
+.PHONY: help setup train test lint types fmt tests test-learning test-long test-kills test-fuzz test-cluster test-pythons test-extras coverage test-mutations house bench same-as results docs site clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

@@ -182,7 +182,7 @@ def test_a_trial_measures_with_a_full_buffer(monkeypatch: pytest.MonkeyPatch):
         Learner, "update", lambda learner, steps: held.append(len(learner.buffer)) or update(learner, steps)
     )
     trial = sweep_worker.try_out(json.dumps(run.config.model_dump(mode="json")))
-    assert held == [run.config.rollout_size, run.config.buffer_size]
+    assert held == 2 * [run.config.buffer_size]
     assert trial.steps == run.config.rollout_size
     assert min(trial.model_dump().values()) > 0
     monkeypatch.setattr(sweep_worker, "free_memory", lambda: 0)
