@@ -70,7 +70,8 @@ class RunDir:
     def is_import(self) -> bool:
         """Whether ``gipo import-tb`` made it from another program's records, which hold no checkpoints."""
         try:
-            facts = json.loads(self.meta.read_bytes())
+            # A pipe would wait for ever.
+            facts = json.loads(self.meta.read_bytes()) if os.path.isfile(self.meta) else None
         except (OSError, ValueError, RecursionError):
             return False
         return isinstance(facts, dict) and "imported_from" in facts and not self.checkpoints.exists()

@@ -178,6 +178,13 @@ def test_an_import_says_so_in_its_own_field(tmp_path, meta, imported):
     assert not run.is_import()
 
 
+def test_a_pipe_in_place_of_facts_is_not_waited_for(tmp_path):
+    run = started(tmp_path, "a")
+    run.meta.unlink(missing_ok=True)
+    os.mkfifo(run.meta)
+    assert not run.is_import()
+
+
 def test_find_without_any_run(tmp_path):
     with pytest.raises(UserError, match="no runs in"):
         find(tmp_path, "latest")
