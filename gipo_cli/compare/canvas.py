@@ -138,7 +138,7 @@ def draw_panels(
         axes.set_ylabel(ylabel if index % columns == 0 else "")
         draw(axes, panel)
     for axes, panel in zip(figure.axes, panels, strict=True):
-        # Only a power of ten would stand above an axis: to look for it takes a tenth of all time.
+        # Only a power of ten stands above an axis, and looking for one takes a tenth of the time.
         plain = PLAIN[0] < np.abs(axes.get_ylim()).max() < PLAIN[1]
         axes.set_title(panel.title, y=1.0 if plain else None)
     return figure

@@ -80,7 +80,9 @@ def _over_training(
             figure = draw_panels(environment.label, panels, draw, legend, ylabel=ylabel)
             many = any(len(cell.runs) > MOST_LINES for cell in cells)
             remark = (
-                f"Of more than {MOST_LINES} runs of a group, {MOST_LINES} at most are drawn." if many else ""
+                f"A group of more than {MOST_LINES} runs shows at most {MOST_LINES} of them as lines."
+                if many
+                else ""
             )
             yield Sheet(figure, environment.label, environment.ending, remark)
 

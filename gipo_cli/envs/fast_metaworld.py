@@ -172,6 +172,7 @@ class Quick(released.SawyerXYZEnv):
         """As released. Upstream: leave out ``mj_rnePostConstraint``; nothing reads what it computes."""
         if len(ctrl) != self.model.nu:
             super().do_simulation(ctrl, n_frames)
+            return
         held = self.data.ctrl
         for index, value in enumerate(ctrl):
             held[index] = value

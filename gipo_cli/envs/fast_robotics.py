@@ -250,6 +250,7 @@ class Adroit(MujocoEnv):
         """As released. Upstream: leave out ``mj_rnePostConstraint``; nothing reads what it computes."""
         if getattr(ctrl, "shape", None) != (self.model.nu,):
             super().do_simulation(ctrl, n_frames)
+            return
         self.data.ctrl[:] = ctrl
         mujoco.mj_step(self.model, self.data, nstep=n_frames)
 

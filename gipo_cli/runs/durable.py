@@ -152,14 +152,23 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return content
 
 
-def _json(path: Path) -> Any:
+def read_own(path: Path) -> bytes:
+    """What a plain file holds.
+
+    Raises:
+        UserError: The file is missing, unreadable, or a pipe, which would be waited for without end.
+    """
     try:
-        # A pipe would wait for ever.
         if not stat.S_ISREG(path.stat().st_mode):
             raise _is_odd(path)
-        return json.loads(path.read_bytes().decode())
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(read_own(path).decode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: it is not JSON") from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gipo_cli.errors import UserError, suggest
-from gipo_cli.runs.durable import TEMPORARY, fsync_dir, is_link
+from gipo_cli.runs.durable import TEMPORARY, fsync_dir, is_link, read_own
 
 if TYPE_CHECKING:
     from gipo_cli.settings.schema import RunConfig
@@ -70,9 +70,8 @@ class RunDir:
     def is_import(self) -> bool:
         """Whether ``gipo import-tb`` made it from another program's records, which hold no checkpoints."""
         try:
-            # A pipe would wait for ever.
-            facts = json.loads(self.meta.read_bytes()) if os.path.isfile(self.meta) else None
-        except (OSError, ValueError, RecursionError):
+            facts = json.loads(read_own(self.meta))
+        except (UserError, ValueError, RecursionError):
             return False
         return isinstance(facts, dict) and "imported_from" in facts and not self.checkpoints.exists()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gipo_cli.errors import UserError
-from gipo_cli.runs.durable import read_sealed, seal_text, unseal_text, write_sealed, write_text
+from gipo_cli.runs.durable import read_own, read_sealed, seal_text, unseal_text, write_sealed, write_text
 from gipo_cli.runs.layout import RunDir
 from gipo_cli.runs.machine import git_state, hardware, processor, versions
 from gipo_cli.settings.imports import import_user_modules, modules_of
@@ -182,11 +182,7 @@ def config_values(run: RunDir) -> dict[str, Any]:
     """
     import yaml
 
-    try:
-        content = run.config.read_bytes()
-    except OSError as error:
-        raise UserError(f"{run.config} cannot be read: {error.strerror or error}") from error
-    text = unseal_text(content)
+    text = unseal_text(read_own(run.config))
     if text is None:
         raise UserError(f"{run.config} was changed since it was written; restore it, or start a new run")
     try:

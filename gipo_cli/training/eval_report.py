@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gipo_cli.errors import UserError
+from gipo_cli.runs.run import Run, open_run
 from gipo_cli.training.evaluate import LANES, EvalResult, Protocol, evaluate_policy, success_rate
 
 if TYPE_CHECKING:
@@ -52,18 +53,15 @@ def evaluate_run(
     """
     import torch
 
-    from gipo_cli.runs.run import open_run
     from gipo_cli.training.loading import load_agent
 
-    # First what can be refused without loading anything.
-    config = open_run(run, trust=trust).config
-    name = choose_protocol(config, protocol)
-    count = _count(episodes, METAWORLD_GOALS if name == "metaworld" else config.eval.episodes, run)
-    agent, config, saved = load_agent(run, checkpoint, device, trust=trust)
+    opened = open_run(run, trust=trust)  # what does not fit is refused before anything is loaded
+    name = choose_protocol(opened.config, protocol)
+    count = _count(episodes, name, opened)
+    agent, config, saved = load_agent(opened, checkpoint, device)
     seed = config.eval.seed if seed is None else seed
-    # The same numbers as in training, and sampled actions that repeat.
-    torch.set_num_threads(config.runtime.torch_threads)
-    torch.manual_seed(seed)
+    torch.set_num_threads(config.runtime.torch_threads)  # the same numbers as in training
+    torch.manual_seed(seed)  # sampled actions that repeat
     result = evaluate_policy(
         agent.acting(deterministic),
         config.env,
@@ -78,11 +76,14 @@ def evaluate_run(
     )
 
 
-def _count(asked: int | None, usual: int, run: Path) -> int:
+def _count(asked: int | None, protocol: Protocol, run: Run) -> int:
+    usual = METAWORLD_GOALS if protocol == "metaworld" else run.config.eval.episodes
     if asked is not None and asked < 1:
         raise UserError(f"episodes={asked} is not a number of episodes; give 1 or more")
     if not (asked or usual):
-        raise UserError(f"{run} was trained without evaluations (eval.episodes=0); give --episodes")
+        raise UserError(
+            f"{run.folder.path} was trained without evaluations (eval.episodes=0); give --episodes"
+        )
     return asked or usual
 
 

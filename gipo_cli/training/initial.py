@@ -95,7 +95,7 @@ def keep(folder: RunDir, initial: Initial) -> None:
         tree.arrays["demos"] = initial.demos.arrays()
     with writing(folder.initial):
         shutil.rmtree(folder.initial, ignore_errors=True)
-        write_bundle(folder.initial, int(initial.about["step"]), [], tree)
+        write_bundle(folder.initial, initial.about["step"], [], tree)
 
 
 def load(folder: RunDir) -> Initial:
@@ -106,7 +106,11 @@ def load(folder: RunDir) -> Initial:
     try:
         tree = read_bundle(folder.initial, read_contents(folder.initial), None)
         weights = tree.tensors["policy"]
-        about = {**tree.state, "clone": dict(tree.state.get("clone") or {})}
+        about = {
+            **tree.state,
+            "step": int(tree.state["step"]),
+            "clone": dict(tree.state.get("clone") or {}),
+        }
     except (Damaged, LookupError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder.initial}, the policy that this run began as, is damaged ({error}); restore it"

@@ -10,7 +10,7 @@ from gipo_cli.errors import UserError
 from gipo_cli.learning.sb3 import GIPO
 from gipo_cli.runs.checkpoint import Checkpoint
 from gipo_cli.runs.layout import find, runs_root
-from gipo_cli.runs.run import open_run
+from gipo_cli.runs.run import Run, open_run
 from gipo_cli.settings.schema import RunConfig
 
 
@@ -27,9 +27,9 @@ def which(checkpoint: str) -> Any:
 
 
 def load_agent(
-    run: Path, checkpoint: str = "last", device: str = "cpu", *, trust: bool = False
+    run: Path | Run, checkpoint: str = "last", device: str = "cpu", *, trust: bool = False
 ) -> tuple[GIPO, RunConfig, Checkpoint]:
-    """The agent of a run at a checkpoint, without its buffer and its training environments.
+    """The agent of a run, opened or not, at a checkpoint, without its buffer and its training environments.
 
     Raises:
         UserError: The run, the checkpoint or the environment is not there, or does not fit.
@@ -38,7 +38,7 @@ def load_agent(
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda was asked for and there is no usable GPU; use cpu or auto")
-    opened = open_run(run, trust=trust)
+    opened = run if isinstance(run, Run) else open_run(run, trust=trust)
     config = opened.config
     saved = opened.checkpoints.load(which(checkpoint), only=("policy",), needs=("policy",))
     env = make_env(config.env, config.seed)

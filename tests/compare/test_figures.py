@@ -61,7 +61,7 @@ def test_learning_curves_show_every_run_and_every_group(comparison):
 
 
 def test_of_many_runs_of_a_group_some_are_drawn_and_the_caption_says_so(comparison, monkeypatch):
-    told = "Of more than 2 runs of a group, 2 at most are drawn."
+    told = "A group of more than 2 runs shows at most 2 of them as lines."
     assert not any(
         told[:20] in draw(name, comparison)[0].caption for name in ("learning_curves", "wall_time")
     )

@@ -107,3 +107,12 @@ def test_another_version_steps_as_released_with_a_note(monkeypatch):
     assert not isinstance(env.unwrapped, fast_robotics.Robot)
     said = "gymnasium-robotics 1.4.3 steps as released; the faster methods are for gymnasium-robotics 1.4.2"
     assert env.notes == [said]
+
+
+def test_a_list_of_controls_is_simulated_once():
+    pair = pair_of("AdroitHandDoor-v1")
+    for sim in pair:
+        sim.reset(seed=1)
+        sim.do_simulation([0.1] * sim.model.nu, 3)
+    assert pair[0].data.time == pair[1].data.time > 0
+    assert pair[0].data.qpos.tobytes() == pair[1].data.qpos.tobytes()
